@@ -1,0 +1,32 @@
+# Each target makes .venv itself, with what it needs and no more, and again when setup.cfg changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN = $(BIN)/python
+
+.PHONY: train test lint notebooks bench clean
+
+train: $(VENV)/.run
+	$(RUN) train.py --optimizer adam $(ARGS)
+
+test: $(VENV)/.test
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(RUN):
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"feedforward needs Python 3.11 or later, but $(PYTHON) is {sys.version.split()[0]}: name another with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(RUN) setup.cfg pyproject.toml
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(RUN) setup.cfg pyproject.toml
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@

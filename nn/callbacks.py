@@ -1,0 +1,116 @@
+"""What happens beside training: progress, early stopping, a log.
+
+A callback is any object with any of these methods; `epoch` is the dict of that epoch, as in history.epochs:
+
+    on_fit_begin(model, plan)        plan: {"epochs", "steps", "examples"}, steps and examples of one epoch
+    on_step_end(model, examples)     examples: how many the step has seen
+    on_epoch_end(model, epoch)       model.stop_training = True ends the fit
+    on_fit_end(model, history)       always, also where the fit ends early or in an error
+"""
+
+import csv
+import math
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}".replace("%", " %")
+
+
+class Progress:
+    """One bar with epoch, loss, accuracies and examples per second; a few quiet lines where there is no terminal."""
+
+    def __init__(self, description: str = "", position: int = 0) -> None:
+        self.description, self.position = description, position
+
+    def on_fit_begin(self, model: Any, plan: dict[str, int]) -> None:
+        from tqdm import tqdm
+
+        self.plan = plan
+        self.bar = None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=plan["epochs"] * plan["examples"], unit=" examples", unit_scale=True,
+                            desc=f"{self.description} 0/{plan['epochs']}".strip(), position=self.position,
+                            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {rate_fmt}{postfix}")
+
+    def on_step_end(self, model: Any, examples: int) -> None:
+        if self.bar is not None:
+            self.bar.update(examples)
+
+    def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
+        n, epochs = epoch["epoch"], self.plan["epochs"]
+        figures = [f"loss {epoch['loss']:.4f}"]
+        if epoch["accuracy"] is not None:
+            figures.append(f"accuracy {_percent(epoch['accuracy'])}")
+        if epoch["val_loss"] is not None:
+            figures.append(f"test {_percent(epoch['val_accuracy'])}" if epoch["val_accuracy"] is not None
+                           else f"test loss {epoch['val_loss']:.4f}")
+        if self.bar is not None:
+            self.bar.set_description_str(f"{self.description} {n}/{epochs}".strip(), refresh=False)
+            self.bar.set_postfix_str(", ".join(figures), refresh=False)
+        elif n == 1 or n == epochs or n % max(1, epochs // 10) == 0:
+            rate = n * self.plan["examples"] / max(epoch["seconds"], 1e-9)
+            print(f"{self.description} epoch {n}/{epochs}".strip(), *figures, f"{rate:,.0f} examples/s", sep="  ",
+                  file=sys.stderr, flush=True)
+
+    def on_fit_end(self, model: Any, history: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class EarlyStopping:
+    """Ends the fit once `monitor` has not become better for `patience` epochs, with theta as it was at the best.
+
+    monitor: a key of the epoch's dict; of those with "accuracy" in their name more is better, of the others less.
+    min_delta: how much better counts. restore_best: also where the fit ends before patience does.
+    """
+
+    def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0,
+                 restore_best: bool = True) -> None:
+        if patience < 0:
+            raise ValueError(f"EarlyStopping: patience must be at least 0 epochs, not {patience}")
+        self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
+
+    def on_fit_begin(self, model: Any, plan: dict[str, int]) -> None:
+        self.best, self.best_epoch, self.best_theta = math.inf, 0, model.theta.copy()
+
+    def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
+        if epoch.get(self.monitor) is None:
+            there = ", ".join(name for name, value in epoch.items() if value is not None)
+            raise ValueError(f"EarlyStopping: no {self.monitor!r} to monitor: give validation_data, or monitor one of "
+                             f"{there}")
+        value = -epoch[self.monitor] if "accuracy" in self.monitor else epoch[self.monitor]
+        if value < self.best - self.min_delta:
+            self.best, self.best_epoch = value, epoch["epoch"]
+            np.copyto(self.best_theta, model.theta)
+        elif epoch["epoch"] - self.best_epoch >= self.patience:
+            model.stop_training = True
+
+    def on_fit_end(self, model: Any, history: Any) -> None:
+        if self.restore_best and self.best_epoch:
+            np.copyto(model.theta, self.best_theta)
+
+
+class CSVLog:
+    """Writes each epoch to a CSV file as soon as it is over: a header, then one row an epoch, None as nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def on_fit_begin(self, model: Any, plan: dict[str, int]) -> None:
+        self.path.write_text("")
+
+    def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(epoch), lineterminator="\n")
+            if epoch["epoch"] == 1:
+                writer.writeheader()
+            writer.writerow(epoch)

@@ -1,0 +1,133 @@
+"""fit: the epoch loop, and the History it leaves."""
+
+from collections.abc import Callable, Sequence
+import math
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nn.batches import DROPOUT, Batches, stream
+from nn.callbacks import Progress
+from nn.objective import BatchObjective
+
+if TYPE_CHECKING:
+    from nn.model import Model
+
+
+class History:
+    """What each epoch came to. `epochs` is a list of dicts, one an epoch:
+
+    epoch (from 1), loss and accuracy (means over the epoch's batches, each before its step; accuracy from 0 to 1, None
+    where y are not classes), val_loss and val_accuracy (after the epoch; None without validation data), lr, seconds
+    (of training so far, without validation and callbacks), passes (over the training data so far: see Objective).
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, Any]] = []
+
+    def column(self, name: str) -> list[Any]:
+        """One figure over the epochs: history.column("loss")."""
+        return [epoch[name] for epoch in self.epochs]
+
+    def __repr__(self) -> str:
+        last = self.epochs[-1] if self.epochs else {}
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in last.items() if isinstance(value, (int, float)))
+        return f"History({figures or 'no epochs'})"
+
+
+class Diverged(ArithmeticError):
+    """The loss became NaN or infinite. `epoch` and `step` (both from 1) say where; `history` holds the epochs before."""
+
+    def __init__(self, message: str, epoch: int, step: int, history: History) -> None:
+        super().__init__(message)
+        self.epoch, self.step, self.history = epoch, step, history
+
+
+def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size: int | None,
+        validation_data: tuple[Any, Any] | None, callbacks: Sequence[Any], progress: bool, shuffle: bool) -> History:
+    """Model.fit, which says what the arguments are."""
+    if not callable(getattr(optimizer, "step", None)):
+        raise ValueError(f"optimizer must have a step(objective), which {optimizer!r} has not: "
+                         "write optimizer=optimizers.get('adam', lr=0.01)")
+    _at_least_one("epochs", epochs)
+    x = model.examples(x)
+    target = model.targets(y, N := len(x))
+    _at_least_one("batch_size", batch_size := N if batch_size is None else batch_size)
+    if batch_size > N:
+        raise ValueError(f"batch_size {batch_size} is larger than the data, {N} examples: give at most {N}, "
+                         "or None for all of them")
+    validation = None
+    if validation_data is not None:
+        x_val = model.examples(validation_data[0])
+        validation = x_val, model.targets(validation_data[1], len(x_val))
+    classifies = model.network.loss.classifies(target)
+    batches = Batches(x, target, batch_size, model.seed, shuffle)
+
+    callbacks = [*callbacks, *([Progress()] if progress else [])]
+    notify = _notifier(callbacks, model)
+    history = History()
+    seconds = gradients = 0.0
+    theta = model.theta
+    good, before = theta.copy(), theta.copy()  # the last weights with a finite loss; those before the step under way
+    model.stop_training = False
+    notify("on_fit_begin", {"epochs": epochs, "steps": len(batches), "examples": N})
+    try:
+        for e in range(1, epochs + 1):
+            loss, correct, start = 0.0, 0, perf_counter()
+            rng = stream(DROPOUT, model.seed, e)
+            for step, (x_batch, target_batch) in enumerate(batches.epoch(e), 1):
+                if model.stop_training:
+                    return history
+                np.copyto(before, theta)
+                objective = BatchObjective(model.network, x_batch, target_batch, rng)
+                # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
+                with np.errstate(over="ignore", invalid="ignore"):
+                    batch_loss = optimizer.step(objective)
+                last = step == len(batches)
+                if not math.isfinite(batch_loss) or last and not np.isfinite(theta).all():
+                    what = f"the loss became {batch_loss}" if not math.isfinite(batch_loss) else "the weights became infinite"
+                    np.copyto(theta, before if math.isfinite(batch_loss) else good)
+                    raise Diverged(f"{what} in epoch {e}, step {step}: training stopped, and the model keeps the last "
+                                   "weights whose loss was finite; try a smaller lr", e, step, history)
+                good, before = before, good
+                loss += batch_loss * len(x_batch) / N
+                correct += objective.correct()
+                gradients += objective.gradients
+                notify("on_step_end", len(x_batch))
+            seconds += perf_counter() - start
+            evaluated = model.evaluate_targets(*validation) if validation else {"loss": None, "accuracy": None}
+            history.epochs.append({
+                "epoch": e, "loss": loss, "accuracy": correct / N if classifies else None,
+                "val_loss": evaluated["loss"], "val_accuracy": evaluated["accuracy"],
+                "lr": getattr(optimizer, "lr", None), "seconds": seconds, "passes": gradients / N})
+            notify("on_epoch_end", history.epochs[-1])
+            if model.stop_training:
+                return history
+    except KeyboardInterrupt:
+        np.copyto(theta, before)  # a step may have been cut in two
+        raise
+    finally:
+        notify("on_fit_end", history)
+    return history
+
+
+def _at_least_one(name: str, n: Any) -> None:
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, not {n!r}")
+
+
+def _notifier(callbacks: Sequence[Any], model: "Model") -> Callable[[str, Any], None]:
+    """A function that calls the method of that name of every callback that has it."""
+    events = ("on_fit_begin", "on_step_end", "on_epoch_end", "on_fit_end")
+    for callback in callbacks:
+        if not any(callable(getattr(callback, event, None)) for event in events):
+            raise ValueError(f"callback {callback!r} has none of the methods {', '.join(events)}: "
+                             "give an object with on_epoch_end(model, epoch)")
+    methods = {event: [getattr(c, event) for c in callbacks if hasattr(c, event)] for event in events}
+
+    def notify(event: str, news: Any) -> None:
+        for method in methods[event]:
+            method(model, news)
+
+    return notify
