@@ -32,6 +32,10 @@ class Elementwise(Layer):
     def d2f(self, x: Array, y: Array, out: Array) -> Array:
         """f''(x), where y = f(x)."""
 
+    def positive(self, y: Array) -> Array:
+        """Where y > 0, as bool; compared straight into floats, NumPy would cast through a buffer of its own."""
+        return np.greater(y, 0, out=self.buffers("positive", y.shape, bool))
+
     def forward(self, x: Array) -> Array:
         self.x = x
         self.y = self.f(x, self.buffers("y", x.shape))
@@ -53,7 +57,8 @@ class ReLU(Elementwise):
         return np.maximum(x, 0, out=out)
 
     def df(self, x: Array, y: Array, out: Array) -> Array:
-        return np.greater(y, 0, out=out)
+        np.copyto(out, self.positive(y))
+        return out
 
     def d2f(self, x: Array, y: Array, out: Array) -> Array:
         out.fill(0)
@@ -75,7 +80,7 @@ class LeakyReLU(Elementwise):
         return np.maximum(x, out, out=out)
 
     def df(self, x: Array, y: Array, out: Array) -> Array:
-        np.greater(y, 0, out=out)
+        np.copyto(out, self.positive(y))
         out *= 1 - self.slope
         out += self.slope
         return out
@@ -95,29 +100,26 @@ class ELU(Elementwise):
         if not isinstance(self.alpha, (int, float)) or not 0 < self.alpha < math.inf:
             raise ValueError(f"ELU: alpha must be positive, not {self.alpha!r}")
 
-    def _positive(self, y: Array) -> Array:
-        return np.greater(y, 0, out=self.buffers("positive", y.shape, bool))
-
     def f(self, x: Array, out: Array) -> Array:
         np.expm1(np.minimum(x, 0, out=out), out=out)
         out *= self.alpha
-        np.copyto(out, x, where=self._positive(x))
+        np.copyto(out, x, where=self.positive(x))
         return out
 
     def df(self, x: Array, y: Array, out: Array) -> Array:
         np.add(y, self.alpha, out=out)
-        np.copyto(out, 1, where=self._positive(y))
+        np.copyto(out, 1, where=self.positive(y))
         return out
 
     def d2f(self, x: Array, y: Array, out: Array) -> Array:
         np.add(y, self.alpha, out=out)
-        np.copyto(out, 0, where=self._positive(y))
+        np.copyto(out, 0, where=self.positive(y))
         return out
 
 
 @dataclass(eq=False)
 class GELU(Elementwise):
-    """x Phi(x), Phi the normal distribution function: the exact form, not the one by tanh. Hendrycks & Gimpel (2016)."""
+    """x Phi(x), Phi the normal distribution function: exact, not by tanh. Hendrycks & Gimpel (2016)."""
 
     def _distribution(self, x: Array, out: Array) -> Array:
         from scipy.special import erf  # here, so that importing nn does not import scipy

@@ -15,7 +15,7 @@ def stream(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
 
 
 class Batches:
-    """The examples x (N, n_in) and targets (N, K) in batches of `size`, the last one shorter where size does not divide N.
+    """The examples x (N, n_in) and targets (N, K) in batches of `size`, the last of which may be shorter.
 
     A batch that is the whole set is the arrays themselves, in their own order: shuffling would change nothing.
     """

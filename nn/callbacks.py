@@ -12,21 +12,24 @@ import csv
 import math
 import os
 from pathlib import Path
+import shutil
 import sys
 from typing import Any
 
 import numpy as np
 
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2%}".replace("%", " %")
+# what is shown of an epoch: its key, the word for it and the form
+FIGURES = (("loss", "loss", "{:.4f}"), ("accuracy", "accuracy", "{:.2%}"), ("val_accuracy", "test", "{:.2%}"))
 
 
 class Progress:
-    """One bar with epoch, loss, accuracies and examples per second; a few quiet lines where there is no terminal."""
+    """One bar with epoch, loss, accuracies and `unit` per second; where there is no terminal, a few quiet lines.
 
-    def __init__(self, description: str = "", position: int = 0) -> None:
-        self.description, self.position = description, position
+    description: what is trained, in a word or two; position: which line of the terminal, where several train at once.
+    """
+
+    def __init__(self, description: str = "", unit: str = "examples", position: int | None = None) -> None:
+        self.description, self.unit, self.position = description, unit, position
 
     def on_fit_begin(self, model: Any, plan: dict[str, int]) -> None:
         from tqdm import tqdm
@@ -34,9 +37,11 @@ class Progress:
         self.plan = plan
         self.bar = None
         if sys.stderr.isatty():
-            self.bar = tqdm(total=plan["epochs"] * plan["examples"], unit=" examples", unit_scale=True,
-                            desc=f"{self.description} 0/{plan['epochs']}".strip(), position=self.position,
-                            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {rate_fmt}{postfix}")
+            # some terminals say that their size is 0 by 0, on which tqdm by itself would draw nothing
+            columns, lines = shutil.get_terminal_size()
+            self.bar = tqdm(total=plan["epochs"] * plan["examples"], unit=f" {self.unit}", unit_scale=True,
+                            ncols=columns, nrows=lines, position=self.position, desc=self._title(0),
+                            bar_format="{desc}  {rate_fmt}  {remaining} |{bar}|")
 
     def on_step_end(self, model: Any, examples: int) -> None:
         if self.bar is not None:
@@ -44,26 +49,19 @@ class Progress:
 
     def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
         n, epochs = epoch["epoch"], self.plan["epochs"]
-        figures = [f"loss {epoch['loss']:.4f}"]
-        if epoch["accuracy"] is not None:
-            figures.append(f"accuracy {_percent(epoch['accuracy'])}")
-        if epoch["val_loss"] is not None:
-            figures.append(f"test {_percent(epoch['val_accuracy'])}" if epoch["val_accuracy"] is not None
-                           else f"test loss {epoch['val_loss']:.4f}")
+        figures = [f"{word} {style.format(epoch[key])}" for key, word, style in FIGURES if epoch[key] is not None]
         if self.bar is not None:
-            self.bar.set_description_str(f"{self.description} {n}/{epochs}".strip(), refresh=False)
-            self.bar.set_postfix_str(", ".join(figures), refresh=False)
+            self.bar.set_description_str("  ".join([self._title(n), *figures]), refresh=False)
         elif n == 1 or n == epochs or n % max(1, epochs // 10) == 0:
             rate = n * self.plan["examples"] / max(epoch["seconds"], 1e-9)
-            print(f"{self.description} epoch {n}/{epochs}".strip(), *figures, f"{rate:,.0f} examples/s", sep="  ",
-                  file=sys.stderr, flush=True)
+            print(self._title(n), *figures, f"{rate:,.0f} {self.unit}/s", sep="  ", file=sys.stderr, flush=True)
 
     def on_fit_end(self, model: Any, history: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+    def _title(self, epoch: int) -> str:
+        return f"{self.description} {epoch}/{self.plan['epochs']}".strip()
 
 
 class EarlyStopping:

@@ -1,7 +1,7 @@
 """A model on disk: one safetensors file, never pickle, and layers rebuilt from an allow-list of names."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 import json
 import os
 from pathlib import Path
@@ -19,13 +19,14 @@ from nn.parameters import Shapes, size, views
 if TYPE_CHECKING:
     from nn.model import Model
 
-FORMAT = "feedforward 1"
-LAYERS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (Dense, Dropout, *ACTIVATIONS.values())}
+FORMAT = 1  # of the description, which is the one entry "feedforward" of the file's metadata
+KINDS: tuple[type[Layer], ...] = (Dense, Dropout, *ACTIVATIONS.values())
+LAYERS = {kind.__name__: kind for kind in KINDS}
 
 
 def describe(model: "Model") -> dict[str, Any]:
     """All that rebuilds a model but for its parameters, as JSON holds it."""
-    layers = [{"layer": type(layer).__name__, **asdict(layer)} for layer in model.layers]
+    layers = [{"layer": type(layer).__name__, **layer.description()} for layer in model.layers]
     return {"layers": layers, "loss": type(model.loss).__name__, "dtype": model.dtype.name, "seed": model.seed}
 
 
@@ -39,7 +40,7 @@ def save(model: "Model", path: str | os.PathLike[str]) -> None:
     from safetensors.numpy import save as serialize
 
     tensors = views(model.theta, shapes(model.layers))
-    data = serialize(tensors, {"format": FORMAT, "model": json.dumps(describe(model))})
+    data = serialize(tensors, {"feedforward": json.dumps({"format": FORMAT, **describe(model)})})
     write_whole(path, lambda file: file.write(data))
 
 
@@ -58,10 +59,12 @@ def load(path: str | os.PathLike[str]) -> "Model":
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
-            held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-            described = json.loads(metadata["model"])
+            if "feedforward" not in metadata:
+                raise ValueError("it holds tensors, but no description of a model")
+            described = json.loads(metadata["feedforward"])
+            if described["format"] != FORMAT:
+                raise ValueError(f"its format is {described['format']!r}, and this version reads {FORMAT}")
+            held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (it is no dict)
             layers = [_layer(fields_) for fields_ in described["layers"]]
             if shapes(layers) != held:
                 raise ValueError(f"its layers call for {_brief(shapes(layers))}, but it holds {_brief(held)}")
@@ -72,7 +75,7 @@ def load(path: str | os.PathLike[str]) -> "Model":
                 view[...] = file.get_tensor(name)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is not a model that can be loaded: {reason}; save one with model.save(path)") from None
+        raise ValueError(f"{path} is not a model that can be loaded: {reason}") from None
     if not np.isfinite(model.theta).all():
         raise ValueError(f"{path} is not a model that can be loaded: its parameters hold NaN or infinity")
     return model
@@ -88,7 +91,7 @@ def _model(layers: list[Layer], described: dict[str, Any]) -> "Model":
 def _layer(described: dict[str, Any]) -> Layer:
     arguments = dict(described)
     kind: type[Layer] = choose("layer", arguments.pop("layer"), LAYERS)
-    known = [field.name for field in fields(kind)]
+    known = [spec.name for spec in fields(kind) if spec.init]
     unknown = [name for name in arguments if name not in known]
     if unknown:
         raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}: its fields are {', '.join(known) or 'none'}")

@@ -3,11 +3,11 @@
 The article's four are `zeros`, `xavier`, `he` and `kumar`. Biases always begin at zero.
 """
 
-import math
 from collections.abc import Callable
+import math
 
-from numpy.random import Generator
 import numpy as np
+from numpy.random import Generator
 
 from nn.buffers import Array
 

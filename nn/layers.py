@@ -4,7 +4,8 @@ Index letters: n examples, i inputs, o outputs. Rows are examples: x is (n, i), 
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +16,11 @@ from nn.names import choose
 from nn.parameters import Shapes, views
 
 
+def parameter() -> Any:
+    """A field for an array that `bind` sets, which is no part of a layer's description."""
+    return field(init=False, repr=False)
+
+
 @dataclass(eq=False)
 class Layer(ABC):
     """A function of a batch that knows its own derivative.
@@ -22,6 +28,10 @@ class Layer(ABC):
     A layer is described by its fields (they are what is saved) and works once it is bound to a parameter vector.
     Arrays that it returns are its buffers: they hold until the same method is called again.
     """
+
+    def description(self) -> dict[str, Any]:
+        """The fields that make a layer like this one, by name."""
+        return {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.init}
 
     def shapes(self) -> Shapes:
         """The parameters by name, in the order in which they lie in theta."""
@@ -39,10 +49,10 @@ class Layer(ABC):
         for name, view in views(grad, self.shapes()).items():
             setattr(self, "d" + name, view)
 
-    def initialize(self, rng: Generator) -> None:
+    def initialize(self, rng: Generator) -> None:  # noqa: B027 (most layers have nothing to draw)
         """Draw the first values of the parameters."""
 
-    def freeze(self, rng: Generator | None) -> None:
+    def freeze(self, rng: Generator | None) -> None:  # noqa: B027 (nor anything random)
         """What is random in this layer is drawn anew from `rng` at the next forward and kept; None: nothing random."""
 
     @abstractmethod
@@ -68,6 +78,10 @@ class Dense(Layer):
     n_in: int
     n_out: int
     init: str = "he"
+    W: Array = parameter()
+    b: Array = parameter()
+    dW: Array = parameter()
+    db: Array = parameter()
 
     def __post_init__(self) -> None:
         for name in ("n_in", "n_out"):
@@ -121,9 +135,10 @@ class Dropout(Layer):
         self._rng, self._mask = rng, None
 
     def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        uniform = self.buffers("uniform", shape, np.float32)
-        rng.random(out=uniform, dtype=np.float32)
-        mask = np.greater_equal(uniform, self.rate, out=self.buffers("mask", shape))
+        mask = self.buffers("mask", shape, np.empty(0, self.buffers.dtype).real.dtype)
+        rng.random(out=mask, dtype=mask.dtype.type)
+        mask += 1 - self.rate
+        np.floor(mask, out=mask)  # 1 where the uniform number was at least the rate
         mask *= 1 / (1 - self.rate)
         return mask
 

@@ -30,8 +30,10 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> Ar
 def _labels(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.shape != y_pred.shape or y_true.ndim != 1 or not len(y_true):
-        raise ValueError(f"y_true {y_true.shape} and y_pred {y_pred.shape} must be labels of one shape (N,), N at least 1")
+        raise ValueError(f"y_true {y_true.shape} and y_pred {y_pred.shape} must be labels of one shape (N,), "
+                         "N at least 1")
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
         if not np.issubdtype(y.dtype, np.integer):
-            raise ValueError(f"{name} holds {y.dtype}, not integer labels: for rows of probabilities take argmax(axis=1)")
+            raise ValueError(f"{name} holds {y.dtype}, not integer labels: for rows of probabilities take "
+                             "argmax(axis=1)")
     return y_true.astype(np.int64), y_pred.astype(np.int64)

@@ -149,7 +149,7 @@ class Model:
 
 def widths(layers: Sequence[Layer]) -> tuple[int, int]:
     """How many inputs and outputs the layers have together. Raises ValueError, naming the layer that does not fit."""
-    for i, layer in enumerate(layers):
+    for i, layer in enumerate[Any](layers):
         if not isinstance(layer, Layer):
             mend = f"write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else (
                 "give Layer objects, such as Dense(784, 50) and ReLU()")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 import copy
 
-from numpy.random import Generator
 import numpy as np
+from numpy.random import Generator
 
 from nn.buffers import Array
 from nn.layers import Layer
@@ -33,7 +33,7 @@ class Network:
         self.first = next((i for i, layer in enumerate(self.body) if layer.shapes()), len(self.body))
 
     def freeze(self, rng: Generator | None) -> None:
-        """Draw what is random (the masks of Dropout) from `rng` at the next forward and keep it; None: no randomness."""
+        """Draw what is random (the masks of Dropout) from `rng` at the next forward; None: nothing is random."""
         for layer in self.layers:
             layer.freeze(rng)
 

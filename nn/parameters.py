@@ -1,7 +1,7 @@
 """Where every parameter lives: one flat vector, and the named views that the layers work on."""
 
-import math
 from collections.abc import Mapping
+import math
 
 from nn.buffers import Array
 

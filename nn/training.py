@@ -37,7 +37,7 @@ class History:
 
 
 class Diverged(ArithmeticError):
-    """The loss became NaN or infinite. `epoch` and `step` (both from 1) say where; `history` holds the epochs before."""
+    """The loss became NaN or infinite, in step `step` of epoch `epoch` (from 1); `history` holds the epochs before."""
 
     def __init__(self, message: str, epoch: int, step: int, history: History) -> None:
         super().__init__(message)
@@ -50,13 +50,10 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"optimizer must have a step(objective), which {optimizer!r} has not: "
                          "write optimizer=optimizers.get('adam', lr=0.01)")
-    _at_least_one("epochs", epochs)
     x = model.examples(x)
     target = model.targets(y, N := len(x))
-    _at_least_one("batch_size", batch_size := N if batch_size is None else batch_size)
-    if batch_size > N:
-        raise ValueError(f"batch_size {batch_size} is larger than the data, {N} examples: give at most {N}, "
-                         "or None for all of them")
+    batch_size = N if batch_size is None else batch_size
+    check_plan(epochs, batch_size, N)
     validation = None
     if validation_data is not None:
         x_val = model.examples(validation_data[0])
@@ -85,11 +82,16 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                 with np.errstate(over="ignore", invalid="ignore"):
                     batch_loss = optimizer.step(objective)
                 last = step == len(batches)
-                if not math.isfinite(batch_loss) or last and not np.isfinite(theta).all():
-                    what = f"the loss became {batch_loss}" if not math.isfinite(batch_loss) else "the weights became infinite"
-                    np.copyto(theta, before if math.isfinite(batch_loss) else good)
-                    raise Diverged(f"{what} in epoch {e}, step {step}: training stopped, and the model keeps the last "
-                                   "weights whose loss was finite; try a smaller lr", e, step, history)
+                failed = ""
+                if not math.isfinite(batch_loss):
+                    failed = f"the loss became {batch_loss}"
+                    np.copyto(theta, good)
+                elif last and not np.isfinite(theta).all():
+                    failed = "the weights became infinite"
+                    np.copyto(theta, before)
+                if failed:
+                    raise Diverged(f"{failed} in epoch {e}, step {step}: training stopped, and the model keeps the "
+                                   "last weights whose loss was finite; try a smaller lr", e, step, history)
                 good, before = before, good
                 loss += batch_loss * len(x_batch) / N
                 correct += objective.correct()
@@ -112,9 +114,13 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     return history
 
 
-def _at_least_one(name: str, n: Any) -> None:
-    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, not {n!r}")
+def check_plan(epochs: Any, batch_size: Any, N: int) -> None:
+    """Raises ValueError where N examples cannot be trained on for that many epochs in batches of that size."""
+    for name, n in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {n!r}")
+    if batch_size > N:
+        raise ValueError(f"batch_size {batch_size} is larger than the data, {N} examples: give at most {N}")
 
 
 def _notifier(callbacks: Sequence[Any], model: "Model") -> Callable[[str, Any], None]:

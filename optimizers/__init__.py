@@ -1,9 +1,8 @@
 """The optimizers, all behind one step(objective): the table of them, and get(name)."""
 
-from dataclasses import fields
 from typing import Any
 
-from optimizers.base import FirstOrder, Objective, Optimizer
+from optimizers.base import FirstOrder, Objective, Optimizer, hyperparameters
 from optimizers.first_order import Adam, Adamax, GradientDescent, Momentum, RMSprop
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -23,7 +22,7 @@ def get(name: str, **values: Any) -> Optimizer:
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}: choose from {', '.join(OPTIMIZERS)}")
     kind = OPTIMIZERS[name]
-    known = [field.name for field in fields(kind)]
+    known = hyperparameters(kind)
     for field in values:
         if field not in known:
             raise ValueError(f"{name} has no field {field!r}: its fields are {', '.join(known)}")
@@ -31,4 +30,4 @@ def get(name: str, **values: Any) -> Optimizer:
 
 
 __all__ = ["Adam", "Adamax", "FirstOrder", "GradientDescent", "Momentum", "OPTIMIZERS", "Objective", "Optimizer",
-           "RMSprop", "get"]
+           "RMSprop", "get", "hyperparameters"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 import math
 import numbers
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,47 +29,69 @@ class Objective(Protocol):
 
 
 def number(default: float, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Any:
-    """A dataclass field for a hyperparameter, with its bounds: above < value, least <= value, value < below."""
+    """A field for a hyperparameter, with its bounds: above < value, least <= value, value < below."""
     return field(default=default, metadata={"above": above, "least": least, "below": below})
+
+
+def vector(when: str = "") -> Any:
+    """A field for state: a vector like theta that begins at zero, and is there only where the field `when` is set."""
+    return field(init=False, repr=False, metadata={"vector": when})
+
+
+def scalar(first: float) -> Any:
+    """A field for state that is a number and begins at `first`."""
+    return field(init=False, repr=False, default=first, metadata={"scalar": True})
+
+
+def hyperparameters(kind: "type[Optimizer] | Optimizer") -> dict[str, Any]:
+    """The fields that users set, by name: of an optimizer with their values, of a class of them with their defaults."""
+    return {spec.name: spec.default if isinstance(kind, type) else getattr(kind, spec.name)
+            for spec in fields(kind) if spec.init}
 
 
 @dataclass(eq=False, kw_only=True)
 class Optimizer(ABC):
-    """Hyperparameters are the dataclass fields and may be changed between steps; all else is state.
-
-    State is declared once and so allocated, saved and restored in one place: `vectors` names arrays like theta, which
-    begin at zero, and `scalars` names numbers, whose class attributes say where they begin.
+    """Hyperparameters are fields and may be changed between steps. State is fields too, each declared once, as a
+    `vector` or a `scalar`, and so allocated, saved and restored in one place.
     """
 
-    scalars: ClassVar[tuple[str, ...]] = ("t",)
-    t = 0  # steps taken
+    t: int = scalar(0)  # steps taken
+    scratch: Array = field(init=False, repr=False)  # for what lies between two lines of a rule
 
     def __post_init__(self) -> None:
         for spec in fields(self):
-            bounds, value = spec.metadata, getattr(self, spec.name)
-            if not bounds or value is None and spec.default is None:
-                continue
-            if (not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value)
-                    or not bounds["above"] < value < bounds["below"] or not bounds["least"] <= value):
-                raise ValueError(f"{type(self).__name__}: {spec.name} must be {_bounds(bounds)}, not {value!r}")
-            setattr(self, spec.name, float(value))  # a NumPy scalar would turn float32 vectors into float64
+            if "above" in spec.metadata:
+                setattr(self, spec.name, self._within_bounds(spec.name, getattr(self, spec.name), spec.metadata))
+
+    def _within_bounds(self, name: str, value: Any, bounds: Mapping[str, Any]) -> float:
+        if isinstance(value, bool) or not (isinstance(value, numbers.Real) and math.isfinite(value)
+                                           and bounds["above"] < value < bounds["below"] and bounds["least"] <= value):
+            words = (("above", "above"), ("least", "at least"), ("below", "below"))
+            allowed = " and ".join(f"{word} {bounds[key]:g}" for key, word in words if math.isfinite(bounds[key]))
+            raise ValueError(f"{type(self).__name__}: {name} must be {allowed or 'a finite number'}, not {value!r}")
+        return float(value)  # a NumPy scalar would turn float32 vectors into float64
 
     def vectors(self) -> tuple[str, ...]:
-        """The names of the state's vectors; they may depend on the fields."""
-        return ()
+        """The names of the vectors that these hyperparameters call for."""
+        whens = ((spec.name, spec.metadata["vector"]) for spec in fields(self) if "vector" in spec.metadata)
+        return tuple(name for name, when in whens if not when or getattr(self, when))
+
+    def scalars(self) -> tuple[str, ...]:
+        """The names of the numbers that are state."""
+        return tuple(spec.name for spec in fields(self) if "scalar" in spec.metadata)
 
     def start(self, theta: Array) -> None:
-        """Make the state for vectors like `theta`, unless it is there. Raises ValueError where it is another's."""
-        names = self.vectors()
-        if hasattr(self, "scratch") and self.scratch.shape == theta.shape and self.scratch.dtype == theta.dtype:
-            if all(hasattr(self, name) for name in names):
-                return
-        elif hasattr(self, "scratch"):
-            raise ValueError(f"this {type(self).__name__} has taken steps on a vector of {self.scratch.size} "
-                             f"{self.scratch.dtype}, not of {theta.size} {theta.dtype}: make a new one for another model")
-        for name in names:
-            setattr(self, name, np.zeros_like(theta))
-        self.scratch = np.zeros_like(theta)
+        """Make the vectors of the state, like `theta`, unless they are there.
+
+        Raises ValueError where they are there for another vector, of another length or dtype.
+        """
+        for name in ("scratch", *self.vectors()):
+            held = getattr(self, name, None)
+            if held is None:
+                setattr(self, name, np.zeros_like(theta))
+            elif held.shape != theta.shape or held.dtype != theta.dtype:
+                raise ValueError(f"this {type(self).__name__} has taken steps on a vector of {held.size} {held.dtype}, "
+                                 f"not of {theta.size} {theta.dtype}: make a new one for another model")
 
     @abstractmethod
     def step(self, objective: Objective) -> float:
@@ -77,31 +99,26 @@ class Optimizer(ABC):
 
     def state(self) -> dict[str, Any]:
         """Everything that steps have left behind: scalars, and vectors (live, not copies) once there are any."""
-        names = (*self.scalars, *(name for name in self.vectors() if hasattr(self, name)))
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*self.scalars(), *self.vectors()) if hasattr(self, name)}
 
     def restore(self, state: Mapping[str, Any], theta: Array) -> None:
         """Go on from what `state` gave, on vectors like `theta`: bit for bit as if never interrupted.
 
         Raises ValueError where the names or the shapes are not this optimizer's.
         """
-        expected = {*self.scalars, *(self.vectors() if len(state) > len(self.scalars) else ())}
-        if set(state) != expected:
-            raise ValueError(f"{type(self).__name__}: its state is {sorted(expected)}, not {sorted(state)}")
+        scalars, vectors = self.scalars(), self.vectors()
+        if set(state) not in ({*scalars}, {*scalars, *vectors}):
+            raise ValueError(f"{type(self).__name__}: its state is {', '.join((*scalars, *vectors))}, "
+                             f"not {', '.join(state)}")
         self.start(theta)
-        for name in self.scalars:
-            setattr(self, name, type(getattr(self, name))(state[name]))
-        for name in expected - set(self.scalars):
-            if state[name].shape != theta.shape or state[name].dtype != theta.dtype:
-                raise ValueError(f"{type(self).__name__}: its {name} is {state[name].dtype} {state[name].shape}, "
+        for name, value in state.items():
+            if name in scalars:
+                setattr(self, name, type(getattr(self, name))(value))
+            elif value.shape != theta.shape or value.dtype != theta.dtype:
+                raise ValueError(f"{type(self).__name__}: its {name} is {value.dtype} {value.shape}, "
                                  f"not {theta.dtype} {theta.shape}")
-            np.copyto(getattr(self, name), state[name])
-
-
-def _bounds(bounds: Mapping[str, float]) -> str:
-    words = [f"{word} {bounds[name]:g}" for name, word in (("above", "above"), ("least", "at least"), ("below", "below"))
-             if math.isfinite(bounds[name])]
-    return " and ".join(words) or "a finite number"
+            else:
+                np.copyto(getattr(self, name), value)
 
 
 @dataclass(eq=False, kw_only=True)

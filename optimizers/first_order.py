@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from optimizers.base import Array, FirstOrder, number
+from optimizers.base import Array, FirstOrder, number, vector
 
 
 def _average(m: Array, decay: float, x: Array, scratch: Array) -> None:
@@ -47,9 +47,7 @@ class Momentum(FirstOrder):
     """
 
     momentum: float = number(0.9, least=0, below=1)
-
-    def vectors(self) -> tuple[str, ...]:
-        return ("v",)
+    v: Array = vector()
 
     def update(self, theta: Array, grad: Array) -> None:
         self.v *= self.momentum
@@ -68,9 +66,7 @@ class RMSprop(FirstOrder):
 
     rho: float = number(0.9, least=0, below=1)
     eps: float = number(1e-8, least=0)
-
-    def vectors(self) -> tuple[str, ...]:
-        return ("v",)
+    v: Array = vector()
 
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
@@ -96,9 +92,8 @@ class Adam(FirstOrder):
     beta1: float = number(0.9, least=0, below=1)
     beta2: float = number(0.999, least=0, below=1)
     eps: float = number(1e-8, least=0)
-
-    def vectors(self) -> tuple[str, ...]:
-        return ("m", "v")
+    m: Array = vector()
+    v: Array = vector()
 
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
@@ -125,9 +120,8 @@ class Adamax(FirstOrder):
     beta1: float = number(0.9, least=0, below=1)
     beta2: float = number(0.999, least=0, below=1)
     eps: float = number(1e-8, above=0)
-
-    def vectors(self) -> tuple[str, ...]:
-        return ("m", "u")
+    m: Array = vector()
+    u: Array = vector()
 
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch

@@ -1,0 +1,149 @@
+"""What holds for every optimizer in the table: fields, state, restoring, dtype, and one vector changed in place."""
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import optimizers
+from optimizers import OPTIMIZERS, get
+
+
+class Bowl:
+    """sum(a (theta - 1)^2) / 2, with a gradient buffer of its own."""
+
+    def __init__(self, n=5, dtype="float64", value=None):
+        self.theta = np.linspace(-1, 2, n).astype(dtype)
+        self.a = np.linspace(1, 3, n).astype(dtype)
+        self.grad = np.empty_like(self.theta)
+        self.given = value
+
+    def value(self):
+        return float(np.sum(self.a * (self.theta - 1) ** 2) / 2) if self.given is None else self.given
+
+    def value_and_gradient(self):
+        np.multiply(self.a, self.theta - 1, out=self.grad)
+        return self.value(), self.grad
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_loss_falls_theta_stays_the_same_buffer_and_the_returned_loss_is_that_before_the_step(name):
+    bowl, optimizer = Bowl(), get(name)
+    theta, start = bowl.theta, bowl.value()
+    assert optimizer.step(bowl) == start
+    for _ in range(100):
+        optimizer.step(bowl)
+    assert bowl.theta is theta
+    assert bowl.value() < start
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_float32_stays_float32(name):
+    bowl, optimizer = Bowl(dtype="float32"), get(name, lr=np.float64(0.01))
+    for _ in range(3):
+        optimizer.step(bowl)
+    assert bowl.theta.dtype == np.float32
+    assert all(getattr(optimizer, vector).dtype == np.float32 for vector in optimizer.vectors())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_more_is_allocated_than_the_declared_state_and_one_scratch(name):
+    n = 100_000
+    bowl, optimizer = Bowl(n), get(name)
+    bowl.value_and_gradient = lambda: (1.0, bowl.grad)
+    bowl.grad[:] = 1
+    tracemalloc.start()
+    try:
+        optimizer.step(bowl)
+        held, peak = tracemalloc.get_traced_memory()
+        allowed = (len(optimizer.vectors()) + 1) * bowl.theta.nbytes
+        assert held < allowed + 20_000
+        assert peak < allowed + 20_000
+        tracemalloc.reset_peak()
+        optimizer.step(bowl)
+        assert tracemalloc.get_traced_memory()[1] - held < 20_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("begun", [0, 20])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_saved_and_restored_it_goes_on_to_the_bit(name, begun):
+    bowl, optimizer = Bowl(), get(name)
+    for _ in range(begun):
+        optimizer.step(bowl)
+    kept = {key: np.copy(value) if isinstance(value, np.ndarray) else value for key, value in optimizer.state().items()}
+    theta = bowl.theta.copy()
+    for _ in range(20):
+        optimizer.step(bowl)
+
+    other, again = Bowl(), get(name)
+    other.theta[:] = theta
+    again.restore(kept, other.theta)
+    for _ in range(20):
+        again.step(other)
+    np.testing.assert_array_equal(other.theta, bowl.theta)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_that_is_not_its_own_is_refused(name):
+    optimizer, theta = get(name), np.zeros(5)
+    with pytest.raises(ValueError, match="its state is"):
+        optimizer.restore({"t": 3, "nonsense": theta}, theta)
+    bowl = Bowl()
+    optimizer.step(bowl)
+    for vector in optimizer.vectors():
+        with pytest.raises(ValueError, match=f"its {vector} is float64"):
+            get(name).restore({**optimizer.state(), vector: np.zeros(4)}, theta)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_loss_that_is_not_finite_moves_nothing(name, value):
+    bowl, optimizer = Bowl(), get(name)
+    optimizer.step(bowl)
+    theta, state = bowl.theta.copy(), {key: np.copy(part) for key, part in optimizer.state().items()}
+    bowl.given = value
+    returned = optimizer.step(bowl)
+    assert math.isnan(returned) == math.isnan(value)
+    np.testing.assert_array_equal(bowl.theta, theta)
+    for key, part in optimizer.state().items():
+        np.testing.assert_array_equal(part, state[key])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_field_has_bounds_and_is_checked(name):
+    for field, default in optimizers.hyperparameters(OPTIMIZERS[name]).items():
+        if isinstance(default, bool):
+            continue
+        for bad in (math.nan, math.inf, "0.1", [1], True):
+            with pytest.raises(ValueError, match=rf"{OPTIMIZERS[name].__name__}: {field} must be .*, not "):
+                get(name, **{field: bad})
+    with pytest.raises(ValueError, match=r"lr must be above 0, not -1"):
+        get(name, lr=-1)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_is_there_by_its_class_name_and_says_what_it_is(name):
+    kind = OPTIMIZERS[name]
+    assert getattr(optimizers, kind.__name__) is kind
+    assert kind.__name__ in optimizers.__all__
+    assert repr(get(name)).startswith(f"{kind.__name__}(lr=")
+    assert len(kind.__doc__) > 80
+
+
+def test_unknown_names_list_the_choices():
+    with pytest.raises(ValueError, match="unknown optimizer 'adan': choose from gd, momentum, "):
+        get("adan")
+    with pytest.raises(ValueError, match="adam has no field 'learning_rate': its fields are lr, beta1, beta2, eps"):
+        get("adam", learning_rate=0.1)
+
+
+def test_fields_may_be_set_between_steps():
+    bowl, optimizer = Bowl(), get("gd", lr=0.1)
+    optimizer.step(bowl)
+    theta, grad = bowl.theta.copy(), bowl.value_and_gradient()[1].copy()
+    optimizer.lr = 0.025
+    optimizer.step(bowl)
+    np.testing.assert_allclose(bowl.theta, theta - 0.025 * grad, rtol=1e-15)

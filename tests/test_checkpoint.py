@@ -1,0 +1,146 @@
+"""A saved model comes back to the bit; a file that is damaged, foreign or hostile is one line of explanation."""
+
+import json
+import os
+
+from derivatives import make
+import numpy as np
+import pytest
+from safetensors.numpy import save
+from test_model import small, small_data
+
+from nn import ELU, LAYERS, LOSSES, Dense, Model, Sigmoid, Softmax
+from nn.checkpoint import FORMAT, describe
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_layer_and_loss_comes_back_to_the_bit(loss, dtype, tmp_path):
+    ending = {"CrossEntropy": Softmax(), "BinaryCrossEntropy": Sigmoid()}.get(loss, ELU(alpha=0.5))
+    layers = [make(kind, 4, 4) for kind in LAYERS.values()]
+    model = Model([*layers, Dense(4, 3, init="glorot"), ending], LOSSES[loss](), seed=5, dtype=dtype)
+    model.save(tmp_path / "model.safetensors")
+    loaded = Model.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.theta, model.theta)
+    assert loaded.theta.dtype == model.theta.dtype
+    assert describe(loaded) == describe(model)
+    x = np.random.default_rng(0).normal(size=(7, 4))
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    small(1).save(path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        small(2).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
+def saved(model=None):
+    """A good file's tensors and description, to be spoilt."""
+    model = model or small()
+    tensors = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(model.layers) for name in layer.shapes()}
+    return tensors, describe(model)
+
+
+def spoilt(change):
+    tensors, described = saved()
+    change(tensors, described)
+    return described_as(json.dumps({"format": FORMAT, **described}), tensors)
+
+
+def described_as(text, tensors=None):
+    return save(tensors or {"a": np.zeros(3)}, {"feedforward": text})
+
+
+def set_in_layer(i, **fields):
+    return lambda tensors, described: described["layers"][i].update(fields)
+
+
+HOSTILE = {
+    "empty": (b"", "header"),
+    "not safetensors": (b"<html>not found</html>" * 100, "header"),
+    "pickle": (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n", "header"),
+    "truncated": (spoilt(lambda t, d: None)[:-9], "not a model"),
+    "trailing": (spoilt(lambda t, d: None) + b"x", "not a model"),
+    "a header of 2^60 bytes": ((2**60).to_bytes(8, "little") + b"{}", "header"),
+    "another program's": (save({"a": np.zeros(3)}), "it holds tensors, but no description of a model"),
+    "another format": (described_as('{"format": 2}'), "its format is 2, and this version reads 1"),
+    "description not JSON": (described_as("{"), "Expecting"),
+    "description deep": (described_as("[" * 100_000), "not a model"),
+    "description a list": (described_as("[]"), "not a model"),
+    "layers a number": (spoilt(lambda t, d: d.update(layers=3)), "not a model"),
+    "layers of numbers": (spoilt(lambda t, d: d.update(layers=[3, 4])), "not a model"),
+    "unknown layer": (spoilt(set_in_layer(1, layer="os.system")), "unknown layer 'os.system': choose from Dense"),
+    "layer not a name": (spoilt(set_in_layer(1, layer=["Dense"])), "unknown layer"),
+    "unknown field": (spoilt(set_in_layer(0, units=3)), "Dense has no field 'units': its fields are n_in, n_out, init"),
+    "huge layer": (spoilt(set_in_layer(0, n_in=10**9, n_out=10**9)), r"call for 0.W \[1000000000, 1000000000\]"),
+    "infinite layer": (spoilt(set_in_layer(0, n_in=float("inf"))), "n_in must be a whole number"),
+    "negative layer": (spoilt(set_in_layer(0, n_in=-6)), "n_in must be a whole number of at least 1, not -6"),
+    "unknown initializer": (spoilt(set_in_layer(0, init="__import__")), "unknown initializer"),
+    "bad rate": (spoilt(set_in_layer(2, rate=float("nan"))), "rate must lie in"),
+    "unknown loss": (spoilt(lambda t, d: d.update(loss="Hinge")), "unknown loss 'Hinge'"),
+    "unknown dtype": (spoilt(lambda t, d: d.update(dtype="float8")), "unknown dtype 'float8'"),
+    "bad seed": (spoilt(lambda t, d: d.update(seed="x")), "seed must be"),
+    "layers that do not fit": (spoilt(set_in_layer(3, n_in=4)), "its layers call for"),
+    "missing tensor": (spoilt(lambda t, d: t.pop("0.b")), r"but it holds 0.W \[6, 5\]"),
+    "one tensor more": (spoilt(lambda t, d: t.update(extra=np.zeros(2))), "its layers call for"),
+    "another shape": (spoilt(lambda t, d: t.update({"0.b": np.zeros((5, 1), "float32")})), "its layers call for"),
+    "another dtype": (spoilt(lambda t, d: t.update({"0.b": np.zeros(5, "float64")})), "its 0.b is F64, not float32"),
+    "NaN": (spoilt(lambda t, d: t["0.b"].fill(np.nan)), "its parameters hold NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_one_line(case, tmp_path):
+    data, message = HOSTILE[case]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=message) as caught:
+        Model.load(path)
+    assert str(caught.value).startswith(f"{path} is not a model that can be loaded: ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_random_damage_is_never_a_traceback_from_the_depths(tmp_path):
+    good = spoilt(lambda t, d: None)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "model.safetensors"
+    for _ in range(300):
+        data = bytearray(good)
+        for place in rng.integers(0, len(good), 3):
+            data[place] = rng.integers(0, 256)
+        path.write_bytes(data)
+        message = ""
+        try:
+            assert np.isfinite(Model.load(path).theta).all()
+        except ValueError as error:
+            message = str(error)
+        assert "\n" not in message
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Model.load(tmp_path / "nowhere.safetensors")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        Model.load(tmp_path)
+
+
+def test_training_goes_on_from_a_loaded_model(tmp_path):
+    model, (x, y) = small(), small_data()
+    model.save(tmp_path / "m")
+    from optimizers import get
+
+    loaded = Model.load(tmp_path / "m")
+    for m in (model, loaded):
+        m.fit(x, y, get("adam"), epochs=2, batch_size=10, progress=False)
+    np.testing.assert_array_equal(model.theta, loaded.theta)

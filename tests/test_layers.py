@@ -1,0 +1,215 @@
+"""Every layer's derivative against differences and complex steps; and the checks themselves against planted faults."""
+
+from derivatives import CENTRAL, COMPLEX, layer_errors, make, random_shapes
+import numpy as np
+import pytest
+
+from nn import LAYERS, Dense, Dropout
+from nn.activations import Elementwise
+
+PARAMETERIZED = [name for name, kind in LAYERS.items() if make(kind, 3, 2).shapes()]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_derivative(name):
+    rng = np.random.default_rng(1)
+    for shape in random_shapes(rng):
+        by_differences, by_complex_step = layer_errors(make(LAYERS[name], *shape[1:]), shape, rng)
+        assert by_differences < CENTRAL, shape
+        assert by_complex_step < COMPLEX, shape
+
+
+class WrongSignOfdW(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        self.dW *= -1
+        return dx
+
+
+class NodW(Dense):
+    def backward(self, dy, needs_dx=True):
+        kept = self.dW.copy()
+        dx = super().backward(dy, needs_dx)
+        self.dW[:] = kept
+        return dx
+
+
+class Nodb(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        self.db[:] = 0
+        return dx
+
+
+class AveragesOverExamples(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        self.dW /= len(dy)
+        self.db /= len(dy)
+        return dx
+
+
+class AddsToOldGradient(Dense):
+    def backward(self, dy, needs_dx=True):
+        kept = self.dW.copy()
+        dx = super().backward(dy, needs_dx)
+        self.dW += kept
+        return dx
+
+
+class TransposesdW(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        if self.n_in == self.n_out:
+            self.dW[:] = self.dW.T.copy()
+        return dx
+
+
+class ForgetsToTransposeW(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        return dy @ self.W if self.n_in == self.n_out else dx
+
+
+class WrongSignOfdx(Dense):
+    def backward(self, dy, needs_dx=True):
+        return -super().backward(dy, needs_dx)
+
+
+class ForgetsBias(Dense):
+    def forward(self, x):
+        y = super().forward(x)
+        y -= self.b
+        return y
+
+
+class AddsBiasTwice(Dense):
+    def forward(self, x):
+        y = super().forward(x)
+        y += self.b
+        return y
+
+
+class RemembersAnOlderInput(Dense):
+    def forward(self, x):
+        older = getattr(self, "older", x)
+        y = super().forward(x)
+        self.x, self.older = older, x.copy()
+        return y
+
+
+class FirstExampleOnlyIndb(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        self.db[:] = dy[0]
+        return dx
+
+
+class StaleOutput(Dense):
+    def forward(self, x):
+        y = super().forward(x)
+        if hasattr(self, "last") and self.last.shape == y.shape:
+            y[:1] = self.last[:1]
+        self.last = y.copy()
+        return y
+
+
+class ReturnsItsInput(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        return dy.copy() if dy.shape == dx.shape else dx
+
+
+FAULTS = {"Dense": [WrongSignOfdW, NodW, Nodb, AveragesOverExamples, AddsToOldGradient, TransposesdW,
+                    ForgetsToTransposeW, WrongSignOfdx, ForgetsBias, AddsBiasTwice, RemembersAnOlderInput,
+                    FirstExampleOnlyIndb, StaleOutput, ReturnsItsInput]}
+
+
+def test_every_parameterized_layer_has_planted_faults():
+    assert {name for name, faults in FAULTS.items() if len(faults) >= 10} == set(PARAMETERIZED)
+
+
+# A forward that leaves the bias out or doubles it is still consistent about x and W, not about b; one that is stale is
+# consistent about nothing. Each must be caught by both kinds of check.
+@pytest.mark.parametrize("fault", [fault for faults in FAULTS.values() for fault in faults])
+def test_planted_fault_is_caught(fault):
+    rng = np.random.default_rng(2)
+    errors = [layer_errors(make(fault, *shape[1:]), shape, rng) for shape in random_shapes(rng)]
+    assert max(error[0] for error in errors) > 100 * CENTRAL
+    assert max(error[1] for error in errors) > 100 * COMPLEX
+
+
+class FaultyElementwise(Elementwise):
+    def f(self, x, out):
+        return np.tanh(x, out=out)
+
+    def df(self, x, y, out):
+        np.multiply(y, y, out=out)
+        return np.add(1, out, out=out)  # 1 + y^2, not 1 - y^2
+
+    def d2f(self, x, y, out):
+        return out
+
+
+def test_fault_in_an_elementwise_derivative_is_caught():
+    assert layer_errors(FaultyElementwise(), (4, 3, 3), np.random.default_rng(3))[1] > 100 * COMPLEX
+
+
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Elementwise)])
+def test_second_derivative(name):
+    from derivatives import away_from_kinks, central
+
+    layer = LAYERS[name]()
+    layer.bind(np.empty(0), np.empty(0))
+    x = away_from_kinks(np.random.default_rng(4).normal(size=(50, 1)))
+
+    def df(h):
+        return layer.df(x + h, layer.f(x + h, np.empty_like(x)), np.empty_like(x))
+
+    d2f = layer.d2f(x, layer.f(x, np.empty_like(x)), np.empty_like(x))
+    np.testing.assert_allclose(d2f, central(df), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_large_inputs_stay_finite_and_dtype_stays(name, dtype):
+    x = np.array([[-1e4, -100, -1, 0, 1, 100, 1e4]], dtype)
+    layer = make(LAYERS[name], 7, 7)
+    parameters = sum(int(np.prod(shape)) for shape in layer.shapes().values())
+    layer.bind(np.ones(parameters, dtype), np.ones(parameters, dtype)) if parameters else layer.bind(
+        np.empty(0, dtype), np.empty(0, dtype))
+    layer.freeze(np.random.default_rng(0))
+    y = layer.forward(x)
+    dx = layer.backward(np.ones_like(y))
+    assert y.dtype == dx.dtype == np.dtype(dtype)
+    assert np.isfinite(y).all()
+    assert np.isfinite(dx).all()
+
+
+def test_dropout_keeps_the_mean_and_its_mask_until_it_is_frozen_anew():
+    layer = Dropout(0.3)
+    layer.bind(np.empty(0), np.empty(0))
+    x = np.ones((200, 500))
+    assert layer.forward(x) is x  # nothing is dropped outside training
+    layer.freeze(np.random.default_rng(0))
+    first = layer.forward(x).copy()
+    assert abs(first.mean() - 1) < 0.01
+    assert set(np.round(np.unique(first), 9)) == {0, round(1 / 0.7, 9)}
+    np.testing.assert_array_equal(layer.forward(x), first)
+    layer.freeze(np.random.default_rng(1))
+    assert (layer.forward(x) != first).any()
+    layer.freeze(None)
+    assert layer.forward(x) is x
+
+
+@pytest.mark.parametrize(("make_bad", "message"), [
+    (lambda: Dense(0, 3), "Dense: n_in must be a whole number of at least 1, not 0"),
+    (lambda: Dense(3, 2.5), "Dense: n_out must be a whole number of at least 1, not 2.5"),
+    (lambda: Dense(3, 2, init="hee"), "unknown initializer 'hee': choose from zeros, xavier, he, kumar"),
+    (lambda: Dropout(1.0), r"Dropout: rate must lie in \[0, 1\), not 1.0"),
+    (lambda: LAYERS["LeakyReLU"](2), r"LeakyReLU: slope must lie in \[0, 1\), not 2"),
+    (lambda: LAYERS["ELU"](-1), "ELU: alpha must be positive, not -1"),
+])
+def test_bad_fields_are_named(make_bad, message):
+    with pytest.raises(ValueError, match=message):
+        make_bad()

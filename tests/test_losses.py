@@ -1,0 +1,117 @@
+"""Every loss's gradient, its values by hand, and what it says of targets that it cannot use."""
+
+import math
+
+from derivatives import CENTRAL, COMPLEX, loss_errors, random_shapes
+import numpy as np
+import pytest
+
+from nn import LOSSES, BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from nn.losses import JOINED, SoftmaxCrossEntropy
+
+ALL = {**LOSSES, **{kind.__name__: kind for kind in JOINED}}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradient(name):
+    rng = np.random.default_rng(1)
+    for n, K, _ in random_shapes(rng):
+        by_differences, by_complex_step = loss_errors(ALL[name](), (n, K), rng)
+        assert by_differences < CENTRAL, (n, K)
+        assert by_complex_step < COMPLEX, (n, K)
+
+
+def faulty(name, change):
+    """The loss with a fault planted in its gradient."""
+    def gradient(self, z, target, scale, out):
+        return change(self, ALL[name].gradient(self, z, target, scale, out), z, target)
+
+    return type(f"Faulty{name}", (ALL[name],), {"gradient": gradient})
+
+
+FAULTS = {
+    "sign": lambda self, dz, z, t: -dz,
+    "missing 1/N": lambda self, dz, z, t: dz * len(z),
+    "twice": lambda self, dz, z, t: 2 * dz,
+    "target left out": lambda self, dz, z, t: dz + t / len(z),
+    "first example only": lambda self, dz, z, t: dz * (np.arange(len(z)) == 0)[:, None],
+    "stale": lambda self, dz, z, t: np.broadcast_to(self.__dict__.setdefault("old", dz.copy())[:1, :1], dz.shape),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ALL)
+def test_planted_fault_is_caught(name, fault):
+    rng = np.random.default_rng(2)
+    kind = faulty(name, FAULTS[fault])
+    assert max(loss_errors(kind(), (n, 3), rng)[1] for n in (1, 2, 5)) > 100 * COMPLEX
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_with_cross_entropy_at_logits_of_ten_thousand(dtype):
+    loss = SoftmaxCrossEntropy()
+    loss.bind(dtype)
+    z = np.array([[10_000, -10_000, 0], [10_000, -10_000, 0], [-10_000, -10_000, -10_000]], dtype)
+    target = loss.encode([1, 0, 2], 3, dtype)
+    assert loss.value(z, target, 1.0) == pytest.approx(20_000 + 0 + math.log(3), rel=float(np.finfo(dtype).eps))
+    third = np.asarray(1, dtype) / 3
+    exact = np.array([[1, -1, 0], [0, 0, 0], [third, third, third - 1]], dtype)
+    gradient = loss.gradient(z, target, 1.0, np.empty_like(z))
+    np.testing.assert_array_equal(gradient[:2], exact[:2])
+    np.testing.assert_allclose(gradient[2], exact[2], rtol=2 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_certain_and_right_and_certain_and_wrong_stay_finite(name):
+    for dtype in ("float32", "float64"):
+        loss = ALL[name]()
+        loss.bind(dtype)
+        large = 1e4 if loss.joins or not loss.needs_probabilities else 1
+        z = np.array([[large, 0.0], [0.0, large]], dtype)
+        target = np.array([[1, 0], [1, 0]], dtype)
+        assert math.isfinite(loss.value(z, target, 0.5))
+        assert np.isfinite(loss.gradient(z, target, 0.5, np.empty_like(z))).all()
+
+
+def test_values_by_hand():
+    z, target = np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[0.0, 1.0], [1.0, 0.0]])
+    assert CrossEntropy().value(z, target, 1 / 2) == pytest.approx(-(math.log(0.8) + math.log(0.5)) / 2)
+    assert BinaryCrossEntropy().value(z, target, 1 / 2) == pytest.approx(
+        -(2 * math.log(0.8) + 2 * math.log(0.5)) / 4)
+    assert MeanSquaredError().value(z, target, 1 / 2) == pytest.approx((0.04 + 0.04 + 0.25 + 0.25) / 4)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_labels_and_one_hot_rows_are_the_same_target(name):
+    loss = ALL[name]()
+    labels = np.array([2, 0, 1])
+    for y in (labels, labels.astype(np.uint8), labels.tolist(), np.eye(3)[labels], np.eye(3, dtype=bool)[labels]):
+        target = loss.encode(y, 3, np.float32)
+        assert target.dtype == np.float32
+        np.testing.assert_array_equal(target, np.eye(3)[labels])
+        assert loss.classifies(target)
+
+
+@pytest.mark.parametrize(("loss", "y", "width", "message"), [
+    (CrossEntropy(), [0, 3], 3, "label 3, but the model has 3 outputs: labels must be 0 to 2"),
+    (CrossEntropy(), [0, -1], 3, "label -1, but the model has 3 outputs"),
+    (CrossEntropy(), [0.0, 1.0], 3, r"give integer labels \(y.astype\(int\)\)"),
+    (CrossEntropy(), ["a", "b"], 3, "y holds <U1, not numbers"),
+    (CrossEntropy(), [[0.2, 0.2, 0.2]], 3, "each row of y must sum to 1"),
+    (CrossEntropy(), [[2.0, -1.0, 0.0]], 3, r"y must lie in \[0, 1\], but reaches from -1.0 to 2.0"),
+    (CrossEntropy(), [0, 1], 1, "at least 2"),
+    (BinaryCrossEntropy(), [0, 2], 1, r"y must lie in \[0, 1\], but reaches from 0 to 2: give labels 0 and 1"),
+    (MeanSquaredError(), [[0.0, math.nan]], 2, "y holds NaN or infinity, first in row 0"),
+    (MeanSquaredError(), np.zeros((4, 2)), 3, r"y has shape \(4, 2\), but the model has 3 outputs"),
+    (MeanSquaredError(), np.zeros((4, 2, 2)), 2, r"y has shape \(4, 2, 2\)"),
+])
+def test_bad_targets_are_named(loss, y, width, message):
+    with pytest.raises(ValueError, match=message):
+        loss.encode(y, width, float)
+
+
+def test_accuracy_is_spoken_of_only_where_there_are_classes():
+    numbers = np.array([[0.3, 0.9], [1.0, 2.0]])
+    assert not MeanSquaredError().classifies(numbers)
+    assert not BinaryCrossEntropy().classifies(np.array([[1.0, 1.0], [0.0, 1.0]]))  # several labels in a row
+    assert BinaryCrossEntropy().classifies(np.array([[1.0], [0.0]]))

@@ -1,0 +1,268 @@
+"""The model: its gradient as a whole, its views, what it says of bad input, and what comes of the same seed."""
+
+import math
+
+from derivatives import CENTRAL, COMPLEX, away_from_kinks, central, complex_step, make, random_target, relative
+import numpy as np
+import pytest
+
+from nn import (
+    ACTIVATIONS,
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    LeakyReLU,
+    MeanSquaredError,
+    Model,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from nn.network import Network
+from nn.objective import BatchObjective
+from optimizers import get
+
+ENDINGS = {"CrossEntropy": [Softmax(), Sigmoid()], "BinaryCrossEntropy": [Sigmoid(), Softmax()],
+           "MeanSquaredError": [Tanh(), Softmax(), None]}
+WHOLE = [(name, ending) for name in LOSSES for ending in ENDINGS[name]]
+
+
+def small(seed=0, dtype="float32", dropout=0.0):
+    return Model([Dense(6, 5), Tanh(), Dropout(dropout), Dense(5, 3), Softmax()], CrossEntropy(), seed, dtype)
+
+
+def small_data(n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 6)), rng.integers(0, 3, n)
+
+
+@pytest.mark.parametrize(("name", "ending"), WHOLE)
+def test_gradient_of_a_whole_model(name, ending):
+    """Several layers, every activation among them over the rounds, dropout, each loss with each ending it allows."""
+    rng = np.random.default_rng(1)
+    for round_, (first, second) in enumerate(zip(ACTIVATIONS.values(), reversed(ACTIVATIONS.values()))):
+        n = 1 if round_ == 0 else int(rng.integers(2, 8))
+        model = Model([Dense(4, 6), first(), Dropout(0.2), Dense(6, 5), second(), Dense(5, 3), *filter(None, [ending])],
+                      LOSSES[name](), dtype="float64")
+        model.theta += 0.3 * rng.normal(size=model.theta.shape)
+        x, target = rng.normal(size=(n, 4)), random_target(LOSSES[name](), n, 3, rng)
+        objective = BatchObjective(model.network, x, target, rng=np.random.default_rng(round_))
+        _, gradient = objective.value_and_gradient()
+        u = rng.normal(size=gradient.shape)
+
+        def f(h, model=model, x=x, target=target, u=u, round_=round_):
+            theta = model.theta + h * u
+            network = Network(model.layers, model.loss, theta, np.zeros_like(theta))
+            moved = BatchObjective(network, x + 0 * h, target + 0 * h, rng=np.random.default_rng(round_))
+            return moved.value()
+
+        magnitude = np.abs(gradient * u).sum()
+        assert relative(gradient @ u, central(f), magnitude) < CENTRAL, (first, second)
+        assert relative(gradient @ u, complex_step(f), magnitude) < COMPLEX, (first, second)
+
+
+def test_endings_cover_every_loss():
+    assert set(ENDINGS) == set(LOSSES)
+
+
+def test_the_checks_see_a_model_that_forgets_a_layer():
+    model = Model([Dense(4, 6), Tanh(), Dense(6, 3), Softmax()], CrossEntropy(), dtype="float64")
+    x, target = np.random.default_rng(0).normal(size=(5, 4)), np.eye(3)[[0, 1, 2, 0, 1]]
+    _, right = BatchObjective(model.network, x, target).value_and_gradient()
+    right = right.copy()
+    model.network.body[1].backward = lambda dy, needs_dx=True: dy
+    _, wrong = BatchObjective(model.network, x, target).value_and_gradient()
+    assert not np.allclose(right, wrong)
+
+
+def test_layers_before_the_first_weights_and_dx_is_skipped():
+    model = Model([Tanh(), Dropout(0.1), Dense(3, 2), Softmax()], CrossEntropy(), dtype="float64")
+    assert model.n_in == 3
+    model.objective(np.ones((4, 3)), [0, 1, 0, 1]).value_and_gradient()
+    assert "dx" not in model.network.layers[2].buffers._arrays
+
+
+def test_parameters_are_views_into_theta():
+    model = small()
+    assert model.theta.size == 6 * 5 + 5 + 5 * 3 + 3
+    for layer in (model.layers[0], model.layers[3]):
+        for name in ("W", "b"):
+            assert np.shares_memory(getattr(layer, name), model.theta)
+            assert np.shares_memory(getattr(layer, "d" + name), model.grad)
+    model.theta[:] = 7
+    assert (model.layers[3].b == 7).all()
+    model.layers[0].W[0, 0] = 3
+    assert model.theta[0] == 3
+    assert model.layers[0].W.shape == (6, 5)
+
+
+def test_one_layer_object_in_two_models_stays_apart():
+    shared = Dense(3, 3)
+    a = Model([shared, shared], MeanSquaredError(), seed=0)
+    b = Model([shared], MeanSquaredError(), seed=1)
+    assert not np.shares_memory(a.layers[0].W, a.layers[1].W)
+    assert not np.shares_memory(a.layers[0].W, b.layers[0].W)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_dtype_stays_through_everything(activation, dtype):
+    layers = [Dense(6, 5), ACTIVATIONS[activation](), Dropout(0.1), Dense(5, 3), Softmax()]
+    model = Model(layers, CrossEntropy(), dtype=dtype)
+    x, y = small_data()
+    theta = model.theta
+    for name in ("gd", "adam"):
+        model.fit(x, y, get(name), epochs=2, batch_size=16, progress=False)
+    assert model.theta is theta
+    assert model.theta.dtype == model.grad.dtype == model.predict(x).dtype == np.dtype(dtype)
+    for layer in model.layers:
+        for name, array in layer.buffers._arrays.items():
+            assert array.dtype in (np.dtype(dtype), np.dtype(bool)), (layer, name)
+
+
+def test_objective_matches_evaluate_and_counts_its_cost():
+    model = small()
+    x, y = small_data()
+    objective = model.objective(x, y)
+    assert objective.theta is model.theta
+    assert objective.value() == pytest.approx(model.evaluate(x, y)["loss"], rel=1e-6)
+    objective.value_and_gradient()
+    assert objective.gradients == 1.5 * len(x)
+
+
+def test_dropout_stays_frozen_while_an_objective_lives():
+    model = small(dropout=0.5)
+    x, y = small_data()
+    objective = model.objective(x, y)
+    first = objective.value()
+    model.predict(x)
+    model.evaluate(x, y)
+    assert objective.value() == first
+    assert first != pytest.approx(model.evaluate(x, y)["loss"], rel=1e-3)
+
+
+def test_predictions():
+    model = small()
+    x, y = small_data(5000)  # more than a chunk
+    p = model.predict(x)
+    assert p.shape == (5000, 3)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(model.predict_classes(x), p.argmax(axis=1))
+    again = model.predict(x[::-1])
+    assert not np.shares_memory(p, again)
+    evaluated = model.evaluate(x, y)
+    assert evaluated["accuracy"] == np.mean(p.argmax(axis=1) == y)
+    assert evaluated["loss"] == pytest.approx(-np.log(p[np.arange(5000), y]).mean(), rel=1e-5)
+
+
+def test_a_single_output_says_yes_or_no():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    y = (x[:, 0] > 0).astype(int)
+    model = Model([Dense(2, 1), Sigmoid()], BinaryCrossEntropy(), dtype="float64")
+    history = model.fit(x, y, get("adam", lr=0.1), epochs=30, batch_size=50, progress=False)
+    assert history.epochs[-1]["accuracy"] > 0.95
+    np.testing.assert_array_equal(model.predict_classes(x), (model.predict(x)[:, 0] > 0.5).astype(int))
+    assert model.evaluate(x, y)["accuracy"] == np.mean(model.predict_classes(x) == y)
+
+
+def test_numbers_have_no_accuracy():
+    model = Model([Dense(2, 8), Softplus(), Dense(8, 1)], MeanSquaredError())
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    y = 2 * x[:, 0]
+    history = model.fit(x, y, get("adam", lr=0.05), epochs=50, progress=False, validation_data=(x, y))
+    assert history.epochs[-1]["accuracy"] is None
+    assert history.epochs[-1]["val_accuracy"] is None
+    assert history.epochs[-1]["loss"] < history.epochs[0]["loss"] / 2
+
+
+def test_summary_counts_the_parameters():
+    text = Model([Dense(784, 50), ReLU(), Dense(50, 10), Softmax()], CrossEntropy()).summary()
+    assert "39,250" in text
+    assert "39,760" in text
+
+
+X, Y = small_data()
+BAD_X = {
+    "shape": (np.zeros((4, 7)), r"layer 0 \(Dense\(n_in=6, .*expects x of shape \(N, 6\), but x has shape \(4, 7\): "
+                                r"give x with 6 columns, or begin the model with Dense\(7, ...\)"),
+    "images": (np.zeros((4, 2, 3)), r"x has shape \(4, 2, 3\): write x.reshape\(len\(x\), 6\)"),
+    "one example": (np.zeros(6), r"x has shape \(6,\)"),
+    "text": (np.array([["a"] * 6] * 4), "x holds <U1, not real numbers"),
+    "complex": (np.zeros((4, 6), complex), "x holds complex128, not real numbers"),
+    "object": (np.array([[None] * 6] * 4), "x holds object, not real numbers"),
+    "nan": (np.where(np.arange(40)[:, None] == 7, np.nan, X), r"NaN or infinity \(as float32\), first in row 7"),
+    "infinity": (np.where(np.arange(40)[:, None] == 8, np.inf, X), "first in row 8"),
+    "too large for float32": (np.where(np.arange(40)[:, None] == 9, 1e300, X), "first in row 9"),
+    "empty": (np.zeros((0, 6)), "x holds no examples"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_X)
+def test_bad_examples_are_named(case):
+    x, message = BAD_X[case]
+    model, y = small(), np.zeros(len(x), int)
+    for use in (lambda: model.fit(x, y, get("adam"), progress=False), lambda: model.evaluate(x, y),
+                lambda: model.predict(x), lambda: model.objective(x, y),
+                lambda: model.fit(X, Y, get("adam"), progress=False, validation_data=(x, y))):
+        with pytest.raises(ValueError, match=message) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("y", "message"), [
+    (Y[:-1], r"x has 40 rows but y has shape \(39,\): give one target for each row"),
+    (3, r"y has shape \(\)"),
+    (np.full(40, 3), "label 3, but the model has 3 outputs"),
+])
+def test_bad_targets_are_named(y, message):
+    with pytest.raises(ValueError, match=message):
+        small().fit(X, y, get("adam"), progress=False)
+
+
+@pytest.mark.parametrize(("layers", "loss", "message"), [
+    ([Dense(784, 40), ReLU(), Dense(50, 10), Softmax()], CrossEntropy(),
+     r"layer 2 \(Dense\(n_in=50, n_out=10, init='he'\)\) expects 50 inputs but gets 40: write Dense\(40, 10\)"),
+    ([Dense(3, 2), ReLU, Softmax()], CrossEntropy(), r"layer 1 is .*, which is not a layer: write ReLU\(\)"),
+    ([Dense(3, 2), "relu"], CrossEntropy(), "layer 1 is 'relu', which is not a layer: give Layer objects"),
+    ([], CrossEntropy(), "at least one layer with weights"),
+    ([ReLU()], MeanSquaredError(), "at least one layer with weights"),
+    ([Dense(3, 2)], CrossEntropy(),
+     r"CrossEntropy needs probabilities, but the model ends in Dense.*: end it with Softmax\(\)"),
+    ([Dense(3, 2), LeakyReLU()], BinaryCrossEntropy(), r"end it with Sigmoid\(\)"),
+    ([Dense(3, 2), Softmax()], "crossentropy", r"unknown loss 'crossentropy': give one of CrossEntropy\(\)"),
+    ([Dense(3, 2), Softmax()], CrossEntropy, "unknown loss <class"),
+])
+def test_models_that_cannot_be_are_named(layers, loss, message):
+    with pytest.raises(ValueError, match=message):
+        Model(layers, loss)
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"dtype": "float16"}, "unknown dtype 'float16': choose from float32, float64"),
+    ({"dtype": int}, "unknown dtype 'int64'"),
+    ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
+    ({"seed": 0.5}, "seed must be a whole number"),
+])
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Model([Dense(3, 2), Softmax()], CrossEntropy(), **fields)
+
+
+def test_float32_and_float64_begin_at_the_same_weights():
+    np.testing.assert_array_equal(small(3, "float64").theta.astype("float32"), small(3, "float32").theta)
+    assert (small(3).theta != small(4).theta).any()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ACTIVATIONS.values() if make(kind, 3, 3)])
+def test_softmax_and_every_activation_work_in_the_middle(kind):
+    model = Model([Dense(6, 8), kind(), Dense(8, 3), Softmax()], CrossEntropy(), dtype="float64")
+    x = away_from_kinks(np.random.default_rng(0).normal(size=(60, 6)))
+    y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)
+    history = model.fit(x, y, get("adam", lr=0.05), epochs=60, batch_size=20, progress=False)
+    assert history.epochs[-1]["loss"] < 0.5 * history.epochs[0]["loss"]
+    assert math.isfinite(history.epochs[-1]["loss"])

@@ -1,0 +1,227 @@
+"""The command line, from the outside: its runs, its folder, its errors, Ctrl-C, and what it does without MNIST."""
+
+import csv
+import json
+import os
+from pathlib import Path
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from datasets import DATASETS
+from datasets.mnist import SOURCES
+from nn import LOSSES, Model
+from optimizers import OPTIMIZERS
+import train
+
+ROOT = Path(__file__).parent.parent
+FILES = ["config.json", "confusion.png", "curves.png", "history.csv", "model.safetensors"]
+QUICK = ["--dataset", "digits", "--epochs", "3", "--no-plots"]
+
+
+def main(*argv):
+    return train.main([str(argument) for argument in argv])
+
+
+def command(*argv, **options):
+    """train.py as a process of its own that can reach no network and no data."""
+    environment = {**os.environ, "HOME": str(options.pop("home", "/nonexistent")), "http_proxy": "http://127.0.0.1:9",
+                   "https_proxy": "http://127.0.0.1:9"}
+    for name in ("MNIST_DIR", "XDG_CACHE_HOME", "no_proxy", "NO_PROXY"):
+        environment.pop(name, None)
+    return subprocess.run([sys.executable, str(ROOT / "train.py"), *map(str, argv)], env=environment, text=True,
+                          capture_output=True, timeout=60, **options)
+
+
+def test_a_run_leaves_all_of_itself(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main("--dataset", "digits", "--epochs", 10, "--out", out, "-o", "beta1=0.8") == 0
+    assert sorted(os.listdir(out)) == FILES
+    table = capsys.readouterr().out
+    assert "digits, adam: 10 epochs of 64-50-10" in table
+    assert f"run folder: {out}" in table
+
+    config = json.loads((out / "config.json").read_text())
+    assert config["dataset"] == "digits"
+    assert config["optimizer_fields"] == {"lr": 0.01, "beta1": 0.8, "beta2": 0.999, "eps": 1e-8}
+    assert config["versions"]["numpy"] == np.__version__
+    assert config["blas"][0]["num_threads"] >= 1
+    assert config["batch_size"] == 144
+    assert config["results"]["epochs"] == 10
+    assert not config["interrupted"]
+
+    with open(out / "history.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 10
+    from datasets import load
+
+    data = load("digits")
+    assert Model.load(out / "model.safetensors").evaluate(data.x_test, data.y_test) == config["results"]["test"]
+    assert config["results"]["test"]["accuracy"] > 0.8
+
+
+def test_the_command_in_the_config_repeats_the_run(tmp_path):
+    for name in ("a", "b"):
+        assert main(*QUICK, "--seed", 3, "--dropout", 0.1, "--hidden", 20, 15, "--out", tmp_path / name) == 0
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    described = json.loads((tmp_path / "a/config.json").read_text())
+    assert described["command"].startswith("python train.py --dataset digits")
+    assert [layer["layer"] for layer in described["model"]["layers"]] == [
+        "Dense", "ReLU", "Dropout", "Dense", "ReLU", "Dropout", "Dense", "Softmax"]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_trains(name, tmp_path):
+    assert main("--optimizer", name, *QUICK, "--out", tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize("options", [
+    ["--activation", "gelu", "--init", "glorot"], ["--loss", "binary-cross-entropy"], ["--dtype", "float64"],
+    ["--loss", "mean-squared-error"], ["--hidden"], ["--activation", "softmax"], ["--batch-size", "1437"]])
+def test_every_option_trains(options, tmp_path):
+    assert main(*QUICK, *options, "--out", tmp_path / "run") == 0
+
+
+def test_every_loss_has_an_option():
+    assert {kind.__name__ for kind, _ in train.LOSSES.values()} == set(LOSSES)
+
+
+def test_a_run_folder_is_never_overwritten(tmp_path, capsys, monkeypatch):
+    assert main(*QUICK, "--out", tmp_path / "run") == 0
+    before = (tmp_path / "run/model.safetensors").read_bytes()
+    assert main(*QUICK, "--seed", 9, "--out", tmp_path / "run") == 2
+    assert "holds another run, which would be lost: name another folder" in capsys.readouterr().err
+    assert (tmp_path / "run/model.safetensors").read_bytes() == before
+    monkeypatch.chdir(tmp_path)
+    assert main(*QUICK) == main(*QUICK) == 0  # within one second
+    assert len(os.listdir("runs")) == 2
+
+
+def test_the_list_names_everything(capsys):
+    assert main("--list") == 0
+    text = capsys.readouterr().out
+    for name in (*OPTIMIZERS, *DATASETS):
+        assert f"  {name} " in text
+    assert "lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08" in text
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capsys):
+    assert main(*QUICK, "--dry-run", "--out", tmp_path / "run") == 0
+    assert os.listdir(tmp_path) == []
+    assert "Dense(n_in=64, n_out=50, init='he')" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--optimizer", "adan"], "unknown optimizer 'adan': choose from gd, momentum"),
+    (["-o", "bta=1"], "adam has no field 'bta': its fields are lr, beta1, beta2, eps"),
+    (["-o", "beta1"], "-o beta1: write FIELD=VALUE, such as -o beta1=0.8"),
+    (["-o", "beta1=high"], "Adam: beta1 must be at least 0 and below 1, not 'high'"),
+    (["--lr", "-1"], "Adam: lr must be above 0, not -1"),
+    (["--dataset", "mnits"], "'mnits'"),
+    (["--activation", "rleu"], "unknown activation 'rleu': choose from relu, leakyrelu"),
+    (["--init", "hee"], "unknown initializer 'hee': choose from zeros, xavier, he, kumar"),
+    (["--loss", "hinge"], "unknown loss 'hinge': choose from cross-entropy"),
+    (["--dtype", "float16"], "unknown dtype 'float16'"),
+    (["--dropout", "1"], "Dropout: rate must lie in [0, 1), not 1.0"),
+    (["--hidden", "0"], "Dense: n_out must be a whole number of at least 1, not 0"),
+    (["--batch-size", "2000"], "batch_size 2000 is larger than the data, 1437 examples"),
+    (["--epochs", "0"], "epochs must be a whole number of at least 1, not 0"),
+    (["--out", "train.py"], "--out train.py is a file: name a folder"),
+])
+def test_a_slip_is_one_line_and_status_2(options, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main("--dataset", "digits", *options) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("train.py: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_divergence_keeps_the_model_and_says_so(tmp_path, capsys):
+    assert main(*QUICK, "--lr", "1e30", "--out", tmp_path / "run") == 1
+    assert "the loss became" in capsys.readouterr().err
+    assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
+    assert "the loss became" in json.loads((tmp_path / "run/config.json").read_text())["failed"]
+
+
+def test_without_mnist_it_says_so_loudly_and_names_the_dataset_it_really_uses(tmp_path):
+    done = command("--epochs", 2, home=tmp_path, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "MNIST IS NOT HERE" in done.stderr
+    assert all(mirror in done.stderr for mirror in SOURCES["mnist"].mirrors)
+    assert "--data-dir or MNIST_DIR" in done.stderr
+    assert "digits, adam 2/2" in done.stderr
+    assert "digits, adam: 2 epochs" in done.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("digits-adam-")
+    assert json.loads((run / "config.json").read_text())["dataset"] == "digits"
+
+
+def test_mnist_that_was_asked_for_and_is_not_there_is_an_error(tmp_path):
+    start = time.monotonic()
+    done = command("--dataset", "mnist", home=tmp_path, cwd=tmp_path)
+    assert time.monotonic() - start < 15
+    assert done.returncode == 2
+    assert done.stderr.startswith("train.py: mnist: cannot download")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_projects_datasets_is_named(tmp_path):
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/__init__.py").write_text("")
+    code = (f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import datasets; "
+            f"sys.path.insert(0, {str(ROOT)!r}); import train")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "'datasets' was imported from" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def interrupted(tmp_path):
+    """train.py on a terminal of its own, with Ctrl-C pressed while it trains; what it printed, and its status."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), "--dataset", "digits", "--epochs", "1000000",
+                                "--out", str(tmp_path / "run")], stdout=its, stderr=its, cwd=tmp_path)
+    os.close(its)
+    deadline = threading.Timer(40, process.kill)  # a hang fails; it does not hang the tests
+    deadline.start()
+    seen = b""
+    while b"/1000000" not in seen or b"loss" not in seen:
+        seen += os.read(ours, 4096)
+    process.send_signal(signal.SIGINT)
+    try:
+        while chunk := os.read(ours, 4096):
+            seen += chunk
+    except OSError:  # its end is closed
+        pass
+    os.close(ours)
+    deadline.cancel()
+    return seen.decode(), process.wait(timeout=30)
+
+
+def test_ctrl_c_ends_it_cleanly_with_what_there_is_saved(tmp_path):
+    seen, status = interrupted(tmp_path)
+    assert status == 130
+    assert "Traceback" not in seen
+    assert "interrupted: the run folder holds the model" in seen
+    assert json.loads((tmp_path / "run/config.json").read_text())["interrupted"]
+    assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
+    with open(tmp_path / "run/history.csv", newline="") as file:
+        assert all(None not in row.values() for row in csv.DictReader(file))
+
+
+@pytest.mark.skipif(not os.environ.get("MNIST_DIR"), reason="MNIST_DIR names no folder with the real MNIST")
+@pytest.mark.parametrize(("name", "training", "test"),
+                         [("adam", (0.999, 1.0), (0.965, 1.0)), ("gd", (0.87, 0.89), (0.87, 0.89))])
+def test_the_articles_network_on_mnist(name, training, test, tmp_path):
+    assert main("--optimizer", name, "--dataset", "mnist", "--no-plots", "--out", tmp_path / "run") == 0
+    results = json.loads((tmp_path / "run/config.json").read_text())["results"]
+    assert training[0] < results["training"]["accuracy"] <= training[1]
+    assert test[0] < results["test"]["accuracy"] <= test[1]

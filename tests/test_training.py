@@ -1,0 +1,291 @@
+"""fit: the same to the bit, stopped in the very step that diverges, interrupted between steps, watched by callbacks."""
+
+import contextlib
+import csv
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+from test_model import small, small_data
+
+from nn import CrossEntropy, CSVLog, Dense, Diverged, Dropout, EarlyStopping, Model, Progress, ReLU, Softmax
+from nn.batches import ORDER, Batches, stream
+from nn.objective import BatchObjective
+from optimizers import OPTIMIZERS, get
+
+KEYS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "passes"]
+
+
+def run(seed=0, name="adam", **options):
+    model = small(seed, dropout=0.2)
+    x, y = small_data()
+    history = model.fit(x, y, get(name, lr=0.05), epochs=5, batch_size=16, progress=False, **options)
+    return model, history
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_one_seed_gives_one_result_to_the_bit(name):
+    (a, history_a), (b, history_b) = run(1, name), run(1, name)
+    np.testing.assert_array_equal(a.theta, b.theta)
+    assert history_a.column("loss") == history_b.column("loss")
+    assert (run(2, name)[0].theta != a.theta).any()
+
+
+def test_watching_changes_nothing():
+    x, y = small_data(seed=5)
+
+    class Meddler:
+        def on_epoch_end(self, model, epoch):
+            model.predict(x)
+            model.objective(x, y).value_and_gradient()
+
+    np.testing.assert_array_equal(run(validation_data=(x, y), callbacks=[Meddler()])[0].theta, run()[0].theta)
+
+
+def test_the_history():
+    x, y = small_data()
+    model = small()
+    before = model.evaluate(x, y)
+    history = model.fit(x, y, get("gd", lr=0.1), epochs=3, validation_data=(x, y), progress=False)
+    assert [list(epoch) for epoch in history.epochs] == [KEYS] * 3
+    first, last = history.epochs[0], history.epochs[-1]
+    assert first["loss"] == pytest.approx(before["loss"])  # the whole set in one batch, before its step
+    assert first["accuracy"] == before["accuracy"]
+    assert {"loss": last["val_loss"], "accuracy": last["val_accuracy"]} == model.evaluate(x, y)
+    assert [last["epoch"], last["lr"], last["passes"]] == [3, 0.1, 3.0]
+    assert 0 < first["seconds"] < last["seconds"]
+    assert history.column("epoch") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("n", "size"), [(40, 16), (40, 40), (40, 1), (41, 8)])
+def test_an_epoch_sees_each_example_once_in_an_order_of_its_own(n, size):
+    x, target = np.arange(n, dtype=float)[:, None], -np.arange(n, dtype=float)[:, None]
+    batches = Batches(x, target, size, seed=3)
+
+    def order(e):
+        seen = []
+        for x_batch, target_batch in batches.epoch(e):
+            np.testing.assert_array_equal(x_batch, -target_batch)
+            seen += x_batch[:, 0].tolist()
+        return seen
+
+    assert sorted(order(1)) == list(range(n))
+    assert len(batches) == math.ceil(n / size)
+    if size < n:
+        assert order(1) == list(stream(ORDER, 3, 1).permutation(n))
+        assert order(1) == order(1) != order(2)
+
+
+class Exploding:
+    """Gradient descent whose loss is as told from its k-th step on."""
+
+    def __init__(self, k, value):
+        self.k, self.value, self.seen = k, value, []
+
+    def step(self, objective):
+        self.k -= 1
+        self.seen.append(objective.theta.copy())
+        loss, grad = objective.value_and_gradient()
+        objective.theta -= 0.1 * grad
+        return self.value if self.k == 0 else loss
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("k", "epoch", "step"), [(1, 1, 1), (2, 1, 2), (5, 2, 2)])
+def test_a_loss_that_is_not_finite_stops_in_that_step_and_keeps_the_last_good_weights(value, k, epoch, step):
+    model, (x, y) = small(), small_data()
+    optimizer = Exploding(k, value)
+    with pytest.raises(Diverged, match=rf"the loss became {value} in epoch {epoch}, step {step}") as caught:
+        model.fit(x, y, optimizer, epochs=3, batch_size=16, progress=False)
+    assert (caught.value.epoch, caught.value.step) == (epoch, step)
+    assert len(caught.value.history.epochs) == epoch - 1
+    assert len(optimizer.seen) == k
+    np.testing.assert_array_equal(model.theta, optimizer.seen[max(k - 2, 0)])  # the last whose loss was finite
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_real_divergence_leaves_finite_weights_and_no_warnings(name):
+    model, (x, y) = small(), small_data()
+    with contextlib.suppress(Diverged):
+        model.fit(1e4 * x, y, get(name, lr=1e30), epochs=5, batch_size=16, progress=False)
+    assert np.isfinite(model.theta).all()
+
+
+def test_an_infinite_weight_after_the_last_step_is_noticed():
+    class Leap:
+        def step(self, objective):
+            objective.theta[0] = np.inf
+            return 1.0
+
+    model, (x, y) = small(), small_data()
+    with pytest.raises(Diverged, match="the weights became infinite in epoch 1, step 1"):
+        model.fit(x, y, Leap(), progress=False)
+    assert np.isfinite(model.theta).all()
+
+
+def test_an_interrupt_within_a_step_leaves_the_weights_before_it():
+    class Interrupted(Exploding):
+        def step(self, objective):
+            loss = super().step(objective)
+            if self.k == 0:
+                objective.theta[:3] = 99
+                raise KeyboardInterrupt
+            return loss
+
+    model, (x, y) = small(), small_data()
+    optimizer = Interrupted(4, 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, optimizer, epochs=3, batch_size=16, progress=False)
+    np.testing.assert_array_equal(model.theta, optimizer.seen[-1])
+
+
+def test_stop_training_ends_the_fit_between_steps():
+    class Stop:
+        steps = 0
+
+        def on_step_end(self, model, examples):
+            self.steps += 1
+            model.stop_training = self.steps == 4
+
+    stop = Stop()
+    _, history = run(callbacks=[stop])
+    assert stop.steps == 4
+    assert len(history.epochs) == 1  # the second was not completed
+
+
+def test_callbacks_hear_of_everything():
+    heard = []
+
+    class Listener:
+        def on_fit_begin(self, model, plan):
+            heard.append(plan)
+
+        def on_step_end(self, model, examples):
+            heard.append(examples)
+
+        def on_epoch_end(self, model, epoch):
+            heard.append(epoch["epoch"])
+
+        def on_fit_end(self, model, history):
+            heard.append(len(history.epochs))
+
+    model, (x, y) = small(), small_data()
+    model.fit(x, y, get("gd"), epochs=2, batch_size=16, callbacks=[Listener()], progress=False)
+    assert heard == [{"epochs": 2, "steps": 3, "examples": 40}, 16, 16, 8, 1, 16, 16, 8, 2, 2]
+
+
+def test_early_stopping_restores_the_best_weights():
+    weights = []
+
+    class Worsening:
+        """Sets the figures that EarlyStopping sees: the second epoch is the best."""
+
+        def on_epoch_end(self, model, epoch):
+            epoch["val_loss"] = [3.0, 1.0, 2.0, 2.5, 1.5, 0.1][len(weights)]
+            weights.append(model.theta.copy())
+
+    model, (x, y) = small(), small_data()
+    history = model.fit(x, y, get("gd", lr=0.1), epochs=6, callbacks=[Worsening(), EarlyStopping(patience=3)],
+                        progress=False)
+    assert len(history.epochs) == 5
+    np.testing.assert_array_equal(model.theta, weights[1])
+
+
+def test_early_stopping_on_accuracy_takes_more_for_better_and_an_unknown_figure_is_named():
+    model, (x, y) = small(), small_data()
+    stopping = EarlyStopping("accuracy", patience=100)
+    history = model.fit(x, y, get("adam", lr=0.05), epochs=20, callbacks=[stopping], progress=False)
+    assert -stopping.best == max(history.column("accuracy"))
+    with pytest.raises(ValueError, match="no 'val_loss' to monitor: give validation_data, or monitor one of epoch"):
+        model.fit(x, y, get("adam"), callbacks=[EarlyStopping()], progress=False)
+
+
+def test_the_csv_log_is_the_history(tmp_path):
+    _, history = run(callbacks=[CSVLog(tmp_path / "log.csv")])
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [list(row) for row in rows] == [KEYS] * 5
+    assert [float(row["loss"]) for row in rows] == history.column("loss")
+    assert rows[0]["val_loss"] == ""
+
+
+def test_progress_without_a_terminal_is_a_few_quiet_lines(capsys):
+    model, (x, y) = small(), small_data()
+    model.fit(x, y, get("gd"), epochs=100, validation_data=(x, y), callbacks=[Progress("digits")], progress=False)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert len(lines) == 11
+    assert lines[0].startswith("digits 1/100  loss ")
+    assert "accuracy" in lines[0]
+    assert "test" in lines[0]
+    assert lines[-1].endswith("examples/s")
+
+
+def test_progress_on_a_terminal_is_one_bar(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    model, (x, y) = small(), small_data()
+    model.fit(x, y, get("gd"), epochs=3, batch_size=16, progress=True)
+    err = capsys.readouterr().err
+    assert "3/3  loss" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
+    ({"epochs": 1.5}, "epochs must be a whole number"),
+    ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
+    ({"batch_size": 41}, "batch_size 41 is larger than the data, 40 examples: give at most 40"),
+    ({"optimizer": "adam"}, r"optimizer must have a step\(objective\), which 'adam' has not: write optimizer="),
+    ({"callbacks": [print]}, "callback .* has none of the methods on_fit_begin"),
+])
+def test_bad_arguments_are_named(options, message):
+    x, y = small_data()
+    with pytest.raises(ValueError, match=message):
+        small().fit(x, y, **{"optimizer": get("adam"), "progress": False, **options})
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    adam, (x, y) = get("adam"), small_data()
+    small().fit(x, y, adam, progress=False)
+    other = Model([Dense(6, 3), Softmax()], CrossEntropy())
+    with pytest.raises(ValueError, match="this Adam has taken steps on a vector of 53 float32, not of 21 float32"):
+        other.fit(x, y, adam, progress=False)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_warm_step_allocates_nothing(name):
+    """Batch, forward, backward, update, the counts: no array like theta, like a batch or like one of its columns.
+
+    What NumPy itself takes and gives back within a call, a buffer of fixed length where it broadcasts, is not ours.
+    """
+    n, batch = 16384, 8192
+    numpys_own = np.getbufsize() * 4 + 4096
+    rng = np.random.default_rng(0)
+    model = Model([Dense(100, 110), ReLU(), Dropout(0.2), Dense(110, 10), Softmax()], CrossEntropy())
+    assert min(model.theta.nbytes, 8 * batch) > numpys_own
+    x, y = rng.normal(size=(n, 100)).astype("float32"), rng.integers(0, 10, n)
+    target = model.targets(y, n)
+    batches, optimizer, masks = Batches(x, target, batch, 0), get(name, lr=1e-3), np.random.default_rng(1)
+    taken = []
+
+    def epoch():
+        for x_batch, target_batch in batches.epoch(1):
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            objective = BatchObjective(model.network, x_batch, target_batch, masks)
+            optimizer.step(objective)
+            objective.correct()
+            taken.append(tracemalloc.get_traced_memory()[1] - before)
+
+    tracemalloc.start()
+    try:
+        epoch()
+        cold = taken.copy()
+        taken.clear()
+        epoch()
+    finally:
+        tracemalloc.stop()
+    assert max(cold) > 8192 * 100 * 4  # the first step does, and is seen to
+    assert max(taken) < numpys_own
