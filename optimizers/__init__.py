@@ -4,6 +4,7 @@ from typing import Any
 
 from optimizers.base import FirstOrder, Objective, Optimizer, hyperparameters
 from optimizers.first_order import Adam, Adamax, GradientDescent, Momentum, RMSprop
+from optimizers.minimize import Function, Result, minimize
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GradientDescent,
@@ -29,5 +30,5 @@ def get(name: str, **values: Any) -> Optimizer:
     return kind(**values)
 
 
-__all__ = ["Adam", "Adamax", "FirstOrder", "GradientDescent", "Momentum", "OPTIMIZERS", "Objective", "Optimizer",
-           "RMSprop", "get", "hyperparameters"]
+__all__ = ["Adam", "Adamax", "FirstOrder", "Function", "GradientDescent", "Momentum", "OPTIMIZERS", "Objective",
+           "Optimizer", "RMSprop", "Result", "get", "hyperparameters", "minimize"]

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 class Objective(Protocol):
-    """A function of the vector `theta` (P,), which an optimizer changes in place.
+    """A function of the vector `theta` (P,), which an optimizer changes in place. Everything is asked for at theta.
 
     Each optimizer asks only for what it needs, first-order ones for `value_and_gradient`.
     """
@@ -26,6 +26,18 @@ class Objective(Protocol):
 
     def value_and_gradient(self) -> tuple[float, Array]:
         """The value at theta and the gradient (P,), a buffer that the caller may overwrite, as will the next call."""
+
+    def hessian_product(self, v: Array) -> Array:
+        """The Hessian times v (P,): a buffer, as all that follow."""
+
+    def gauss_newton_product(self, v: Array) -> Array:
+        """J^T H_L J v (P,): J the Jacobian of the model's outputs, H_L the Hessian of the loss with respect to them."""
+
+    def residuals(self) -> Array:
+        """r (M,), where the value is r^T r / 2."""
+
+    def jacobian(self) -> Array:
+        """The derivatives of the residuals, (M, P)."""
 
 
 def number(default: float, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Any:
@@ -56,6 +68,7 @@ class Optimizer(ABC):
     """
 
     t: int = scalar(0)  # steps taken
+    message = ""  # why the last step could not move theta; empty where it could
     scratch: Array = field(init=False, repr=False)  # for what lies between two lines of a rule
 
     def __post_init__(self) -> None:
