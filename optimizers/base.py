@@ -154,3 +154,33 @@ class FirstOrder(Optimizer):
             self.t += 1
             self.update(objective.theta, grad)
         return loss
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is known of an objective at one theta; the arrays are copies, for nobody to change."""
+
+    objective: Objective
+    theta: Array
+    value: float
+    gradient: Array
+
+
+@dataclass(eq=False, kw_only=True)
+class SecondOrder(Optimizer):
+    """A method that looks at several points in a step. It keeps what it knows of the last one: where the next step
+    begins there, on the same objective, nothing is computed twice.
+    """
+
+    def evaluate(self, objective: Objective) -> Point:
+        """The objective's value and gradient at its theta, from memory where that is possible."""
+        last: Point | None = getattr(self, "_last", None)
+        if last is None or last.objective is not objective or not np.array_equal(last.theta, objective.theta):
+            value, gradient = objective.value_and_gradient()
+            last = self._last = Point(objective, objective.theta.copy(), value, gradient.copy())
+        return last
+
+    def move(self, objective: Objective, point: Point) -> None:
+        """Set theta to a point that `evaluate` gave, and keep that point for the next step."""
+        np.copyto(objective.theta, point.theta)
+        self._last = point
