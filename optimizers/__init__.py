@@ -3,15 +3,34 @@
 from typing import Any
 
 from optimizers.base import FirstOrder, Objective, Optimizer, hyperparameters
-from optimizers.first_order import Adam, Adamax, GradientDescent, Momentum, RMSprop
+from optimizers.first_order import (
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    AMSGrad,
+    GradientDescent,
+    Momentum,
+    Nadam,
+    Nesterov,
+    RMSprop,
+)
 from optimizers.minimize import Function, Result, minimize
+from optimizers.schedules import SCHEDULES, Scheduled
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GradientDescent,
     "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adagrad": Adagrad,
+    "adadelta": Adadelta,
     "rmsprop": RMSprop,
     "adam": Adam,
+    "adamw": AdamW,
     "adamax": Adamax,
+    "nadam": Nadam,
+    "amsgrad": AMSGrad,
 }
 
 
@@ -30,5 +49,11 @@ def get(name: str, **values: Any) -> Optimizer:
     return kind(**values)
 
 
-__all__ = ["Adam", "Adamax", "FirstOrder", "Function", "GradientDescent", "Momentum", "OPTIMIZERS", "Objective",
-           "Optimizer", "RMSprop", "Result", "get", "hyperparameters", "minimize"]
+__all__ = [
+    "OPTIMIZERS", "get", "hyperparameters",
+    "Function", "Result", "minimize",
+    "SCHEDULES", "Scheduled",
+    "FirstOrder", "Objective", "Optimizer",
+    "GradientDescent", "Momentum", "Nesterov", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax", "Nadam",
+    "AMSGrad",
+]

@@ -40,13 +40,15 @@ class Objective(Protocol):
         """The derivatives of the residuals, (M, P)."""
 
 
-def number(default: float, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Any:
-    """A field for a hyperparameter, with its bounds: above < value, least <= value, value < below."""
-    return field(default=default, metadata={"above": above, "least": least, "below": below})
+def number(default: float | None, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Any:
+    """A field for a hyperparameter, with its bounds: above < value, least <= value, value < below; None where that is
+    the default.
+    """
+    return field(default=default, metadata={"above": above, "least": least, "below": below, "default": default})
 
 
 def vector(when: str = "") -> Any:
-    """A field for state: a vector like theta that begins at zero, and is there only where the field `when` is set."""
+    """A field for state: a vector like theta that begins at zero; there only where the field `when` is set."""
     return field(init=False, repr=False, metadata={"vector": when})
 
 
@@ -55,14 +57,38 @@ def scalar(first: float) -> Any:
     return field(init=False, repr=False, default=first, metadata={"scalar": True})
 
 
-def hyperparameters(kind: "type[Optimizer] | Optimizer") -> dict[str, Any]:
-    """The fields that users set, by name: of an optimizer with their values, of a class of them with their defaults."""
+def hyperparameters(kind: "type[Declared] | Declared") -> dict[str, Any]:
+    """The fields that users set, by name: of an object with their values, of a class with their defaults."""
     return {spec.name: spec.default if isinstance(kind, type) else getattr(kind, spec.name)
             for spec in fields(kind) if spec.init}
 
 
+@dataclass(eq=False)
+class Declared:
+    """Something whose fields are declared once: numbers with their bounds, and state."""
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            if "above" in spec.metadata:
+                setattr(self, spec.name, self._within_bounds(spec.name, getattr(self, spec.name), spec.metadata))
+
+    def _within_bounds(self, name: str, value: Any, bounds: Mapping[str, Any]) -> float | None:
+        if value is None and bounds["default"] is None:
+            return None
+        if isinstance(value, bool) or not (isinstance(value, numbers.Real) and math.isfinite(value)
+                                           and bounds["above"] < value < bounds["below"] and bounds["least"] <= value):
+            words = (("above", "above"), ("least", "at least"), ("below", "below"))
+            allowed = " and ".join(f"{word} {bounds[key]:g}" for key, word in words if math.isfinite(bounds[key]))
+            raise ValueError(f"{type(self).__name__}: {name} must be {allowed or 'a finite number'}, not {value!r}")
+        return float(value)  # a NumPy scalar would turn float32 vectors into float64
+
+    def scalars(self) -> tuple[str, ...]:
+        """The names of the numbers that are state."""
+        return tuple(spec.name for spec in fields(self) if "scalar" in spec.metadata)
+
+
 @dataclass(eq=False, kw_only=True)
-class Optimizer(ABC):
+class Optimizer(Declared, ABC):
     """Hyperparameters are fields and may be changed between steps. State is fields too, each declared once, as a
     `vector` or a `scalar`, and so allocated, saved and restored in one place.
     """
@@ -71,27 +97,10 @@ class Optimizer(ABC):
     message = ""  # why the last step could not move theta; empty where it could
     scratch: Array = field(init=False, repr=False)  # for what lies between two lines of a rule
 
-    def __post_init__(self) -> None:
-        for spec in fields(self):
-            if "above" in spec.metadata:
-                setattr(self, spec.name, self._within_bounds(spec.name, getattr(self, spec.name), spec.metadata))
-
-    def _within_bounds(self, name: str, value: Any, bounds: Mapping[str, Any]) -> float:
-        if isinstance(value, bool) or not (isinstance(value, numbers.Real) and math.isfinite(value)
-                                           and bounds["above"] < value < bounds["below"] and bounds["least"] <= value):
-            words = (("above", "above"), ("least", "at least"), ("below", "below"))
-            allowed = " and ".join(f"{word} {bounds[key]:g}" for key, word in words if math.isfinite(bounds[key]))
-            raise ValueError(f"{type(self).__name__}: {name} must be {allowed or 'a finite number'}, not {value!r}")
-        return float(value)  # a NumPy scalar would turn float32 vectors into float64
-
     def vectors(self) -> tuple[str, ...]:
         """The names of the vectors that these hyperparameters call for."""
         whens = ((spec.name, spec.metadata["vector"]) for spec in fields(self) if "vector" in spec.metadata)
         return tuple(name for name, when in whens if not when or getattr(self, when))
-
-    def scalars(self) -> tuple[str, ...]:
-        """The names of the numbers that are state."""
-        return tuple(spec.name for spec in fields(self) if "scalar" in spec.metadata)
 
     def start(self, theta: Array) -> None:
         """Make the vectors of the state, like `theta`, unless they are there.
@@ -138,10 +147,16 @@ class Optimizer(ABC):
 class FirstOrder(Optimizer):
     """A rule that needs the gradient alone. It is one method, `update`, in a few in-place operations on whole vectors.
 
-    `scratch` is a vector for what lies between them; the gradient may be overwritten as well.
+    `scratch` is a vector for what lies between them; the gradient may be overwritten as well. Before each update the
+    gradient g is, in this order, clipped to [-clip_value, clip_value] in each component, shortened to the length
+    clip_norm if it is longer (Pascanu et al. 2013; torch's clip_grad_norm_ adds 1e-6 to the length), and given weight
+    decay: g + weight_decay theta, the gradient of an L2 penalty weight_decay / 2 |theta|^2.
     """
 
     lr: float = number(0.01, above=0)
+    weight_decay: float = number(0.0, least=0)
+    clip_norm: float | None = number(None, above=0)
+    clip_value: float | None = number(None, above=0)
 
     @abstractmethod
     def update(self, theta: Array, grad: Array) -> None:
@@ -152,8 +167,22 @@ class FirstOrder(Optimizer):
         if math.isfinite(loss):  # a loss that is not says nothing about where to go: theta and the state stay
             self.start(objective.theta)
             self.t += 1
+            self.clip(grad)
+            self.decay_weights(objective.theta, grad)
             self.update(objective.theta, grad)
         return loss
+
+    def clip(self, grad: Array) -> None:
+        """Shorten the gradient as clip_value and clip_norm say."""
+        if self.clip_value is not None:
+            np.clip(grad, -self.clip_value, self.clip_value, out=grad)
+        if self.clip_norm is not None and (norm := math.sqrt(np.dot(grad, grad))) > self.clip_norm:
+            grad *= self.clip_norm / norm
+
+    def decay_weights(self, theta: Array, grad: Array) -> None:
+        """g := g + weight_decay theta"""
+        if self.weight_decay:
+            grad += np.multiply(theta, self.weight_decay, out=self.scratch)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 Each docstring gives the formula, the fields, which of the published forms it is and how others differ. In all of them
 g is the gradient, t the number of the step from 1, and products, quotients and roots are taken element by element.
+Vectors begin at zero. The fields that all rules share, lr, weight_decay and clipping, are FirstOrder's.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import math
 
 import numpy as np
 
-from optimizers.base import Array, FirstOrder, number, vector
+from optimizers.base import Array, FirstOrder, number, scalar, vector
 
 
 def _average(m: Array, decay: float, x: Array, scratch: Array) -> None:
@@ -56,24 +57,108 @@ class Momentum(FirstOrder):
 
 
 @dataclass(eq=False, kw_only=True)
-class RMSprop(FirstOrder):
-    """v := rho v + (1 - rho) g^2
-    theta := theta - lr g / (sqrt(v) + eps)
+class Nesterov(Momentum):
+    """v := momentum v + g
+    theta := theta - lr (g + momentum v)
 
-    Tieleman & Hinton (2012), lecture 6.5, whose rho this is. torch's default is 0.99. Keras and optax put eps inside
-    the root.
+    Nesterov (1983), reformulated so that the gradient is taken at the current theta and not at the point looked ahead
+    to, which is what Sutskever et al. (2013) have: torch's form. As with momentum, lr is not folded into v.
     """
 
+    def update(self, theta: Array, grad: Array) -> None:
+        step = self.scratch
+        self.v *= self.momentum
+        self.v += grad
+        np.multiply(self.v, self.momentum, out=step)
+        step += grad
+        step *= self.lr
+        theta -= step
+
+
+@dataclass(eq=False, kw_only=True)
+class Adagrad(FirstOrder):
+    """G := G + g^2
+    theta := theta - lr g / (sqrt(G) + eps)
+
+    Duchi, Hazan & Singer (2011), with the diagonal. As in torch, G begins at 0; in Keras and optax at 0.1.
+    """
+
+    eps: float = number(1e-10, above=0)
+    G: Array = vector()
+
+    def update(self, theta: Array, grad: Array) -> None:
+        step = self.scratch
+        self.G += np.multiply(grad, grad, out=step)
+        np.sqrt(self.G, out=step)
+        step += self.eps
+        np.divide(grad, step, out=step)
+        step *= self.lr
+        theta -= step
+
+
+@dataclass(eq=False, kw_only=True)
+class Adadelta(FirstOrder):
+    """v := rho v + (1 - rho) g^2
+    d := sqrt(u + eps) / sqrt(v + eps) g
+    u := rho u + (1 - rho) d^2
+    theta := theta - lr d
+
+    Zeiler (2012), who has no lr, which is 1 here, and rho 0.95. u gathers the steps before lr scales them, as in torch.
+    """
+
+    lr: float = number(1.0, above=0)
     rho: float = number(0.9, least=0, below=1)
-    eps: float = number(1e-8, least=0)
+    eps: float = number(1e-6, above=0)
     v: Array = vector()
+    u: Array = vector()
 
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         _average_square(self.v, self.rho, grad, step)
-        np.sqrt(self.v, out=step)
+        np.add(self.v, self.eps, out=step)
+        np.divide(grad, np.sqrt(step, out=step), out=grad)
+        np.add(self.u, self.eps, out=step)
+        grad *= np.sqrt(step, out=step)
+        _average_square(self.u, self.rho, grad, step)
+        theta -= np.multiply(grad, self.lr, out=step)
+
+
+@dataclass(eq=False, kw_only=True)
+class RMSprop(FirstOrder):
+    """v := rho v + (1 - rho) g^2
+    theta := theta - lr g / (sqrt(v) + eps)
+
+    centered: sqrt(v - mean^2) instead of sqrt(v), where mean := rho mean + (1 - rho) g. Graves (2013).
+    momentum: theta := theta - lr velocity, where velocity := momentum velocity + g / (sqrt(v) + eps).
+    Tieleman & Hinton (2012), lecture 6.5, whose rho this is; torch's default is 0.99. Keras and optax put eps inside
+    the root.
+    """
+
+    rho: float = number(0.9, least=0, below=1)
+    eps: float = number(1e-8, above=0)
+    momentum: float = number(0.0, least=0, below=1)
+    centered: bool = False
+    v: Array = vector()
+    mean: Array = vector(when="centered")
+    velocity: Array = vector(when="momentum")
+
+    def update(self, theta: Array, grad: Array) -> None:
+        step = self.scratch
+        _average_square(self.v, self.rho, grad, step)
+        if self.centered:
+            _average(self.mean, self.rho, grad, step)
+            np.multiply(self.mean, self.mean, out=step)
+            np.subtract(self.v, step, out=step)
+            np.maximum(step, 0, out=step)  # rounding may take it below
+            np.sqrt(step, out=step)
+        else:
+            np.sqrt(self.v, out=step)
         step += self.eps
         np.divide(grad, step, out=step)
+        if self.momentum:
+            self.velocity *= self.momentum
+            self.velocity += step
+            np.copyto(step, self.velocity)
         step *= self.lr
         theta -= step
 
@@ -91,7 +176,7 @@ class Adam(FirstOrder):
     lr: float = number(0.001, above=0)
     beta1: float = number(0.9, least=0, below=1)
     beta2: float = number(0.999, least=0, below=1)
-    eps: float = number(1e-8, least=0)
+    eps: float = number(1e-8, above=0)
     m: Array = vector()
     v: Array = vector()
 
@@ -105,6 +190,21 @@ class Adam(FirstOrder):
         np.divide(self.m, step, out=step)
         step *= self.lr / (1 - self.beta1**self.t)
         theta -= step
+
+
+@dataclass(eq=False, kw_only=True)
+class AdamW(Adam):
+    """theta := theta - lr weight_decay theta, then Adam's step from the gradient alone
+
+    Loshchilov & Hutter (2019): weight decay decoupled from the gradient. As in torch it is scaled by lr; in the paper
+    by the schedule's factor alone.
+    """
+
+    weight_decay: float = number(0.01, least=0)
+
+    def decay_weights(self, theta: Array, grad: Array) -> None:
+        """theta := (1 - lr weight_decay) theta"""
+        theta *= 1 - self.lr * self.weight_decay
 
 
 @dataclass(eq=False, kw_only=True)
@@ -131,5 +231,76 @@ class Adamax(FirstOrder):
         self.u *= self.beta2
         np.maximum(self.u, step, out=self.u)
         np.divide(self.m, self.u, out=step)
+        step *= self.lr / (1 - self.beta1**self.t)
+        theta -= step
+
+
+@dataclass(eq=False, kw_only=True)
+class Nadam(FirstOrder):
+    """mu_t = beta1 (1 - 0.96^(momentum_decay t) / 2)
+    m := beta1 m + (1 - beta1) g
+    v := beta2 v + (1 - beta2) g^2
+    n := mu_{t+1} / (1 - mu_1 ... mu_{t+1}) m + (1 - mu_t) / (1 - mu_1 ... mu_t) g
+    theta := theta - lr n / (sqrt(v_hat) + eps), where v_hat = v / (1 - beta2^t)
+
+    Dozat (2016) with torch's schedule of mu. Dozat's report, Keras and optax all differ from it and from each other.
+    """
+
+    lr: float = number(0.002, above=0)
+    beta1: float = number(0.9, least=0, below=1)
+    beta2: float = number(0.999, least=0, below=1)
+    eps: float = number(1e-8, above=0)
+    momentum_decay: float = number(0.004, least=0)
+    m: Array = vector()
+    v: Array = vector()
+    mu_product: float = scalar(1.0)
+
+    def _mu(self, t: int) -> float:
+        return self.beta1 * (1 - 0.5 * 0.96 ** (self.momentum_decay * t))
+
+    def update(self, theta: Array, grad: Array) -> None:
+        step = self.scratch
+        mu, mu_next = self._mu(self.t), self._mu(self.t + 1)
+        self.mu_product *= mu
+        _average(self.m, self.beta1, grad, step)
+        _average_square(self.v, self.beta2, grad, step)
+        grad *= (1 - mu) / (1 - self.mu_product)
+        grad += np.multiply(self.m, mu_next / (1 - self.mu_product * mu_next), out=step)
+        np.sqrt(self.v, out=step)
+        step *= 1 / math.sqrt(1 - self.beta2**self.t)
+        step += self.eps
+        np.divide(grad, step, out=step)
+        step *= self.lr
+        theta -= step
+
+
+@dataclass(eq=False, kw_only=True)
+class AMSGrad(FirstOrder):
+    """m := beta1 m + (1 - beta1) g
+    v := beta2 v + (1 - beta2) g^2
+    v_max := max(v_max, v)
+    theta := theta - lr m_hat / (sqrt(v_max / (1 - beta2^t)) + eps), where m_hat = m / (1 - beta1^t)
+
+    Reddi, Kale & Kumar (2018), with Adam's bias correction after the maximum, as in torch. The paper corrects nothing;
+    optax corrects v first.
+    """
+
+    lr: float = number(0.001, above=0)
+    beta1: float = number(0.9, least=0, below=1)
+    beta2: float = number(0.999, least=0, below=1)
+    eps: float = number(1e-8, above=0)
+    m: Array = vector()
+    v: Array = vector()
+    v_max: Array = vector()
+
+    def update(self, theta: Array, grad: Array) -> None:
+        step = self.scratch
+        _average(self.m, self.beta1, grad, step)
+        _average_square(self.v, self.beta2, grad, step)
+        np.maximum(self.v_max, self.v, out=self.v_max)
+        np.sqrt(self.v_max, out=step)
+        step *= 1 / math.sqrt(1 - self.beta2**self.t)
+        step += self.eps
+        np.divide(self.m, step, out=step)
         step *= self.lr / (1 - self.beta1**self.t)
         theta -= step

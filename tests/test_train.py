@@ -49,7 +49,8 @@ def test_a_run_leaves_all_of_itself(tmp_path, capsys):
 
     config = json.loads((out / "config.json").read_text())
     assert config["dataset"] == "digits"
-    assert config["optimizer_fields"] == {"lr": 0.01, "beta1": 0.8, "beta2": 0.999, "eps": 1e-8}
+    assert config["optimizer_fields"] == {"lr": 0.01, "weight_decay": 0, "clip_norm": None, "clip_value": None,
+                                          "beta1": 0.8, "beta2": 0.999, "eps": 1e-8}
     assert config["versions"]["numpy"] == np.__version__
     assert config["blas"][0]["num_threads"] >= 1
     assert config["batch_size"] == 144
@@ -107,7 +108,7 @@ def test_the_list_names_everything(capsys):
     text = capsys.readouterr().out
     for name in (*OPTIMIZERS, *DATASETS):
         assert f"  {name} " in text
-    assert "lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08" in text
+    assert "lr=0.001, weight_decay=0.0, clip_norm=None, clip_value=None, beta1=0.9, beta2=0.999, eps=1e-08" in text
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capsys):
@@ -118,7 +119,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--optimizer", "adan"], "unknown optimizer 'adan': choose from gd, momentum"),
-    (["-o", "bta=1"], "adam has no field 'bta': its fields are lr, beta1, beta2, eps"),
+    (["-o", "bta=1"], "adam has no field 'bta': its fields are lr, weight_decay, clip_norm, clip_value, beta1"),
     (["-o", "beta1"], "-o beta1: write FIELD=VALUE, such as -o beta1=0.8"),
     (["-o", "beta1=high"], "Adam: beta1 must be at least 0 and below 1, not 'high'"),
     (["--lr", "-1"], "Adam: lr must be above 0, not -1"),
