@@ -2,7 +2,8 @@
 
 A callback is any object with any of these methods; `epoch` is the dict of that epoch, as in history.epochs:
 
-    on_fit_begin(model, plan)        plan: {"epochs", "steps", "examples"}, steps and examples of one epoch
+    on_fit_begin(model, plan)        plan: {"first", "last", "steps", "examples"}: the first and the last epoch, from 1,
+                                     and how many steps and examples each has
     on_step_end(model, examples)     examples: how many the step has seen
     on_epoch_end(model, epoch)       model.stop_training = True ends the fit
     on_fit_end(model, history)       always, also where the fit ends early or in an error
@@ -25,11 +26,13 @@ FIGURES = (("loss", "loss", "{:.4f}"), ("accuracy", "accuracy", "{:.2%}"), ("val
 class Progress:
     """One bar with epoch, loss, accuracies and `unit` per second; where there is no terminal, a few quiet lines.
 
-    description: what is trained, in a word or two; position: which line of the terminal, where several train at once.
+    description: what is trained, in a word or two; position: which line of the terminal, where several train at once;
+    lines: about how many there are without one.
     """
 
-    def __init__(self, description: str = "", unit: str = "examples", position: int | None = None) -> None:
-        self.description, self.unit, self.position = description, unit, position
+    def __init__(self, description: str = "", unit: str = "examples", position: int | None = None,
+                 lines: int = 10) -> None:
+        self.description, self.unit, self.position, self.lines = description, unit, position, lines
 
     def on_fit_begin(self, model: Any, plan: dict[str, int]) -> None:
         from tqdm import tqdm
@@ -39,8 +42,9 @@ class Progress:
         if sys.stderr.isatty():
             # some terminals say that their size is 0 by 0, on which tqdm by itself would draw nothing
             columns, lines = shutil.get_terminal_size()
-            self.bar = tqdm(total=plan["epochs"] * plan["examples"], unit=f" {self.unit}", unit_scale=True,
-                            ncols=columns, nrows=lines, position=self.position, desc=self._title(0),
+            self.bar = tqdm(total=(plan["last"] - plan["first"] + 1) * plan["examples"], unit=f" {self.unit}",
+                            unit_scale=True, ncols=columns, nrows=lines, position=self.position,
+                            leave=self.position is None, desc=self._title(plan["first"] - 1),
                             bar_format="{desc}  {rate_fmt}  {remaining} |{bar}|")
 
     def on_step_end(self, model: Any, examples: int) -> None:
@@ -48,11 +52,11 @@ class Progress:
             self.bar.update(examples)
 
     def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
-        n, epochs = epoch["epoch"], self.plan["epochs"]
+        n, last = epoch["epoch"], self.plan["last"]
         figures = [f"{word} {style.format(epoch[key])}" for key, word, style in FIGURES if epoch[key] is not None]
         if self.bar is not None:
             self.bar.set_description_str("  ".join([self._title(n), *figures]), refresh=False)
-        elif n == 1 or n == epochs or n % max(1, epochs // 10) == 0:
+        elif n == last or (self.lines > 1 and (n == 1 or n % max(1, last // self.lines) == 0)):
             rate = n * self.plan["examples"] / max(epoch["seconds"], 1e-9)
             print(self._title(n), *figures, f"{rate:,.0f} {self.unit}/s", sep="  ", file=sys.stderr, flush=True)
 
@@ -61,7 +65,7 @@ class Progress:
             self.bar.close()
 
     def _title(self, epoch: int) -> str:
-        return f"{self.description} {epoch}/{self.plan['epochs']}".strip()
+        return f"{self.description} {epoch}/{self.plan['last']}".strip()
 
 
 class EarlyStopping:
@@ -104,7 +108,8 @@ class CSVLog:
         self.path = Path(path)
 
     def on_fit_begin(self, model: Any, plan: dict[str, int]) -> None:
-        self.path.write_text("")
+        if plan["first"] == 1:
+            self.path.write_text("")
 
     def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
         with self.path.open("a", newline="") as file:

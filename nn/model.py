@@ -9,13 +9,14 @@ import numpy as np
 from nn import checkpoint
 from nn.batches import DROPOUT, INITIALIZATION, stream
 from nn.buffers import Array
+from nn.history import History
 from nn.layers import Layer
 from nn.losses import LOSSES, Loss
 from nn.names import choose
 from nn.network import Network
 from nn.objective import BatchObjective
 from nn.parameters import size
-from nn.training import History, fit
+from nn.training import fit
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
 CHUNK = 4096  # rows run at once where no gradient is wanted: memory stays small whatever N is
@@ -50,16 +51,18 @@ class Model:
 
     def fit(self, x: Any, y: Any, optimizer: Any, epochs: int = 1, batch_size: int | None = None,
             validation_data: tuple[Any, Any] | None = None, callbacks: Sequence[Any] = (), progress: bool = True,
-            shuffle: bool = True) -> History:
+            shuffle: bool = True, history: History | None = None) -> History:
         """Train on examples x (N, n_in) with targets y (N,) or (N, K) for `epochs` passes in batches of `batch_size`.
 
         optimizer: an object with step(objective), as optimizers.get(name) makes it; it keeps its state, so that
         another fit goes on from there. batch_size: None for all of x at once. validation_data: (x, y) to evaluate
         after each epoch. callbacks: see nn.callbacks. progress: show a bar, or a few lines where there is no terminal.
-        Returns the History. Raises ValueError for arguments that do not fit, and Diverged in the very step whose loss
-        is not finite, with theta at the last weights that gave a finite one.
+        history: one to go on from; its next epoch is the first, in the order that is that epoch's. Returns the History.
+        Raises ValueError for arguments that do not fit, and Diverged in the very step whose loss is not finite, with
+        theta at the last weights that gave a finite one.
         """
-        return fit(self, x, y, optimizer, epochs, batch_size, validation_data, callbacks, progress, shuffle)
+        return fit(self, x, y, optimizer, epochs, batch_size, validation_data, callbacks, progress, shuffle,
+                   history)
 
     def objective(self, x: Any, y: Any) -> BatchObjective:
         """The mean loss on x (N, n_in) and y, as a function of the live theta, with a gradient buffer of its own.

@@ -3,15 +3,15 @@
 Colours are Okabe & Ito's (2008), which people with any common kind of colour blindness can tell apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nn.buffers import Array
+from nn.history import History
 from nn.metrics import confusion_matrix
-from nn.training import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +48,75 @@ def curves(history: History, title: str = "") -> "Figure":
     if title:
         figure.suptitle(title)
     return figure
+
+
+# how the lines of a comparison are told apart, without the yellow, which is faint on white
+LINES = [(colour, dashes) for dashes in ("-", (0, (4, 1.5))) for colour in COLOURS[:7]]
+AXES = {"epoch": "epoch", "seconds": "seconds of training", "passes": "passes over the training data"}
+
+
+def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", title: str = "") -> "Figure":
+    """Accuracy and cost of the training data against "epoch", "seconds" or "passes", a line for each name.
+
+    histories: for each name one History or several, of several seeds: the line is their mean, a band one standard
+    deviation to each side. Histories that were cut short count as far as all of a name go.
+    """
+    figure = _figure(12, 5.2)
+    for ax, key in zip(figure.subplots(1, 2), ("accuracy", "loss")):
+        ends = []
+        for i, (name, several) in enumerate(histories.items()):
+            length = min(len(history.epochs) for history in several)
+            if not length:
+                continue
+            x = np.mean([history.column(against)[:length] for history in several], axis=0)
+            y = np.array([history.column(key)[:length] for history in several])
+            mean, spread = y.mean(axis=0), y.std(axis=0)
+            colour, dashes = LINES[i % len(LINES)]
+            ax.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.6, label=name)
+            if len(several) > 1:
+                ax.fill_between(x, np.maximum(mean - spread, y.min(axis=0)), mean + spread, color=colour, alpha=0.2,
+                                linewidth=0)
+            ends.append((name, colour, x[-1], mean[-1]))
+        ax.set(xlabel=AXES[against], ylabel="cost" if key == "loss" else key)
+        ax.grid(alpha=0.3)
+        if not ends:
+            continue
+        if key == "accuracy":
+            ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            worst_end = min(end[3] for end in ends)
+            ax.set_ylim(max(0, worst_end - 0.25 * (1.02 - worst_end) - 0.05), 1.005)
+        else:
+            ax.set_yscale("log")
+        _label_ends(ax, ends)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
+                  ncols=min(len(histories), 8))
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def _label_ends(ax: Any, ends: Sequence[tuple[str, str, float, float]], gap: float = 0.045) -> None:
+    """Write each line's name beside its end, spread apart where the ends are close: (name, colour, x, y) each."""
+    low, high = ax.get_ylim()
+    ax.set_xlim(0, max(end[2] for end in ends))
+
+    def height(y: float) -> float:
+        """Where y is between the foot of the axes, 0, and their top, 1."""
+        if ax.get_yscale() == "log":
+            low_, high_, y = math.log(low), math.log(high), math.log(max(y, 1e-300))
+            return (y - low_) / (high_ - low_)
+        return (y - low) / (high - low)
+
+    ends = sorted(ends, key=lambda end: end[3])
+    places = [min(max(height(end[3]), 0), 1) for end in ends]
+    for _ in range(200):  # push neighbours apart until all have room
+        for i in range(len(places) - 1):
+            if (overlap := gap - (places[i + 1] - places[i])) > 1e-6:
+                places[i], places[i + 1] = places[i] - overlap / 2, places[i + 1] + overlap / 2
+        places = [min(max(place, 0.02 + gap * i), 1.02 - gap * (len(places) - 1 - i)) for i, place in enumerate(places)]
+    for (name, colour, x, y), place in zip(ends, places):
+        ax.annotate(name, (x, y), (1.03, place), textcoords="axes fraction", color=colour, fontsize=9, va="center",
+                    annotation_clip=False, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6})
 
 
 def confusion(y_true: Any, y_pred: Any, classes: Sequence[str], title: str = "") -> "Figure":

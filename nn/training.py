@@ -1,4 +1,4 @@
-"""fit: the epoch loop, and the History it leaves."""
+"""fit: the epoch loop."""
 
 from collections.abc import Callable, Sequence
 import math
@@ -9,31 +9,11 @@ import numpy as np
 
 from nn.batches import DROPOUT, Batches, stream
 from nn.callbacks import Progress
+from nn.history import History
 from nn.objective import BatchObjective
 
 if TYPE_CHECKING:
     from nn.model import Model
-
-
-class History:
-    """What each epoch came to. `epochs` is a list of dicts, one an epoch:
-
-    epoch (from 1), loss and accuracy (means over the epoch's batches, each before its step; accuracy from 0 to 1, None
-    where y are not classes), val_loss and val_accuracy (after the epoch; None without validation data), lr, seconds
-    (of training so far, without validation and callbacks), passes (over the training data so far: see Objective).
-    """
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, Any]] = []
-
-    def column(self, name: str) -> list[Any]:
-        """One figure over the epochs: history.column("loss")."""
-        return [epoch[name] for epoch in self.epochs]
-
-    def __repr__(self) -> str:
-        last = self.epochs[-1] if self.epochs else {}
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in last.items() if isinstance(value, (int, float)))
-        return f"History({figures or 'no epochs'})"
 
 
 class Diverged(ArithmeticError):
@@ -45,7 +25,8 @@ class Diverged(ArithmeticError):
 
 
 def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size: int | None,
-        validation_data: tuple[Any, Any] | None, callbacks: Sequence[Any], progress: bool, shuffle: bool) -> History:
+        validation_data: tuple[Any, Any] | None, callbacks: Sequence[Any], progress: bool, shuffle: bool,
+        history: History | None) -> History:
     """Model.fit, which says what the arguments are."""
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"optimizer must have a step(objective), which {optimizer!r} has not: "
@@ -63,14 +44,16 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
 
     callbacks = [*callbacks, *([Progress()] if progress else [])]
     notify = _notifier(callbacks, model)
-    history = History()
-    seconds = gradients = 0.0
+    history = History() if history is None else history
+    before_it: dict[str, Any] = history.epochs[-1] if history.epochs else {"epoch": 0, "seconds": 0.0, "passes": 0.0}
+    first, last = before_it["epoch"] + 1, before_it["epoch"] + epochs
+    seconds, gradients = before_it["seconds"], before_it["passes"] * N
     theta = model.theta
     good, before = theta.copy(), theta.copy()  # the last weights with a finite loss; those before the step under way
     model.stop_training = False
-    notify("on_fit_begin", {"epochs": epochs, "steps": len(batches), "examples": N})
+    notify("on_fit_begin", {"first": first, "last": last, "steps": len(batches), "examples": N})
     try:
-        for e in range(1, epochs + 1):
+        for e in range(first, last + 1):
             loss, correct, start = 0.0, 0, perf_counter()
             rng = stream(DROPOUT, model.seed, e)
             for step, (x_batch, target_batch) in enumerate(batches.epoch(e), 1):
@@ -81,12 +64,11 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                 # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
                 with np.errstate(over="ignore", invalid="ignore"):
                     batch_loss = optimizer.step(objective)
-                last = step == len(batches)
                 failed = ""
                 if not math.isfinite(batch_loss):
                     failed = f"the loss became {batch_loss}"
                     np.copyto(theta, good)
-                elif last and not np.isfinite(theta).all():
+                elif step == len(batches) and not np.isfinite(theta).all():
                     failed = "the weights became infinite"
                     np.copyto(theta, before)
                 if failed:

@@ -18,6 +18,7 @@ from optimizers.first_order import (
 )
 from optimizers.minimize import Function, Result, minimize
 from optimizers.schedules import SCHEDULES, Scheduled
+from optimizers.schedules import parse as parse_schedule
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GradientDescent,
@@ -52,7 +53,7 @@ def get(name: str, **values: Any) -> Optimizer:
 __all__ = [
     "OPTIMIZERS", "get", "hyperparameters",
     "Function", "Result", "minimize",
-    "SCHEDULES", "Scheduled",
+    "SCHEDULES", "Scheduled", "parse_schedule",
     "FirstOrder", "Objective", "Optimizer",
     "GradientDescent", "Momentum", "Nesterov", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax", "Nadam",
     "AMSGrad",

@@ -40,7 +40,8 @@ class Objective(Protocol):
         """The derivatives of the residuals, (M, P)."""
 
 
-def number(default: float | None, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> Any:
+def number(default: float | None, *, above: float = -math.inf, least: float = -math.inf,
+           below: float = math.inf) -> Any:
     """A field for a hyperparameter, with its bounds: above < value, least <= value, value < below; None where that is
     the default.
     """

@@ -1,13 +1,14 @@
 """The pictures hold what they should: lines, numbers and titles; that they look right was seen by eye."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from test_model import small, small_data
 
 from nn import plots
-from nn.training import History
+from nn.history import History
 
 
 def history(epochs, accuracy=0.5, val=True):
@@ -39,6 +40,26 @@ def test_curves(kept, panels, lines):
 
 def test_curves_of_a_fit_that_was_cut_before_its_first_epoch():
     assert png(plots.curves(History())).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("against", ["epoch", "seconds", "passes"])
+def test_a_comparison_has_a_line_a_band_and_a_label_for_each_name(against):
+    names = [f"rule {i}" for i in range(13)]
+    figure = plots.compare({name: [history(10 + i, 0.9), history(8, 0.5)] for i, name in enumerate(names)}, against)
+    for ax in figure.axes:
+        assert [line.get_label() for line in ax.lines] == names
+        assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) >= 8
+        assert len(ax.collections) == 13
+        assert sorted(text.get_text() for text in ax.texts) == sorted(names)
+        heights = sorted(text.xyann[1] for text in ax.texts)
+        assert min(b - a for a, b in pairwise(heights)) > 0.035  # no label covers another
+    assert figure.axes[0].lines[0].get_ydata()[0] == pytest.approx(0.7)
+    assert len(figure.axes[0].lines[0].get_xdata()) == 8  # as far as all seeds go
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_a_comparison_of_nothing_is_no_error():
+    assert png(plots.compare({"gd": [History()]})).startswith(b"\x89PNG")
 
 
 def test_confusion_shows_the_counts():

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from test_base import Bowl
 
 from optimizers import OPTIMIZERS, SCHEDULES, FirstOrder, Scheduled, get, hyperparameters
 from optimizers.schedules import (
@@ -18,7 +19,6 @@ from optimizers.schedules import (
     Warmup,
     parse,
 )
-from test_base import Bowl
 
 BY_HAND = {
     "constant": [("constant", 0, 1), ("constant", 1e6, 1)],
@@ -31,8 +31,8 @@ BY_HAND = {
     "one-cycle": [("one-cycle:10", 0, 0.04), ("one-cycle:10", 3, 1), ("one-cycle:10", 1.5, 0.52),
                   ("one-cycle:10", 20, 4e-6)],
     "plateau": [("plateau", 0, 1), ("plateau", 50, 1)],
-    "warmup": [("warmup:5", 0, 0.01), ("warmup:5", 2.5, 0.505), ("warmup:5", 5, 1), ("warmup:5+exponential:0.5", 7, 0.25),
-               ("warmup:20+cosine", 60, 0.5)],
+    "warmup": [("warmup:5", 0, 0.01), ("warmup:5", 2.5, 0.505), ("warmup:5", 5, 1),
+               ("warmup:5+exponential:0.5", 7, 0.25), ("warmup:20+cosine", 60, 0.5)],
 }
 
 

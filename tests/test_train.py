@@ -17,7 +17,7 @@ import pytest
 from datasets import DATASETS
 from datasets.mnist import SOURCES
 from nn import LOSSES, Model
-from optimizers import OPTIMIZERS
+from optimizers import OPTIMIZERS, SCHEDULES
 import train
 
 ROOT = Path(__file__).parent.parent
@@ -44,18 +44,20 @@ def test_a_run_leaves_all_of_itself(tmp_path, capsys):
     assert main("--dataset", "digits", "--epochs", 10, "--out", out, "-o", "beta1=0.8") == 0
     assert sorted(os.listdir(out)) == FILES
     table = capsys.readouterr().out
-    assert "digits, adam: 10 epochs of 64-50-10" in table
+    assert table.startswith("digits, 64-50-10\n")
+    assert table.splitlines()[2].split()[:2] == ["adam", "10"]
     assert f"run folder: {out}" in table
 
     config = json.loads((out / "config.json").read_text())
     assert config["dataset"] == "digits"
-    assert config["optimizer_fields"] == {"lr": 0.01, "weight_decay": 0, "clip_norm": None, "clip_value": None,
-                                          "beta1": 0.8, "beta2": 0.999, "eps": 1e-8}
+    (stage,) = config["stages"]
+    assert stage == {"optimizer": "adam", "epochs": 10, "batch_size": 144, "fields": {
+        "lr": 0.01, "weight_decay": 0, "clip_norm": None, "clip_value": None, "beta1": 0.8, "beta2": 0.999,
+        "eps": 1e-8}}
     assert config["versions"]["numpy"] == np.__version__
     assert config["blas"][0]["num_threads"] >= 1
-    assert config["batch_size"] == 144
     assert config["results"]["epochs"] == 10
-    assert not config["interrupted"]
+    assert not config["results"]["interrupted"]
 
     with open(out / "history.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 10
@@ -88,6 +90,55 @@ def test_every_option_trains(options, tmp_path):
     assert main(*QUICK, *options, "--out", tmp_path / "run") == 0
 
 
+def test_a_comparison_is_the_single_runs_side_by_side(tmp_path, capsys):
+    names = ["gd", "rmsprop", "adam"]
+    quick = ["--dataset", "digits", "--epochs", 3]
+    assert main(*quick, "--optimizer", *names, "--seeds", 2, "--jobs", 2, "--out", tmp_path / "all") == 0
+    assert sorted(os.listdir(tmp_path / "all")) == sorted([
+        "config.json", "comparison.png", "comparison-seconds.png", "comparison-passes.png",
+        *(f"{name}-seed{seed}" for name in names for seed in (0, 1))])
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table[2:5]] == names
+    assert "±" in table[2]
+    for name in names:
+        assert main(*quick, "--no-plots", "--optimizer", name, "--seed", 1, "--out", tmp_path / name) == 0
+        alone, beside = (Model.load(tmp_path / folder / "model.safetensors") for folder in (name, f"all/{name}-seed1"))
+        np.testing.assert_allclose(alone.theta, beside.theta, atol=2e-3)  # one thread of BLAS rounds unlike two
+    starts = {json.loads((tmp_path / f"all/{name}-seed0/config.json").read_text())["seed"] for name in names}
+    assert starts == {0}
+    kept = json.loads((tmp_path / "all/config.json").read_text())["runs"]
+    assert [(run["optimizer"], run["seed"]) for run in kept] == [(name, seed) for name in names for seed in (0, 1)]
+
+
+def test_all_means_every_optimizer(tmp_path, capsys):
+    assert main(*QUICK, "--optimizer", "all", "--dry-run", "--out", tmp_path / "run") == 0
+    assert capsys.readouterr().out.count("seed 0, 3 epochs in batches of") == len(OPTIMIZERS)
+
+
+def test_one_that_diverges_does_not_end_the_others(tmp_path, capsys):
+    assert main(*QUICK, "--optimizer", "gd", "adam", "-o", "gd.lr=1e30", "--out", tmp_path / "run") == 1
+    out, err = capsys.readouterr()
+    assert "train.py: gd, seed 0: the loss became" in err
+    assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["gd", "0"], ["adam", "3"]]
+
+
+def test_a_schedule_is_over_epochs(tmp_path):
+    assert main(*QUICK, "--optimizer", "gd", "--lr", 0.2, "--schedule", "exponential:0.5", "--out", tmp_path / "a") == 0
+    with open(tmp_path / "a/history.csv", newline="") as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.2 * 0.5 ** (epoch + 0.9) for epoch in range(3)])  # of the last of ten steps
+
+
+def test_a_hand_over_goes_on_where_the_first_ended(tmp_path):
+    assert main(*QUICK, "--optimizer", "adam:2", "gd", "--out", tmp_path / "run") == 0
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert [(stage["optimizer"], stage["epochs"]) for stage in config["stages"]] == [("adam", 2), ("gd", 1)]
+    with open(tmp_path / "run/history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert float(rows[2]["loss"]) < float(rows[0]["loss"]) / 2
+
+
 def test_every_loss_has_an_option():
     assert {kind.__name__ for kind, _ in train.LOSSES.values()} == set(LOSSES)
 
@@ -106,8 +157,8 @@ def test_a_run_folder_is_never_overwritten(tmp_path, capsys, monkeypatch):
 def test_the_list_names_everything(capsys):
     assert main("--list") == 0
     text = capsys.readouterr().out
-    for name in (*OPTIMIZERS, *DATASETS):
-        assert f"  {name} " in text
+    for name in (*OPTIMIZERS, *SCHEDULES, *DATASETS):
+        assert f"\n  {name} " in text
     assert "lr=0.001, weight_decay=0.0, clip_norm=None, clip_value=None, beta1=0.9, beta2=0.999, eps=1e-08" in text
 
 
@@ -121,6 +172,13 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     (["--optimizer", "adan"], "unknown optimizer 'adan': choose from gd, momentum"),
     (["-o", "bta=1"], "adam has no field 'bta': its fields are lr, weight_decay, clip_norm, clip_value, beta1"),
     (["-o", "beta1"], "-o beta1: write FIELD=VALUE, such as -o beta1=0.8"),
+    (["-o", "gd.lr=1"], "-o gd.lr=1: write FIELD=VALUE, such as -o beta1=0.8, or NAME.FIELD=VALUE with a name among"),
+    (["--schedule", "cosin"], "unknown schedule 'cosin': choose from constant"),
+    (["--seeds", "0"], "--seeds 0: write 1 or more"),
+    (["--jobs", "0"], "--jobs 0: write 1 or more"),
+    (["--optimizer", "adam:x", "gd"], "--optimizer adam:x: write NAME:EPOCHS, such as adam:20"),
+    (["--optimizer", "adam:20"], "--optimizer adam:20: name the optimizer that it hands over to"),
+    (["--optimizer", "adam:100", "gd"], "--optimizer adam:100: the hand-over leaves it none of the 100 epochs"),
     (["-o", "beta1=high"], "Adam: beta1 must be at least 0 and below 1, not 'high'"),
     (["--lr", "-1"], "Adam: lr must be above 0, not -1"),
     (["--dataset", "mnits"], "'mnits'"),
@@ -147,7 +205,7 @@ def test_a_divergence_keeps_the_model_and_says_so(tmp_path, capsys):
     assert main(*QUICK, "--lr", "1e30", "--out", tmp_path / "run") == 1
     assert "the loss became" in capsys.readouterr().err
     assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
-    assert "the loss became" in json.loads((tmp_path / "run/config.json").read_text())["failed"]
+    assert "the loss became" in json.loads((tmp_path / "run/config.json").read_text())["results"]["failed"]
 
 
 def test_without_mnist_it_says_so_loudly_and_names_the_dataset_it_really_uses(tmp_path):
@@ -157,7 +215,7 @@ def test_without_mnist_it_says_so_loudly_and_names_the_dataset_it_really_uses(tm
     assert all(mirror in done.stderr for mirror in SOURCES["mnist"].mirrors)
     assert "--data-dir or MNIST_DIR" in done.stderr
     assert "digits, adam 2/2" in done.stderr
-    assert "digits, adam: 2 epochs" in done.stdout
+    assert "digits, 64-50-10" in done.stdout
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("digits-adam-")
     assert json.loads((run / "config.json").read_text())["dataset"] == "digits"
@@ -212,7 +270,7 @@ def test_ctrl_c_ends_it_cleanly_with_what_there_is_saved(tmp_path):
     assert status == 130
     assert "Traceback" not in seen
     assert "interrupted: the run folder holds the model" in seen
-    assert json.loads((tmp_path / "run/config.json").read_text())["interrupted"]
+    assert json.loads((tmp_path / "run/config.json").read_text())["results"]["interrupted"]
     assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
     with open(tmp_path / "run/history.csv", newline="") as file:
         assert all(None not in row.values() for row in csv.DictReader(file))

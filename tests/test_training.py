@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_model import small, small_data
 
-from nn import CrossEntropy, CSVLog, Dense, Diverged, Dropout, EarlyStopping, Model, Progress, ReLU, Softmax
+from nn import CrossEntropy, CSVLog, Dense, Diverged, Dropout, EarlyStopping, History, Model, Progress, ReLU, Softmax
 from nn.batches import ORDER, Batches, stream
 from nn.objective import BatchObjective
 from optimizers import OPTIMIZERS, get
@@ -75,6 +75,20 @@ def test_an_epoch_sees_each_example_once_in_an_order_of_its_own(n, size):
     if size < n:
         assert order(1) == list(stream(ORDER, 3, 1).permutation(n))
         assert order(1) == order(1) != order(2)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_fit_in_two_parts_is_the_fit_in_one(name, tmp_path):
+    whole, history = run(name=name)
+    (model, (x, y)), optimizer = (small(0, dropout=0.2), small_data()), get(name, lr=0.05)
+    options = {"batch_size": 16, "progress": False, "callbacks": [CSVLog(tmp_path / "log.csv")]}
+    part = model.fit(x, y, optimizer, epochs=2, **options)
+    model.fit(x, y, optimizer, epochs=3, history=part, **options)
+    np.testing.assert_array_equal(model.theta, whole.theta)
+    assert part.column("loss") == history.column("loss")
+    assert part.column("epoch") == [1, 2, 3, 4, 5]
+    assert part.column("passes") == history.column("passes")
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 6
 
 
 class Exploding:
@@ -172,7 +186,7 @@ def test_callbacks_hear_of_everything():
 
     model, (x, y) = small(), small_data()
     model.fit(x, y, get("gd"), epochs=2, batch_size=16, callbacks=[Listener()], progress=False)
-    assert heard == [{"epochs": 2, "steps": 3, "examples": 40}, 16, 16, 8, 1, 16, 16, 8, 2, 2]
+    assert heard == [{"first": 1, "last": 2, "steps": 3, "examples": 40}, 16, 16, 8, 1, 16, 16, 8, 2, 2]
 
 
 def test_early_stopping_restores_the_best_weights():
@@ -208,6 +222,7 @@ def test_the_csv_log_is_the_history(tmp_path):
     assert [list(row) for row in rows] == [KEYS] * 5
     assert [float(row["loss"]) for row in rows] == history.column("loss")
     assert rows[0]["val_loss"] == ""
+    assert History.read(tmp_path / "log.csv").epochs == history.epochs
 
 
 def test_progress_without_a_terminal_is_a_few_quiet_lines(capsys):

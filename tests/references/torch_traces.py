@@ -5,9 +5,8 @@
 
 import warnings
 
-from rules import CASES, TRACES, problem
-
 import numpy as np
+from rules import CASES, TRACES, problem
 
 
 def trace(case: str) -> np.ndarray:

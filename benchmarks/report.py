@@ -1,0 +1,46 @@
+"""RESULTS.md and its figures: each command replaces the part between its own two marks, and nothing else."""
+
+from collections.abc import Sequence
+import os
+from pathlib import Path
+import platform
+import re
+from typing import Any
+
+import numpy as np
+
+from nn.files import write_whole
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "RESULTS.md"
+FIGURES = ROOT / "benchmarks" / "figures"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def replace_part(name: str, text: str) -> None:
+    """Put `text` between the marks of that name in RESULTS.md. Raises ValueError where there are none."""
+    old = RESULTS.read_text()
+    part = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    if not part.search(old):
+        raise ValueError(f"{RESULTS.name} has no marks <!-- {name} --> and <!-- end of {name} -->: add them")
+    new = part.sub(lambda marks: f"{marks[1]}\n{text.strip()}\n\n{marks[2]}", old)
+    write_whole(RESULTS, lambda file: file.write(new.encode()))
+
+
+def save_figure(figure: Any, name: str) -> None:
+    FIGURES.mkdir(exist_ok=True)
+    write_whole(FIGURES / name, lambda file: figure.savefig(file, format="png", dpi=100))
+
+
+def machine() -> str:
+    """What it was measured on, in a line."""
+    model = "an unknown processor"
+    if Path("/proc/cpuinfo").exists():
+        names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        model = names[0] if names else model
+    return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, NumPy {np.__version__}"
