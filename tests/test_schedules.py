@@ -13,7 +13,6 @@ from optimizers.schedules import (
     Exponential,
     InverseSqrt,
     InverseTime,
-    OneCycle,
     Plateau,
     Step,
     Warmup,
@@ -51,15 +50,11 @@ def test_against_torch():
     for schedule, make in ((Step(0.5, 10), lambda o: theirs.StepLR(o, 10, 0.5)),
                            (Exponential(0.9), lambda o: theirs.ExponentialLR(o, 0.9)),
                            (Cosine(40), lambda o: theirs.CosineAnnealingLR(o, 40)),
-                           (Warmup(8), lambda o: theirs.LinearLR(o, 0.01, total_iters=8)),
-                           (OneCycle(39), lambda o: theirs.OneCycleLR(o, 1.0, 40))):
+                           (Warmup(8), lambda o: theirs.LinearLR(o, 0.01, total_iters=8))):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         scheduler = make(optimizer)
         for t in range(40):
-            factor = schedule(t)
-            assert factor == pytest.approx(optimizer.param_groups[0]["lr"], abs=0.02), (schedule, t)
-            if not isinstance(schedule, OneCycle):  # torch puts the peak at whole steps less one
-                assert factor == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12), (schedule, t)
+            assert schedule(t) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12), (schedule, t)
             optimizer.step()
             scheduler.step()
 
