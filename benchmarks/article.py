@@ -18,7 +18,7 @@ import train
 
 ARTICLE = {"gd": (0.86, 0.56), "gd, exponential": (0.90, 0.35), "adamax": (0.895, 0.40), "adam": (0.955, 0.17),
            "rmsprop": (0.975, 0.09)}
-RATES, DECAYS = (0.05, 0.1, 0.2, 0.5), (0.9, 0.95, 0.97, 0.99)
+RATES, DECAYS = (0.1, 0.3, 1.0), (0.9, 0.95, 0.99)
 RULES = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)]
 
 
