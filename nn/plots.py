@@ -87,6 +87,9 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
             ax.set_ylim(max(0, worst_end - 0.25 * (1.02 - worst_end) - 0.05), 1.005)
         else:
             ax.set_yscale("log")
+            low, high = ax.get_ylim()
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            ax.yaxis.set_minor_formatter((lambda value, _: f"{value:g}") if high / low < 15 else "")
         _label_ends(ax, ends)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
                   ncols=min(len(histories), 8))
