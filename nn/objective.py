@@ -85,7 +85,7 @@ class BatchObjective:
         self._check(f"the Jacobian of {n * K:,} residuals by {P:,} parameters", n * K * P,
                     "use gauss_newton_product(v), which needs no matrix, as the matrix-free form of lm does")
         self._run(backward=False)
-        self._count(K)
+        self._count(K * n)
         return self.network.jacobian(c, self.network.buffers("jacobian", (n, K, P))).reshape(n * K, P)
 
     def hessian(self) -> Array:
@@ -106,7 +106,7 @@ class BatchObjective:
     def _product(self, v: Array, curved: bool) -> Array:
         self.network.point(v)
         self._run(backward=curved)
-        self._count(2 if curved else 4 / 3)
+        self._count((2 if curved else 4 / 3) * len(self.x))
         return self.network.curvature(self.target, self._scale, curved)
 
     def _matrix(self, name: str) -> Array:
@@ -124,14 +124,13 @@ class BatchObjective:
         if needed > LIMIT:
             raise ValueError(f"{what} needs {needed / 1e9:,.1f} GB, more than {LIMIT / 1e9:g}: {instead}")
 
-    def _count(self, cost: float) -> None:
-        """So many gradients of this batch were computed."""
-        self.gradients += cost * len(self.x)
+    def _count(self, gradients: float) -> None:
+        self.gradients += gradients
         if self._whole is not None:
-            self._whole.gradients += cost * len(self.x)
+            self._whole._count(gradients)
 
     def _ran(self, how: object, cost: float) -> None:
-        self._count(cost)
+        self._count(cost * len(self.x))
         self.network.holds = how
         if self.network.at is not None:
             np.copyto(self.network.at, self.theta)
