@@ -122,7 +122,7 @@ class BatchObjective:
     def _check(self, what: str, numbers: int, instead: str) -> None:
         needed = numbers * self.theta.itemsize
         if needed > LIMIT:
-            raise ValueError(f"{what} needs {needed / 1e9:,.1f} GB, more than {LIMIT / 1e9:g}: {instead}")
+            raise ValueError(f"{what} needs {needed / 1e9:,.1f} GB, more than {LIMIT / 1e9:g} GB: {instead}")
 
     def _count(self, gradients: float) -> None:
         self.gradients += gradients

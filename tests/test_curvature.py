@@ -423,6 +423,7 @@ def restless(objective, model, x, y):
         "theta moves after an evaluation": move_after_evaluating,
         "evaluate": lambda: model.evaluate(x[:7], y[:7]),
         "predict": lambda: model.predict(3 * x),
+        "the network itself is run": lambda: model.network.value(2 * objective.x, objective.target, 1.0),
         "another objective is made": lambda: BatchObjective(model.network, 3 * objective.x, objective.target),
         "another objective is evaluated": other.value_and_gradient,
         "another objective's product": lambda: other.hessian_product(model.theta),
@@ -478,13 +479,37 @@ def test_dropout_is_frozen_in_products_and_its_masks_pass_to_subsamples():
     first = objective.hessian_product(v).copy()
     model.evaluate(x, y)
     np.testing.assert_array_equal(objective.hessian_product(v), first)
-    parts = [again.subsample(rows) for rows in (np.arange(10), np.arange(40) >= 10)]  # before any evaluation
-    both = 0.25 * parts[0].hessian_product(v) + 0.75 * parts[1].hessian_product(v)
+    parts = [again.subsample(rows) for rows in (np.arange(40) >= 10, np.arange(10))]  # before any evaluation
+    both = 0.75 * parts[0].hessian_product(v) + 0.25 * parts[1].hessian_product(v)
     np.testing.assert_allclose(both, first, rtol=1e-10, atol=1e-14)
-    assert 0.25 * parts[0].value() + 0.75 * parts[1].value() == pytest.approx(objective.value())
+    assert 0.75 * parts[0].value() + 0.25 * parts[1].value() == pytest.approx(objective.value())
     assert not np.allclose(first, small(dropout=0.0, dtype="float64").objective(x, y).hessian_product(v))
     with pytest.raises(ValueError, match="a subsample needs at least one row"):
         objective.subsample([])
+
+
+def test_masks_that_are_drawn_anew_are_noticed():
+    model = small(dropout=0.5, dtype="float64")
+    x, y = small_data()
+    objective = BatchObjective(model.network, x, model.targets(y, 40), rng=np.random.default_rng(0))
+    v = np.random.default_rng(0).normal(size=len(model.theta))
+    objective.hessian_product(v)
+    model.network.freeze(None)
+    whole = small(dropout=0.0, dtype="float64").objective(x, y)
+    np.testing.assert_allclose(objective.hessian_product(v), whole.hessian_product(v), rtol=1e-12)
+
+
+def test_a_subsample_is_the_loss_on_its_rows_and_leaves_the_rest_alone():
+    model, (x, y) = small(dtype="float64"), small_data()
+    objective, rows = model.objective(x, y), [5, 3, 3]
+    _, gradient = objective.value_and_gradient()
+    kept, v = gradient.copy(), np.random.default_rng(0).normal(size=len(model.theta))
+    part, alone = objective.subsample(rows), model.objective(x[rows], y[rows])
+    assert part.theta is model.theta
+    for method, *arguments in (("hessian_product", v), ("gauss_newton_product", v), ("value",)):
+        np.testing.assert_array_equal(getattr(part, method)(*arguments), getattr(alone, method)(*arguments))
+    np.testing.assert_array_equal(part.value_and_gradient()[1], alone.value_and_gradient()[1])
+    np.testing.assert_array_equal(gradient, kept)
 
 
 def test_costs():
@@ -584,9 +609,9 @@ def test_what_cannot_be_is_refused_in_one_line():
     large = Model([Dense(784, 50), ReLU(), Dense(50, 10)], MeanSquaredError())
     objective = large.objective(np.zeros((6000, 784)), np.zeros((6000, 10)))
     for method, message in (
-            (objective.jacobian, r"60,000 residuals by 39,760 parameters needs 9.5 GB, more than 1: use gauss_newton_"),
-            (objective.hessian, r"39,760 by 39,760 parameters needs 6.3 GB, more than 1: use hessian_product\(v\)"),
-            (objective.gauss_newton, r"needs 6.3 GB, more than 1: use gauss_newton_product\(v\)")):
+            (objective.jacobian, r"60,000 residuals by 39,760 parameters needs 9.5 GB, more than 1 GB: use gauss_n"),
+            (objective.hessian, r"39,760 by 39,760 parameters needs 6.3 GB, more than 1 GB: use hessian_product\(v\)"),
+            (objective.gauss_newton, r"needs 6.3 GB, more than 1 GB: use gauss_newton_product\(v\)")):
         with pytest.raises(ValueError, match=message) as caught:
             method()
         assert "\n" not in str(caught.value)
