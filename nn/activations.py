@@ -279,23 +279,23 @@ class Softmax(Layer):
             return None
         tdx = self._jacobian(tdy, "tdx")
         if curved:
-            term = np.subtract(self.dy, self._dot(self.y, self.dy), out=self.buffers("term", tdy.shape))
+            term = self.buffers("term", tdy.shape)
+            np.subtract(self.dy, self._dot(self.y, self.dy, term), out=term)
             term *= self.ty
             tdx += term
-            tdx -= np.multiply(self.y, self._dot(self.ty, self.dy), out=term)
+            tdx -= np.multiply(self.y, self._dot(self.ty, self.dy, term), out=term)
         return tdx
 
     def _jacobian(self, u: Array, name: str) -> Array:
         """y (u - <y, u>) in each row: the Jacobian, which is symmetric, times u."""
         out = self.buffers(name, u.shape)
-        np.subtract(u, self._dot(self.y, u), out=out)
+        np.subtract(u, self._dot(self.y, u, out), out=out)
         out *= self.y
         return out
 
-    def _dot(self, a: Array, b: Array) -> Array:
+    def _dot(self, a: Array, b: Array, scratch: Array) -> Array:
         """<a, b> of each row, a column (n, 1)."""
-        product = np.multiply(a, b, out=self.buffers("product", a.shape))
-        return np.sum(product, axis=1, keepdims=True, out=self.buffers("column", (len(a), 1)))
+        return np.sum(np.multiply(a, b, out=scratch), axis=1, keepdims=True, out=self.buffers("column", (len(a), 1)))
 
 
 ACTIVATIONS: dict[str, type[Layer]] = {
