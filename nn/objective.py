@@ -97,7 +97,7 @@ class BatchObjective:
         return self._matrix("gauss_newton")
 
     def correct(self) -> int:
-        """How many examples the last evaluation put in their class: a new one, where the network has done other work."""
+        """How many examples the last evaluation put in their class; a new one, if the network did other work."""
         if self.network.holds not in (self._forward, self._backward):
             self.value()
         return self.network.correct(self.target)
