@@ -39,14 +39,45 @@ class Elementwise(Layer):
     def forward(self, x: Array) -> Array:
         self.x = x
         self.y = self.f(x, self.buffers("y", x.shape))
+        self._slope: Array | None = None
         return self.y
 
     def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
         if not needs_dx:
             return None
+        self.dy = dy
+        self._bend: Array | None = None
         dx = self.df(self.x, self.y, self.buffers("dx", dy.shape))
         dx *= dy
         return dx
+
+    def _slopes(self) -> Array:
+        """f'(x), computed once for each point, not once for each product."""
+        if self._slope is None:
+            self._slope = self.df(self.x, self.y, self.buffers("df", self.x.shape))
+        return self._slope
+
+    def _bends(self) -> Array:
+        """f''(x) dy, likewise."""
+        if self._bend is None:
+            self._bend = self.d2f(self.x, self.y, self.buffers("d2f", self.x.shape))
+            self._bend *= self.dy
+        return self._bend
+
+    def jvp(self, tx: Array | None) -> Array:
+        """ty = f'(x) tx."""
+        assert tx is not None  # it has no parameters
+        self.tx = tx
+        return np.multiply(self._slopes(), tx, out=self.buffers("ty", tx.shape))
+
+    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
+        """tdx = f'(x) tdy + f''(x) tx dy."""
+        if not needs_dx:
+            return None
+        tdx = np.multiply(self._slopes(), tdy, out=self.buffers("tdx", tdy.shape))
+        if curved:
+            tdx += np.multiply(self._bends(), self.tx, out=self.buffers("bent", tdy.shape))
+        return tdx
 
 
 @dataclass(eq=False)
@@ -233,11 +264,38 @@ class Softmax(Layer):
     def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
         if not needs_dx:
             return None
-        dx = np.multiply(self.y, dy, out=self.buffers("dx", dy.shape))
-        column = np.sum(dx, axis=1, keepdims=True, out=self.buffers("column", (len(dy), 1)))
-        np.subtract(dy, column, out=dx)
-        dx *= self.y
-        return dx
+        self.dy = dy
+        return self._jacobian(dy, "dx")
+
+    def jvp(self, tx: Array | None) -> Array:
+        """ty = y (tx - <y, tx>)."""
+        assert tx is not None  # it has no parameters
+        self.ty = self._jacobian(tx, "ty")
+        return self.ty
+
+    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
+        """tdx = y (tdy - <y, tdy>) + ty (dy - <y, dy>) - y <ty, dy>."""
+        if not needs_dx:
+            return None
+        tdx = self._jacobian(tdy, "tdx")
+        if curved:
+            term = self.buffers("term", tdy.shape)
+            np.subtract(self.dy, self._dot(self.y, self.dy, term), out=term)
+            term *= self.ty
+            tdx += term
+            tdx -= np.multiply(self.y, self._dot(self.ty, self.dy, term), out=term)
+        return tdx
+
+    def _jacobian(self, u: Array, name: str) -> Array:
+        """y (u - <y, u>) in each row: the Jacobian, which is symmetric, times u."""
+        out = self.buffers(name, u.shape)
+        np.subtract(u, self._dot(self.y, u, out), out=out)
+        out *= self.y
+        return out
+
+    def _dot(self, a: Array, b: Array, scratch: Array) -> Array:
+        """<a, b> of each row, a column (n, 1)."""
+        return np.sum(np.multiply(a, b, out=scratch), axis=1, keepdims=True, out=self.buffers("column", (len(a), 1)))
 
 
 ACTIVATIONS: dict[str, type[Layer]] = {

@@ -1,6 +1,9 @@
 """What a layer is, the layer that learns (Dense) and the layer that forgets (Dropout).
 
 Index letters: n examples, i inputs, o outputs. Rows are examples: x is (n, i), y and dy are (n, o), W is (i, o).
+
+Curvature is by the R-operator of Pearlmutter (1994): the derivative of each line of forward and backward in one
+direction v of the parameters. A leading t marks such a tangent: ty is that of y, tdy that of dy; vW is W's part of v.
 """
 
 from abc import ABC, abstractmethod
@@ -49,11 +52,25 @@ class Layer(ABC):
         for name, view in views(grad, self.shapes()).items():
             setattr(self, "d" + name, view)
 
+    def bind_tangents(self, v: Array, Hv: Array) -> None:
+        """Take directions from, and write products to, these two flat vectors: this layer's part of v and of Hv."""
+        for prefix, vector in (("v", v), ("H", Hv)):
+            for name, view in views(vector, self.shapes()).items():
+                setattr(self, prefix + name, view)
+
     def initialize(self, rng: Generator) -> None:  # noqa: B027 (most layers have nothing to draw)
         """Draw the first values of the parameters."""
 
     def freeze(self, rng: Generator | None) -> None:  # noqa: B027 (nor anything random)
         """What is random in this layer is drawn anew from `rng` at the next forward and kept; None: nothing random."""
+
+    def restrict(self, rows: Array) -> None:  # noqa: B027 (nor anything random)
+        """Keep what is random in this layer for these rows of the batch alone."""
+
+    @property
+    def random(self) -> bool:
+        """Whether two batches alike may come out differently."""
+        return False
 
     @abstractmethod
     def forward(self, x: Array) -> Array:
@@ -64,7 +81,27 @@ class Layer(ABC):
         """From dL/dy (n, o) at the last forward's x: writes dL/dparameters over the old ones, returns dL/dx (n, i).
 
         The first layer of a network has no use for its dL/dx and skips it: `needs_dx` is False and None comes back.
+        Who asks for `backward_jvp` afterwards leaves dy as it is.
         """
+
+    @abstractmethod
+    def jvp(self, tx: Array | None) -> Array:
+        """The tangent of `forward` at the last x: ty (n, o) of tx (n, i) and of the layer's part of the direction v.
+
+        tx is None where x is fixed: only the first layer with parameters is told so.
+        """
+
+    @abstractmethod
+    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
+        """The tangent of the last `backward`, in the direction of the last `jvp` and of tdy (n, o).
+
+        Writes that of dL/dparameters to the layer's part of Hv and returns that of dL/dx, (n, i), if it is needed.
+        Where not `curved`, the layer is taken for linear around this point: then it is J^T tdy, J the layer's
+        Jacobian, and neither a `backward` nor a `jvp` need have been.
+        """
+
+    def example_gradients(self, dy: Array, out: Array) -> None:  # noqa: B027 (most layers have no parameters)
+        """dL/dparameters of each example by itself, to the rows of `out` (n, p); `backward` gives their sum."""
 
 
 @dataclass(eq=False)
@@ -82,6 +119,10 @@ class Dense(Layer):
     b: Array = parameter()
     dW: Array = parameter()
     db: Array = parameter()
+    vW: Array = parameter()
+    vb: Array = parameter()
+    HW: Array = parameter()
+    Hb: Array = parameter()
 
     def __post_init__(self) -> None:
         for name in ("n_in", "n_out"):
@@ -110,9 +151,37 @@ class Dense(Layer):
         return y
 
     def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
+        self.dy = dy
         np.matmul(self.x.T, dy, out=self.dW)
         np.sum(dy, axis=0, out=self.db)
         return np.matmul(dy, self.W.T, out=self.buffers("dx", self.x.shape)) if needs_dx else None
+
+    def jvp(self, tx: Array | None) -> Array:
+        """ty = tx W + x vW + vb."""
+        self.tx = tx
+        ty = np.matmul(self.x, self.vW, out=self.buffers("ty", (len(self.x), self.n_out)))
+        ty += self.vb
+        if tx is not None:
+            ty += np.matmul(tx, self.W, out=self.buffers("txW", ty.shape))
+        return ty
+
+    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
+        """HW = x^T tdy + tx^T dy, Hb = sum_n tdy, tdx = tdy W^T + dy vW^T; the second terms are the curvature."""
+        np.matmul(self.x.T, tdy, out=self.HW)
+        np.sum(tdy, axis=0, out=self.Hb)
+        if curved and self.tx is not None:
+            self.HW += np.matmul(self.tx.T, self.dy, out=self.buffers("txdy", self.W.shape))
+        if not needs_dx:
+            return None
+        tdx = np.matmul(tdy, self.W.T, out=self.buffers("tdx", self.x.shape))
+        if curved:
+            tdx += np.matmul(self.dy, self.vW.T, out=self.buffers("dyvW", tdx.shape))
+        return tdx
+
+    def example_gradients(self, dy: Array, out: Array) -> None:
+        weights = out[:, : -self.n_out].reshape(len(dy), self.n_in, self.n_out)  # a view: only an axis is split
+        np.multiply(self.x[:, :, np.newaxis], dy[:, np.newaxis, :], out=weights)
+        np.copyto(out[:, -self.n_out :], dy)
 
 
 @dataclass(eq=False)
@@ -134,6 +203,14 @@ class Dropout(Layer):
     def freeze(self, rng: Generator | None) -> None:
         self._rng, self._mask = rng, None
 
+    def restrict(self, rows: Array) -> None:
+        if self._mask is not None:
+            self._mask = self._mask[rows]
+
+    @property
+    def random(self) -> bool:
+        return self.rate > 0
+
     def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         mask = self.buffers("mask", shape, np.empty(0, self.buffers.dtype).real.dtype)
         rng.random(out=mask, dtype=mask.dtype.type)
@@ -150,6 +227,14 @@ class Dropout(Layer):
         return np.multiply(x, self._mask, out=self.buffers("y", x.shape))
 
     def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
-        if self._mask is None:
-            return dy
-        return np.multiply(dy, self._mask, out=self.buffers("dx", dy.shape))
+        return self._masked(dy, "dx")
+
+    def jvp(self, tx: Array | None) -> Array:
+        assert tx is not None  # it has no parameters
+        return self._masked(tx, "ty")
+
+    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
+        return self._masked(tdy, "tdx")
+
+    def _masked(self, x: Array, name: str) -> Array:
+        return x if self._mask is None else np.multiply(x, self._mask, out=self.buffers(name, x.shape))

@@ -1,4 +1,4 @@
-"""How wrong an output is: the value of each loss and its gradient with respect to the model's output.
+"""How wrong an output is: the value of each loss, its gradient and its curvature with respect to the model's output.
 
 A loss is a sum over examples times `scale`. With scale = 1/N it is the mean, as everyone reports it; a part of a batch
 takes the whole batch's scale, and the parts add up. Targets are (n, K) arrays in the model's dtype, like the outputs;
@@ -6,6 +6,7 @@ takes the whole batch's scale, and the parts add up. Targets are (n, K) arrays i
 """
 
 from abc import ABC, abstractmethod
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,11 @@ from nn.names import choose
 
 def _flat(x: Array) -> Array:
     return x.reshape(-1)
+
+
+def _squarable(p: Array) -> Array:
+    """p, in place, kept from 0 so that 1 / p^2 is finite."""
+    return np.maximum(p, math.sqrt(np.finfo(p.dtype).tiny), out=p)
 
 
 def _is_one_hot(target: Array) -> bool:
@@ -47,6 +53,25 @@ class Loss(ABC):
     @abstractmethod
     def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
         """The derivative of the value with respect to z, (n, K), written to `out`; follows a `value` of the same z."""
+
+    @abstractmethod
+    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+        """The derivative of `gradient` in the direction v (n, K), written to `out`, (n, K), which is not v.
+
+        It follows a `value` of the same z. Each row is a positive semidefinite matrix times that row of v.
+        """
+
+    def residual_scale(self, width: int, scale: float) -> float:
+        """c, where the value is r^T r / 2 of the residuals r = c (z - t). Raises ValueError where it is no such sum."""
+        raise ValueError(f"{type(self).__name__} is no sum of squares, so that it has no residuals and no Jacobian of "
+                         "them: use gauss_newton_product(v), which every loss has, or MeanSquaredError()")
+
+    def residuals(self, z: Array, target: Array, scale: float, out: Array) -> Array:
+        """The residuals (n, K), written to `out`; their squares add up to twice the value."""
+        c = self.residual_scale(z.shape[1], scale)
+        np.subtract(z, target, out=out)
+        out *= c
+        return out
 
     def encode(self, y: Any, width: int, dtype: Any) -> Array:
         """Targets (n, width) of `y`: integer labels become one-hot rows (a single output's, one column of 0 and 1).
@@ -125,6 +150,15 @@ class CrossEntropy(Loss):
         out *= -scale
         return out
 
+    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+        """scale t / p^2 v."""
+        p = _squarable(self._probabilities(z))
+        np.divide(target, p, out=out)
+        out /= p
+        out *= scale
+        out *= v
+        return out
+
 
 class SoftmaxCrossEntropy(CrossEntropy):
     """-sum_k t_k log softmax(z)_k = log sum_j e^{z_j} - sum_k t_k z_k, from the logits z.
@@ -145,6 +179,15 @@ class SoftmaxCrossEntropy(CrossEntropy):
     def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
         np.divide(self.exp, self.total, out=out)
         out -= target
+        out *= scale
+        return out
+
+    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+        """scale p (v - <p, v>), p = softmax(z)."""
+        p = np.divide(self.exp, self.total, out=self.buffers("p", z.shape))
+        column = np.sum(np.multiply(p, v, out=out), axis=1, keepdims=True, out=self.buffers("column", (len(z), 1)))
+        np.subtract(v, column, out=out)
+        out *= p
         out *= scale
         return out
 
@@ -180,6 +223,19 @@ class BinaryCrossEntropy(Loss):
         out *= scale / z.shape[1]
         return out
 
+    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+        """scale / K (t / p^2 + (1 - t) / q^2) v, q = 1 - p."""
+        p, q = map(_squarable, self._probabilities(z))
+        other = np.subtract(1, target, out=self.buffers("other", z.shape))
+        np.divide(target, p, out=out)
+        out /= p
+        other /= q
+        other /= q
+        out += other
+        out *= scale / z.shape[1]
+        out *= v
+        return out
+
 
 class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
     """log(1 + e^z) - t z, the mean over the K outputs, from the logits z. Its gradient is sigmoid(z) - t."""
@@ -205,6 +261,15 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
         out *= scale / z.shape[1]
         return out
 
+    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+        """scale / K p (1 - p) v, p = sigmoid(z): p (1 - p) = (1 - tanh^2(z/2)) / 4."""
+        np.tanh(np.multiply(z, 0.5, out=out), out=out)
+        np.multiply(out, out, out=out)
+        np.subtract(1, out, out=out)
+        out *= v
+        out *= 0.25 * scale / z.shape[1]
+        return out
+
 
 class MeanSquaredError(Loss):
     """(z - t)^2, the mean over the K outputs: for numbers."""
@@ -217,6 +282,13 @@ class MeanSquaredError(Loss):
         np.subtract(z, target, out=out)
         out *= 2 * scale / z.shape[1]
         return out
+
+    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+        """2 scale / K v."""
+        return np.multiply(v, 2 * scale / z.shape[1], out=out)
+
+    def residual_scale(self, width: int, scale: float) -> float:
+        return math.sqrt(2 * scale / width)
 
 
 LOSSES: dict[str, type[Loss]] = {loss.__name__: loss for loss in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError)}

@@ -6,7 +6,7 @@ import copy
 import numpy as np
 from numpy.random import Generator
 
-from nn.buffers import Array
+from nn.buffers import Array, Buffers
 from nn.layers import Layer
 from nn.losses import Loss, joined
 from nn.parameters import size
@@ -15,30 +15,51 @@ from nn.parameters import size
 class Network:
     """Runs batches through copies of `layers` that read `theta` (P,) and write `grad` (P,).
 
-    Several networks may share one theta; no two share a gradient or a buffer. The dtype is theta's.
+    Several networks may share one theta; no two share a gradient or a buffer. The dtype is theta's. `holds` says whose
+    activations are in the layers: who evaluates and means to come back for more sets it, any other forward clears it.
     """
 
     def __init__(self, layers: Sequence[Layer], loss: Loss, theta: Array, grad: Array) -> None:
         self.layers = [copy.copy(layer) for layer in layers]
-        self.loss = joined(loss, layers[-1])
+        self.given, self.loss = loss, joined(loss, layers[-1])
         self.theta, self.grad = theta, grad
         self.loss.bind(theta.dtype)
+        self.buffers = Buffers(theta.dtype)
+        self.parts: list[slice] = []  # of theta, for each layer
         start = 0
         for layer in self.layers:
-            stop = start + size(layer.shapes())
-            layer.bind(theta[start:stop], grad[start:stop])
-            start = stop
+            self.parts.append(slice(start, start + size(layer.shapes())))
+            start = self.parts[-1].stop
+            layer.bind(theta[self.parts[-1]], grad[self.parts[-1]])
         # the last layer is the loss's own where the two are computed together
         self.body = self.layers[:-1] if self.loss.joins else self.layers
         self.first = next((i for i, layer in enumerate(self.body) if layer.shapes()), len(self.body))
+        self.holds: object = None
+        self.at: Array | None = None  # a copy of theta where the layers were last run; kept once a product is asked for
+        self._direction: Array | None = None
+        self._product: Array | None = None
+
+    def restricted(self, rows: Array) -> "Network":
+        """A network on the same theta for these rows of the last batch, with what is random as it was for them."""
+        network = Network(self.layers, self.given, self.theta, np.zeros_like(self.grad))
+        for layer in network.layers:
+            layer.restrict(rows)
+        return network
+
+    @property
+    def random(self) -> bool:
+        """Whether two evaluations of one batch may differ."""
+        return any(layer.random for layer in self.layers)
 
     def freeze(self, rng: Generator | None) -> None:
         """Draw what is random (the masks of Dropout) from `rng` at the next forward; None: nothing is random."""
+        self.holds = None
         for layer in self.layers:
             layer.freeze(rng)
 
     def forward(self, x: Array) -> Array:
         """x (n, n_in) to z (n, K), what the loss is computed from; a buffer."""
+        self.holds = None
         for layer in self.body:
             x = layer.forward(x)
         return x
@@ -61,6 +82,52 @@ class Network:
             assert dy is not None  # only the first layer's is
             dy = self.body[i].backward(dy, needs_dx=i > self.first)
         return value, self.grad
+
+    def _tangents(self) -> tuple[Array, Array]:
+        """The direction and the product (P,), which the layers are bound to when one is first asked for."""
+        if self._direction is None or self._product is None:
+            self._direction, self._product = np.zeros_like(self.theta), np.zeros_like(self.theta)
+            for layer, part in zip(self.layers, self.parts):
+                layer.bind_tangents(self._direction[part], self._product[part])
+        return self._direction, self._product
+
+    def point(self, v: Array) -> None:
+        """Take v (P,) for the direction of the products; a copy, so that v may be any buffer, the last product too."""
+        if v.shape != self.theta.shape:
+            raise ValueError(f"a direction must have the shape of theta, {self.theta.shape}, not {v.shape}")
+        np.copyto(self._tangents()[0], v, casting="same_kind")
+
+    def curvature(self, target: Array, scale: float, curved: bool) -> Array:
+        """The Hessian of the loss of the last batch, last run forward and back, times the direction: (P,), a buffer.
+
+        Forward and backward once more, each line replaced by its derivative: Pearlmutter (1994). Where not `curved`
+        the layers are taken for linear, and J^T H_L J is left: Gauss-Newton's matrix, in Schraudolph's (2002) form.
+        """
+        layers = self.body[self.first :]
+        tz: Array | None = None  # the data do not move
+        for layer in layers:
+            tz = layer.jvp(tz)
+        assert tz is not None
+        tdy: Array | None
+        tdy = self.loss.hessian_product(self.z, target, tz, scale, self.buffers("tdz", tz.shape))
+        for i, layer in reversed([*enumerate(layers)]):
+            assert tdy is not None  # only the first layer's is
+            tdy = layer.backward_jvp(tdy, i > 0, curved)
+        return self._tangents()[1]
+
+    def jacobian(self, c: float, out: Array) -> Array:
+        """c times the derivatives of the last batch's z (n, K), written to `out` (n, K, P): K times back."""
+        self._tangents()  # which backward_jvp writes to
+        for k in range(out.shape[1]):
+            dy: Array | None = self.buffers("unit", self.z.shape)
+            assert dy is not None
+            dy.fill(0)
+            dy[:, k] = c
+            for i in range(len(self.body) - 1, self.first - 1, -1):
+                assert dy is not None  # only the first layer's is
+                self.body[i].example_gradients(dy, out[:, k, self.parts[i]])
+                dy = self.body[i].backward_jvp(dy, curved=False) if i > self.first else None
+        return out
 
     def correct(self, target: Array) -> int:
         """How many examples of the last batch were put in their class (for one output: on the right side)."""

@@ -49,6 +49,9 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     first, last = before_it["epoch"] + 1, before_it["epoch"] + epochs
     seconds, gradients = before_it["seconds"], before_it["passes"] * N
     theta = model.theta
+    # where every step has the same function to minimize, methods that look at several points know it for the same
+    fixed = len(batches) == 1 and not model.network.random
+    objective = BatchObjective(model.network, x, target)
     good, before = theta.copy(), theta.copy()  # the last weights with a finite loss; those before the step under way
     model.stop_training = False
     notify("on_fit_begin", {"first": first, "last": last, "steps": len(batches), "examples": N})
@@ -60,7 +63,9 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                 if model.stop_training:
                     return history
                 np.copyto(before, theta)
-                objective = BatchObjective(model.network, x_batch, target_batch, rng)
+                if not fixed:
+                    objective = BatchObjective(model.network, x_batch, target_batch, rng)
+                counted = objective.gradients
                 # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
                 with np.errstate(over="ignore", invalid="ignore"):
                     batch_loss = optimizer.step(objective)
@@ -77,7 +82,7 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                 good, before = before, good
                 loss += batch_loss * len(x_batch) / N
                 correct += objective.correct()
-                gradients += objective.gradients
+                gradients += objective.gradients - counted
                 notify("on_step_end", len(x_batch))
             seconds += perf_counter() - start
             evaluated = model.evaluate_targets(*validation) if validation else {"loss": None, "accuracy": None}

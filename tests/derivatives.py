@@ -109,3 +109,80 @@ def random_target(loss: Loss, n: int, K: int, rng: np.random.Generator) -> np.nd
         return rng.normal(size=(n, K))
     target = rng.uniform(size=(n, K))
     return target / target.sum(axis=1, keepdims=True) if isinstance(loss, CrossEntropy) else target
+
+
+def tangent_errors(layer: Layer, shape: tuple[int, int, int], rng: np.random.Generator) -> tuple[float, float]:
+    """The relative errors of a layer's jvp and backward_jvp, by central differences and by complex steps.
+
+    Everything moves at once: the parameters along v, x along tx, dy along tdy. <e, y>, <a, grad> and <b, dx> are
+    differentiated; J^T is held to <J u, tdy> = <u, J^T tdy>. As above, in two rounds. An error counts beside the
+    magnitude of what it is part of.
+    """
+    n, n_in, _ = shape
+    P = size(layer.shapes())
+    worst = [0.0, 0.0]
+    theta, grad, v, Hv = np.empty(P), np.empty(P), np.empty(P), np.empty(P)
+    layer.bind(theta, grad)
+    layer.bind_tangents(v, Hv)
+    for _ in range(2):
+        theta[:] = rng.normal(size=P)
+        x, tx = away_from_kinks(rng.normal(size=(n, n_in))), rng.normal(size=(n, n_in))
+        seed = int(rng.integers(2**32))
+        layer.freeze(np.random.default_rng(seed))
+        dy, tdy, e = rng.normal(size=(3, *layer.forward(x).shape))
+        a, b = rng.normal(size=P), rng.normal(size=x.shape)
+
+        def f(h: complex, theta: Any = theta, x: Any = x, dy: Any = dy, tx: Any = tx, tdy: Any = tdy, e: Any = e,
+              a: Any = a, b: Any = b, moves: Any = None, seed: int = seed) -> Any:
+            moved = copy.copy(layer)
+            gradient = np.zeros(P) + 0 * h
+            moved.bind(theta + h * moves, gradient)
+            moved.freeze(np.random.default_rng(seed))
+            y = moved.forward(x + h * tx)
+            dx = moved.backward(dy + h * tdy)
+            return np.array([np.sum(e * y), np.sum(a * gradient), np.sum(b * dx)])
+
+        for _ in range(2):  # two products at one point
+            moves = rng.normal(size=P)
+            v[:] = moves
+            layer.backward(dy)
+            ty = layer.jvp(tx).copy()
+            layer.backward(dy)
+            transposed = layer.backward_jvp(tdy, curved=False)
+            adjoint = np.sum(ty * tdy), v @ Hv + np.sum(transposed * tx)
+            magnitude = np.abs(ty * tdy).sum() + np.abs(v * Hv).sum() + np.abs(transposed * tx).sum()
+            tdx = layer.backward_jvp(tdy)
+            mine = np.array([np.sum(e * ty), a @ Hv, np.sum(b * tdx)])
+            sizes = [np.abs(e * ty).sum(), np.abs(a * Hv).sum(), np.abs(b * tdx).sum()]
+
+            def g(h: complex, f: Any = f, moves: Any = moves) -> Any:
+                return f(h, moves=moves)
+
+            for i, numeric in enumerate((central(g), complex_step(g))):
+                errors = [relative(*three) for three in zip(mine, numeric, sizes)]
+                worst[i] = max(worst[i], *errors, relative(*adjoint, magnitude))
+    return worst[0], worst[1]
+
+
+def loss_curvature_errors(loss: Loss, shape: tuple[int, int], rng: np.random.Generator) -> tuple[float, float]:
+    """The same of a loss's Hessian product, held to its gradient."""
+    n, K = shape
+    worst = [0.0, 0.0]
+    for _ in range(2):
+        target = random_target(loss, n, K, rng)
+        z = rng.normal(size=(n, K)) if loss.joins or not loss.needs_probabilities else rng.uniform(0.05, 0.95, (n, K))
+        v, w = rng.normal(size=(2, n, K))
+
+        def f(h: complex, z: Any = z, target: Any = target, v: Any = v, w: Any = w) -> Any:
+            moved = type(loss)()
+            moved.bind(np.result_type(float, type(h)))
+            moved.value(z + h * v, target + 0 * h, 1 / n)
+            return np.sum(w * moved.gradient(z + h * v, target + 0 * h, 1 / n, np.empty((n, K)) + 0 * h))
+
+        loss.bind(float)
+        loss.value(z, target, 1 / n)
+        product = loss.hessian_product(z, target, v, 1 / n, rng.normal(size=(n, K)))
+        magnitude = np.abs(product * w).sum()
+        for i, numeric in enumerate((central(f), complex_step(f))):
+            worst[i] = max(worst[i], relative(np.sum(product * w), numeric, magnitude))
+    return worst[0], worst[1]

@@ -1,0 +1,643 @@
+"""Curvature: every layer's tangents, every loss's Hessian, the products of whole models, and faults planted in them."""
+
+import tracemalloc
+
+from derivatives import (
+    CENTRAL,
+    COMPLEX,
+    away_from_kinks,
+    central,
+    complex_step,
+    loss_curvature_errors,
+    make,
+    random_shapes,
+    random_target,
+    relative,
+    tangent_errors,
+)
+import numpy as np
+import pytest
+from test_losses import ALL
+from test_model import WHOLE, small, small_data
+
+from nn import (
+    ACTIVATIONS,
+    LAYERS,
+    LOSSES,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    MeanSquaredError,
+    Model,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from nn.network import Network
+from nn.objective import BatchObjective
+from nn.parameters import size
+from optimizers import get
+from optimizers.base import SecondOrder
+
+PARAMETERIZED = [name for name, kind in LAYERS.items() if make(kind, 3, 2).shapes()]
+
+
+# layers by themselves
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_tangents(name):
+    rng = np.random.default_rng(1)
+    for shape in random_shapes(rng):
+        by_differences, by_complex_step = tangent_errors(make(LAYERS[name], *shape[1:]), shape, rng)
+        assert by_differences < CENTRAL, shape
+        assert by_complex_step < COMPLEX, shape
+
+
+@pytest.mark.parametrize("name", PARAMETERIZED)
+def test_fixed_inputs_and_the_gradients_of_each_example(name):
+    rng = np.random.default_rng(2)
+    for n, n_in, n_out in random_shapes(rng):
+        layer = make(LAYERS[name], n_in, n_out)
+        P = size(layer.shapes())
+        theta, grad, v, Hv = rng.normal(size=(4, P))
+        layer.bind(theta, grad)
+        layer.bind_tangents(v, Hv)
+        x = rng.normal(size=(n, n_in))
+        dy, tdy = rng.normal(size=(2, *layer.forward(x).shape))
+        layer.backward(dy)
+        rows = np.full((n, 3, P), np.nan)[:, 1]  # as in a Jacobian, not contiguous
+        layer.example_gradients(dy, rows)
+        for row, gradient in enumerate(rows):
+            layer.forward(x[row : row + 1])
+            layer.backward(dy[row : row + 1])
+            np.testing.assert_allclose(gradient, grad, rtol=1e-14)
+        layer.forward(x)
+        layer.backward(dy)
+        results = []
+        for tx in (None, np.zeros_like(x)):
+            results.append((layer.jvp(tx).copy(), layer.backward_jvp(tdy).copy(), Hv.copy()))
+            assert layer.backward_jvp(tdy, needs_dx=False) is None
+        for none, zero in zip(*results):
+            np.testing.assert_allclose(none, zero, rtol=1e-14)
+
+
+class JvpWithoutvW(Dense):
+    def jvp(self, tx):
+        ty = super().jvp(tx)
+        ty -= self.x @ self.vW
+        return ty
+
+
+class JvpWithoutvb(Dense):
+    def jvp(self, tx):
+        ty = super().jvp(tx)
+        ty -= self.vb
+        return ty
+
+
+class JvpWithouttx(Dense):
+    def jvp(self, tx):
+        super().jvp(tx)
+        return super().jvp(None)
+
+
+class TakesvWForW(Dense):
+    def jvp(self, tx):
+        return super().jvp(tx) + tx @ (self.vW - self.W)
+
+
+class NoCurvatureOfW(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        tdx = super().backward_jvp(tdy, needs_dx, curved)
+        if curved:
+            self.HW -= self.tx.T @ self.dy
+        return tdx
+
+
+class WrongSignOfCurvature(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        tdx = super().backward_jvp(tdy, needs_dx, curved)
+        if curved:
+            self.HW -= 2 * self.tx.T @ self.dy
+        return tdx
+
+
+class Notdy(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        return super().backward_jvp(0 * tdy, needs_dx, curved)
+
+
+class NoCurvatureOfdx(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        tdx = super().backward_jvp(tdy, needs_dx, curved)
+        return tdx - self.dy @ self.vW.T if curved else tdx
+
+
+class AlwaysCurved(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        return super().backward_jvp(tdy, needs_dx)
+
+
+class AveragesHb(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        tdx = super().backward_jvp(tdy, needs_dx, curved)
+        self.Hb /= len(tdy)
+        return tdx
+
+
+class AddsToOldProduct(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        kept = self.HW.copy()
+        tdx = super().backward_jvp(tdy, needs_dx, curved)
+        self.HW += kept
+        return tdx
+
+
+class TransposesHW(Dense):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        tdx = super().backward_jvp(tdy, needs_dx, curved)
+        if self.n_in == self.n_out:
+            self.HW[:] = self.HW.T.copy()
+        return tdx
+
+
+class Stale(Dense):
+    """Of the input, the derivative or the tangent, whichever `what` says, it uses an older one."""
+
+    what = "x"
+
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        now = getattr(self, self.what, None)
+        setattr(self, self.what, getattr(self, "older", now))
+        tdx = super().backward_jvp(tdy, needs_dx, curved)
+        setattr(self, self.what, now)
+        if curved:
+            self.older = now.copy()
+        return tdx
+
+
+class Staledy(Stale):
+    what = "dy"
+
+
+class Staletx(Stale):
+    what = "tx"
+
+
+FAULTS = {"Dense": [JvpWithoutvW, JvpWithoutvb, JvpWithouttx, TakesvWForW, NoCurvatureOfW, WrongSignOfCurvature, Notdy,
+                    NoCurvatureOfdx, AlwaysCurved, AveragesHb, AddsToOldProduct, TransposesHW, Stale, Staledy, Staletx]}
+
+
+def test_every_parameterized_layer_has_planted_faults():
+    assert {name for name, faults in FAULTS.items() if len(faults) >= 10} == set(PARAMETERIZED)
+
+
+@pytest.mark.parametrize("fault", [fault for faults in FAULTS.values() for fault in faults])
+def test_planted_fault_is_caught(fault):
+    rng = np.random.default_rng(3)
+    errors = [tangent_errors(make(fault, *shape[1:]), shape, rng) for shape in random_shapes(rng)]
+    assert max(error[0] for error in errors) > 100 * CENTRAL
+    assert max(error[1] for error in errors) > 100 * COMPLEX
+
+
+class FaultyBend(Tanh):
+    def d2f(self, x, y, out):
+        return np.negative(super().d2f(x, y, out), out=out)
+
+
+class SlopeOfAnOlderPoint(Tanh):
+    def forward(self, x):
+        kept = getattr(self, "_slope", None)
+        y = super().forward(x)
+        self._slope = kept
+        return y
+
+
+class BendOfAnOlderPoint(Tanh):
+    def backward(self, dy, needs_dx=True):
+        kept = getattr(self, "_bend", None)
+        dx = super().backward(dy, needs_dx)
+        self._bend = kept
+        return dx
+
+
+class SoftmaxWithoutCurvature(Softmax):
+    def backward_jvp(self, tdy, needs_dx=True, curved=True):
+        return super().backward_jvp(tdy, needs_dx, curved=False)
+
+
+@pytest.mark.parametrize("fault", [FaultyBend, SlopeOfAnOlderPoint, BendOfAnOlderPoint, SoftmaxWithoutCurvature])
+def test_planted_fault_in_an_activation_is_caught(fault):
+    assert tangent_errors(fault(), (4, 3, 3), np.random.default_rng(4))[1] > 100 * COMPLEX
+
+
+# losses by themselves
+
+@pytest.mark.parametrize("name", ALL)
+def test_hessian_of_a_loss(name):
+    rng = np.random.default_rng(1)
+    for n, K, _ in random_shapes(rng):
+        by_differences, by_complex_step = loss_curvature_errors(ALL[name](), (n, K), rng)
+        assert by_differences < CENTRAL, (n, K)
+        assert by_complex_step < COMPLEX, (n, K)
+
+
+FAULTS_OF_LOSSES = {
+    "sign": lambda product, v: -product,
+    "twice": lambda product, v: 2 * product,
+    "missing 1/N": lambda product, v: product * len(product),
+    "identity": lambda product, v: v,
+    "first example only": lambda product, v: product * (np.arange(len(product)) == 0)[:, None],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_LOSSES)
+@pytest.mark.parametrize("name", ALL)
+def test_planted_fault_in_a_loss_is_caught(name, fault):
+    def hessian_product(self, z, target, v, scale, out):
+        return FAULTS_OF_LOSSES[fault](ALL[name].hessian_product(self, z, target, v, scale, out), v)
+
+    kind = type(f"Faulty{name}", (ALL[name],), {"hessian_product": hessian_product})
+    rng = np.random.default_rng(2)
+    assert max(loss_curvature_errors(kind(), (n, 3), rng)[1] for n in (1, 2, 5)) > 100 * COMPLEX
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ALL)
+def test_the_hessian_of_a_loss_is_finite_and_positive_where_it_is_certain(name, dtype):
+    loss = ALL[name]()
+    loss.bind(dtype)
+    large = 1e4 if loss.joins or not loss.needs_probabilities else 1
+    z, target = np.array([[large, 0.0], [0.0, large]], dtype), np.array([[1, 0], [1, 0]], dtype)
+    v = np.ones_like(z)
+    v[:, 1] = -0.5
+    loss.value(z, target, 0.5)
+    product = loss.hessian_product(z, target, v, 0.5, np.empty_like(z))
+    assert product.dtype == np.dtype(dtype)
+    assert np.isfinite(product).all()
+    assert (np.sum(v * product, axis=1) >= 0).all()
+
+
+# whole models
+
+def mixed(name, ending, first, second, rng, n, dtype="float64"):
+    """A model of both activations with dropout and this loss and ending, and n examples with targets."""
+    layers = [first(), Dense(4, 6), first(), Dropout(0.2), Dense(6, 5), second(), Dense(5, 3)]
+    model = Model([*layers, *filter(None, [ending])], LOSSES[name](), dtype=dtype)
+    model.theta += 0.5 * rng.normal(size=model.theta.shape)
+    x, target = away_from_kinks(rng.normal(size=(n, 4))), random_target(LOSSES[name](), n, 3, rng)
+    return model, x.astype(dtype), target.astype(dtype)
+
+
+def rounds(rng):
+    """Every activation in both places; a batch of 1 among the rest."""
+    for round_, (first, second) in enumerate(zip(ACTIVATIONS.values(), reversed(ACTIVATIONS.values()))):
+        yield first, second, 1 if round_ == 0 else int(rng.integers(2, 8))
+
+
+@pytest.mark.parametrize(("name", "ending"), WHOLE)
+def test_hessian_products_of_a_whole_model(name, ending):
+    rng = np.random.default_rng(1)
+    for first, second, n in rounds(rng):
+        model, x, target = mixed(name, ending, first, second, rng, n)
+        objective = BatchObjective(model.network, x, target, rng=np.random.default_rng(5))
+        v, w, a = rng.normal(size=(3, len(model.theta)))
+        Hv = objective.hessian_product(v).copy()
+        Hw = objective.hessian_product(w)
+
+        def f(h, model=model, x=x, target=target, v=v, a=a):
+            theta = model.theta + h * v
+            network = Network(model.layers, model.loss, theta, np.zeros_like(theta))
+            moved = BatchObjective(network, x + 0 * h, target + 0 * h, rng=np.random.default_rng(5))
+            return a @ moved.value_and_gradient()[1]
+
+        magnitude = np.abs(Hv * a).sum()
+        assert relative(Hv @ a, central(f, 1e-4), magnitude) < CENTRAL, (first, second)
+        assert relative(Hv @ a, complex_step(f), magnitude) < COMPLEX, (first, second)
+        assert relative(Hv @ w, Hw @ v, np.abs(Hv * w).sum()) < 1e-10
+
+
+@pytest.mark.parametrize(("name", "ending"), WHOLE)
+def test_gauss_newton_products_of_a_whole_model(name, ending):
+    """Symmetric, positive semidefinite, and J^T J of the residuals where there are any."""
+    rng = np.random.default_rng(2)
+    for first, second, n in rounds(rng):
+        model, x, target = mixed(name, ending, first, second, rng, n)
+        objective = BatchObjective(model.network, x, target, rng=np.random.default_rng(5))
+        vectors = rng.normal(size=(100, len(model.theta)))
+        products = np.array([objective.gauss_newton_product(v).copy() for v in vectors])
+        curvatures = vectors @ products.T
+        np.testing.assert_allclose(curvatures, curvatures.T, rtol=0, atol=1e-10 * np.abs(curvatures).max())
+        assert (np.diag(curvatures) >= 0).all()
+        assert np.diag(curvatures).max() > 0
+        if isinstance(model.loss, MeanSquaredError):
+            J = objective.jacobian()
+            assert J.shape == (3 * n, len(model.theta))
+            exact = vectors @ J.T @ J
+            assert np.linalg.norm(products - exact) < 1e-12 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("ending", [ending for name, ending in WHOLE if name == "MeanSquaredError"])
+def test_residuals_and_their_jacobian(ending):
+    rng = np.random.default_rng(3)
+    for first, second, n in rounds(rng):
+        model, x, target = mixed("MeanSquaredError", ending, first, second, rng, n)
+        objective = BatchObjective(model.network, x, target, rng=np.random.default_rng(5))
+        v = rng.normal(size=len(model.theta))
+        value, gradient = objective.value_and_gradient()
+        gradient, r, J = gradient.copy(), objective.residuals().copy(), objective.jacobian().copy()
+        assert r.shape == (3 * n,)
+        assert r @ r / 2 == pytest.approx(value, rel=1e-14)
+        np.testing.assert_allclose(J.T @ r, gradient, rtol=0, atol=1e-13 * np.abs(gradient).max())
+        at = model.theta.copy()
+
+        def f(h, model=model, objective=objective, at=at, v=v):
+            model.theta[:] = at + h * v
+            return objective.residuals().copy()
+
+        assert np.linalg.norm(J @ v - central(f, 1e-4)) < CENTRAL * np.linalg.norm(J @ v)
+
+
+def test_without_curvature_of_its_own_a_linear_model_has_one_matrix():
+    rng = np.random.default_rng(0)
+    model = Model([Dense(4, 3), Softmax()], CrossEntropy(), dtype="float64")
+    objective = model.objective(rng.normal(size=(10, 4)), rng.integers(0, 3, 10))
+    H, G = objective.hessian(), objective.gauss_newton()
+    np.testing.assert_allclose(H, G, rtol=1e-12, atol=1e-16)
+    np.testing.assert_allclose(H, H.T, rtol=0, atol=1e-10 * np.abs(H).max())
+    v = rng.normal(size=len(H))
+    np.testing.assert_allclose(objective.hessian_product(v), H @ v, rtol=1e-11)
+    assert np.linalg.eigvalsh(G).min() > -1e-15
+
+
+def test_the_matrices_of_a_curved_model():
+    model = small(dtype="float64")
+    model.theta += 0.5
+    objective = model.objective(*small_data())
+    H, G = objective.hessian(), objective.gauss_newton()
+    for matrix in (H, G):
+        np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=1e-10 * np.abs(matrix).max())
+    assert np.linalg.eigvalsh(H).min() < -1e-3 < -1e-15 < np.linalg.eigvalsh(G).min()
+
+
+def test_layers_before_the_first_weights_are_not_differentiated():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+    before = Model([Tanh(), Sigmoid(), Dense(4, 3), Tanh(), Dense(3, 2)], MeanSquaredError(), dtype="float64")
+    plain = Model([Dense(4, 3), Tanh(), Dense(3, 2)], MeanSquaredError(), dtype="float64")
+    plain.theta[:] = before.theta
+    v = rng.normal(size=len(before.theta))
+    a, b = before.objective(x, y), plain.objective(0.5 + 0.5 * np.tanh(np.tanh(x) / 2), y)
+    for name in ("hessian_product", "gauss_newton_product"):
+        np.testing.assert_allclose(getattr(a, name)(v), getattr(b, name)(v), rtol=1e-12)
+    np.testing.assert_allclose(a.jacobian(), b.jacobian(), rtol=1e-12, atol=1e-15)
+    layers = a.network.layers
+    assert not {"ty", "tdx", "df"} & {name for layer in layers[:2] for name in layer.buffers._arrays}
+    assert not {"txW", "txdy", "tdx", "dyvW"} & set(layers[2].buffers._arrays)
+
+
+# what is remembered of a point
+
+def restless(objective, model, x, y):
+    """What may happen between two products, by name: each leaves the network or theta elsewhere."""
+    other = BatchObjective(model.network, 2 * objective.x[::-1].copy(), objective.target)
+
+    def value_elsewhere():
+        kept = model.theta.copy()
+        model.theta += 1
+        objective.value()
+        model.theta[:] = kept
+
+    def move():
+        model.theta *= 1.5
+
+    def move_after_evaluating():
+        objective.value_and_gradient()
+        move()
+
+    return {
+        "value at another theta": value_elsewhere,
+        "value": objective.value,
+        "theta moves": move,
+        "theta moves after an evaluation": move_after_evaluating,
+        "evaluate": lambda: model.evaluate(x[:7], y[:7]),
+        "predict": lambda: model.predict(3 * x),
+        "the network itself is run": lambda: model.network.value(2 * objective.x, objective.target, 1.0),
+        "another objective is made": lambda: BatchObjective(model.network, 3 * objective.x, objective.target),
+        "another objective is evaluated": other.value_and_gradient,
+        "another objective's product": lambda: other.hessian_product(model.theta),
+        "another objective's Jacobian": other.jacobian,
+        "the other product": lambda: (objective.gauss_newton_product(model.theta),
+                                      objective.hessian_product(model.theta)),
+        "its Jacobian": objective.jacobian,
+        "a subsample's": lambda: objective.subsample([0, 1]).hessian_product(model.theta),
+        "the gradient is overwritten": lambda: objective.value_and_gradient()[1].fill(7),
+        "training": lambda: model.fit(x, y, get("adam", lr=0.1), epochs=2, batch_size=16, progress=False),
+    }
+
+
+EVENTS = list(restless(small().objective(*small_data()), small(), *small_data()))
+
+
+@pytest.mark.parametrize("method", ["hessian_product", "gauss_newton_product", "residuals", "jacobian"])
+@pytest.mark.parametrize("event", EVENTS)
+def test_products_are_those_of_this_point_whatever_came_between(event, method):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 3))
+    model = Model([Dense(6, 5), Tanh(), Dense(5, 4), Tanh(), Dense(4, 3)], MeanSquaredError(), dtype="float64")
+    objective = BatchObjective(model.network, x, y)
+    v = [rng.normal(size=len(model.theta))] if "product" in method else []
+    happen = restless(objective, model, x, y)[event]
+    for _ in range(3):
+        happen()
+        found = getattr(objective, method)(*v)
+        np.testing.assert_allclose(found, getattr(model.objective(x, y), method)(*v), rtol=1e-9, atol=1e-12)
+
+
+def test_a_direction_may_be_any_buffer():
+    model = small(dtype="float64")
+    objective = model.objective(*small_data())
+    _, gradient = objective.value_and_gradient()
+    at, direction = model.theta.copy(), gradient.copy()
+    model.theta += 1  # the network must be run again, which writes to the gradient
+    found = objective.hessian_product(gradient).copy()
+    np.testing.assert_array_equal(found, objective.hessian_product(direction))
+    H = objective.hessian()
+    np.testing.assert_allclose(objective.hessian_product(objective.hessian_product(direction)), H @ (H @ direction))
+    model.theta[:] = at
+    for wrong in (np.ones(1), np.ones(len(at) + 1), np.ones((1, len(at)))):
+        with pytest.raises(ValueError, match=r"a direction must have the shape of theta, \(53,\)"):
+            objective.hessian_product(wrong)
+
+
+def test_dropout_is_frozen_in_products_and_its_masks_pass_to_subsamples():
+    model = small(dropout=0.5, dtype="float64")
+    x, y = small_data()
+    v = np.random.default_rng(0).normal(size=len(model.theta))
+    objective, again = model.objective(x, y), model.objective(x, y)
+    first = objective.hessian_product(v).copy()
+    model.evaluate(x, y)
+    np.testing.assert_array_equal(objective.hessian_product(v), first)
+    parts = [again.subsample(rows) for rows in (np.arange(40) >= 10, np.arange(10))]  # before any evaluation
+    both = 0.75 * parts[0].hessian_product(v) + 0.25 * parts[1].hessian_product(v)
+    np.testing.assert_allclose(both, first, rtol=1e-10, atol=1e-14)
+    assert 0.75 * parts[0].value() + 0.25 * parts[1].value() == pytest.approx(objective.value())
+    assert not np.allclose(first, small(dropout=0.0, dtype="float64").objective(x, y).hessian_product(v))
+    with pytest.raises(ValueError, match="a subsample needs at least one row"):
+        objective.subsample([])
+
+
+def test_masks_that_are_drawn_anew_are_noticed():
+    model = small(dropout=0.5, dtype="float64")
+    x, y = small_data()
+    objective = BatchObjective(model.network, x, model.targets(y, 40), rng=np.random.default_rng(0))
+    v = np.random.default_rng(0).normal(size=len(model.theta))
+    objective.hessian_product(v)
+    model.network.freeze(None)
+    whole = small(dropout=0.0, dtype="float64").objective(x, y)
+    np.testing.assert_allclose(objective.hessian_product(v), whole.hessian_product(v), rtol=1e-12)
+
+
+def test_a_subsample_is_the_loss_on_its_rows_and_leaves_the_rest_alone():
+    model, (x, y) = small(dtype="float64"), small_data()
+    objective, rows = model.objective(x, y), [5, 3, 3]
+    _, gradient = objective.value_and_gradient()
+    kept, v = gradient.copy(), np.random.default_rng(0).normal(size=len(model.theta))
+    part, alone = objective.subsample(rows), model.objective(x[rows], y[rows])
+    assert part.theta is model.theta
+    for method, *arguments in (("hessian_product", v), ("gauss_newton_product", v), ("value",)):
+        np.testing.assert_array_equal(getattr(part, method)(*arguments), getattr(alone, method)(*arguments))
+    np.testing.assert_array_equal(part.value_and_gradient()[1], alone.value_and_gradient()[1])
+    np.testing.assert_array_equal(gradient, kept)
+
+
+def test_costs():
+    rng = np.random.default_rng(0)
+    model = Model([Dense(6, 5), Tanh(), Dense(5, 3)], MeanSquaredError())
+    objective = model.objective(rng.normal(size=(40, 6)), rng.normal(size=(40, 3)))
+    v = np.ones_like(model.theta)
+
+    def cost(method, *arguments):
+        before = objective.gradients
+        getattr(objective, method)(*arguments)
+        return pytest.approx((objective.gradients - before) / 40)
+
+    assert cost("value") == 0.5
+    assert cost("value_and_gradient") == 1
+    assert cost("hessian_product", v) == 3  # from then on it is known where the evaluations were
+    assert cost("hessian_product", v) == 2
+    assert cost("gauss_newton_product", v) == 4 / 3
+    assert cost("residuals") == 0
+    assert cost("jacobian") == 3
+    model.theta += 1
+    assert cost("jacobian") == 3.5
+    assert cost("residuals") == 0
+    assert cost("hessian_product", v) == 3
+    assert cost("hessian") == 2 * len(v)
+    model.theta += 1
+    assert cost("value_and_gradient") == 1
+    assert cost("hessian_product", v) == 2
+    part = objective.subsample(np.arange(10))
+    before = objective.gradients
+    part.value_and_gradient()
+    part.subsample([3]).value()
+    assert (part.gradients, objective.gradients - before) == (10.5, 10.5)
+
+
+def test_training_alone_keeps_no_copy_of_theta():
+    model = small()
+    model.fit(*small_data(), get("adam"), epochs=2, progress=False)
+    network = model.network
+    assert network.at is network._direction is network._product is None
+    assert not network.buffers._arrays
+    assert not {"ty", "tdx", "df", "d2f"} & {name for layer in network.layers for name in layer.buffers._arrays}
+
+
+@pytest.mark.parametrize("method", ["hessian_product", "gauss_newton_product"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_warm_product_allocates_nothing(activation, method):
+    """As in a step: what NumPy takes and gives back within a call, a buffer of fixed length, is not ours."""
+    n = 8192
+    numpys_own = np.getbufsize() * 4 + 4096
+    rng = np.random.default_rng(0)
+    layers = [Dense(100, 110), ACTIVATIONS[activation](), Dropout(0.2), Dense(110, 10), Softmax()]
+    model = Model(layers, CrossEntropy())
+    assert min(model.theta.nbytes, 8 * n) > numpys_own
+    objective = model.objective(rng.normal(size=(n, 100)), rng.integers(0, 10, n))
+    v = rng.normal(size=len(model.theta)).astype("float32")
+    taken = []
+    tracemalloc.start()
+    try:
+        for _ in range(4):
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            getattr(objective, method)(v)
+            taken.append(tracemalloc.get_traced_memory()[1] - before)
+            model.theta *= 1.01  # so that the next evaluates anew
+    finally:
+        tracemalloc.stop()
+    assert taken[0] > n * 100 * 4
+    assert max(taken[2:]) < numpys_own  # the second is the first to compare two points
+
+
+@pytest.mark.parametrize(("name", "ending"), WHOLE)
+def test_float32_stays_and_is_near_float64(name, ending):
+    for first, second, n in rounds(np.random.default_rng(0)):
+        results = {}
+        for dtype in ("float32", "float64"):
+            model, x, target = mixed(name, ending, first, second, np.random.default_rng(1), n, dtype)
+            objective = BatchObjective(model.network, x, target)
+            v = np.linspace(-1, 1, len(model.theta))
+            results[dtype] = [objective.hessian_product(v.astype(dtype)).copy(), objective.gauss_newton_product(v)]
+            if name == "MeanSquaredError":
+                results[dtype] += [objective.residuals(), objective.jacobian()]
+            assert {array.dtype for array in results[dtype]} == {np.dtype(dtype)}
+            for layer in model.network.layers:
+                assert {array.dtype for array in layer.buffers._arrays.values()} <= {np.dtype(dtype), np.dtype(bool)}
+        for a, b in zip(*results.values()):
+            np.testing.assert_allclose(a, b, rtol=0, atol=2e-4 * max(np.abs(b).max(), 1e-3))
+
+
+def test_what_cannot_be_is_refused_in_one_line():
+    x, y = small_data()
+    objective = small().objective(x, y)
+    for method in (objective.residuals, objective.jacobian):
+        with pytest.raises(ValueError, match=r"SoftmaxCrossEntropy is no sum of squares.*use gauss_newton_product"):
+            method()
+    assert objective.gradients == 0
+    large = Model([Dense(784, 50), ReLU(), Dense(50, 10)], MeanSquaredError())
+    objective = large.objective(np.zeros((6000, 784)), np.zeros((6000, 10)))
+    for method, message in (
+            (objective.jacobian, r"60,000 residuals by 39,760 parameters needs 9.5 GB, more than 1 GB: use gauss_n"),
+            (objective.hessian, r"39,760 by 39,760 parameters needs 6.3 GB, more than 1 GB: use hessian_product\(v\)"),
+            (objective.gauss_newton, r"needs 6.3 GB, more than 1 GB: use gauss_newton_product\(v\)")):
+        with pytest.raises(ValueError, match=message) as caught:
+            method()
+        assert "\n" not in str(caught.value)
+    assert objective.gradients == 0
+
+
+# training
+
+class Watching(SecondOrder):
+    """Steps along the gradient from what it remembers, or stays; keeps the objectives that it is shown."""
+
+    def step(self, objective):
+        self.objectives = [*getattr(self, "objectives", []), objective]
+        point = self.evaluate(objective)
+        if len(self.objectives) < 3:
+            objective.theta -= 0.1 * point.gradient
+            self.evaluate(objective)
+        return point.value
+
+
+@pytest.mark.parametrize(("dropout", "batch_size", "objectives"), [(0.0, None, 1), (0.5, None, 4), (0.0, 20, 8)])
+def test_steps_on_the_whole_set_are_shown_one_objective(dropout, batch_size, objectives):
+    model, (x, y) = small(dropout=dropout), small_data()
+    watching = Watching()
+    history = model.fit(x, y, watching, epochs=4, batch_size=batch_size, validation_data=(x[:7], y[:7]), progress=False)
+    assert len(set(map(id, watching.objectives))) == objectives
+    if objectives == 1:  # the start and two moves; then nothing new but, after the validation, what `correct` needs
+        assert history.column("passes") == [2, 3, 3.5, 4]
+        assert history.epochs[-1]["accuracy"] == model.evaluate(x, y)["accuracy"]
