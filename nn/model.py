@@ -44,6 +44,8 @@ class Model:
         self.theta, self.grad = np.zeros(parameters, self.dtype), np.zeros(parameters, self.dtype)
         self.network = Network(layers, loss, self.theta, self.grad)
         self.layers = self.network.layers
+        # what answers evaluate and predict, so that the activations of training, and what is known of them, stay
+        self._asked = Network(layers, loss, self.theta, self.grad)
         rng = stream(INITIALIZATION, self.seed)
         for layer in self.layers:
             layer.initialize(rng)
@@ -80,20 +82,18 @@ class Model:
 
     def evaluate_targets(self, x: Array, target: Array) -> dict[str, float | None]:
         """`evaluate` of what `examples` and `targets` have made."""
-        self.network.freeze(None)
         loss, correct = 0.0, 0
         for rows in _chunks(len(x)):
-            loss += self.network.value(x[rows], target[rows], 1 / len(x))
-            correct += self.network.correct(target[rows])
-        return {"loss": loss, "accuracy": correct / len(x) if self.network.loss.classifies(target) else None}
+            loss += self._asked.value(x[rows], target[rows], 1 / len(x))
+            correct += self._asked.correct(target[rows])
+        return {"loss": loss, "accuracy": correct / len(x) if self._asked.loss.classifies(target) else None}
 
     def predict(self, x: Any) -> Array:
         """The outputs (N, K) for x (N, n_in): probabilities where the model ends in Softmax or Sigmoid."""
         x = self.examples(x)
-        self.network.freeze(None)
         out = np.empty((len(x), self.n_out), self.dtype)
         for rows in _chunks(len(x)):
-            out[rows] = self.network.predict(x[rows])
+            out[rows] = self._asked.predict(x[rows])
         return out
 
     def predict_classes(self, x: Any) -> Array:

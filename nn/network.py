@@ -115,6 +115,17 @@ class Network:
             tdy = layer.backward_jvp(tdy, i > 0, curved)
         return self._tangents()[1]
 
+    def product_cost(self, curved: bool) -> float:
+        """What `curvature` costs beside a gradient, by the sizes of the matrices multiplied.
+
+        A layer takes 3 matrix products in a gradient, 6 in a Hessian product and 4 in a Gauss-Newton product; the first
+        one, whose input does not move and whose dx nobody needs, takes 2 in each.
+        """
+        sizes = [part.stop - part.start for part in self.parts]
+        first = next(n for n in sizes if n)
+        rest = sum(sizes) - first
+        return (2 * first + (6 if curved else 4) * rest) / (2 * first + 3 * rest)
+
     def jacobian(self, c: float, out: Array) -> Array:
         """c times the derivatives of the last batch's z (n, K), written to `out` (n, K, P): K times back."""
         self._tangents()  # which backward_jvp writes to

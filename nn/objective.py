@@ -16,10 +16,9 @@ class BatchObjective:
 
     With an `rng`, Dropout is at work: its masks are drawn once and stay the same while the objective lives. `whole` is
     the objective that this one is a subsample of: then the network has its masks already, and costs count there too.
-    `gradients` counts what was computed, in gradients of one example: a value alone costs half as much, a Hessian
-    product 2, a Gauss-Newton product 4/3, a Jacobian one for each output. Divided by the size of the training set,
-    that is passes. A layer takes 3 matrix products in a gradient, 6 and 4 in these; the first with parameters takes 2
-    in each, so that where it is much the largest, a product of either kind takes hardly longer than a gradient.
+    `gradients` counts what was computed, in gradients of one example: a value alone costs half as much, a Hessian or
+    Gauss-Newton product from 1 to 2 or 4/3 (see Network.product_cost), a Jacobian one for each output. Divided by the
+    size of the training set, that is passes.
 
     What is asked for at one theta is computed from the activations of the last evaluation there. Where the network has
     since been run for something else, or theta has changed, it is run again first, which counts.
@@ -105,7 +104,7 @@ class BatchObjective:
     def _product(self, v: Array, curved: bool) -> Array:
         self.network.point(v)
         self._run(backward=curved)
-        self._count((2 if curved else 4 / 3) * len(self.x))
+        self._count(self.network.product_cost(curved) * len(self.x))
         return self.network.curvature(self.target, self._scale, curved)
 
     def _matrix(self, name: str) -> Array:
