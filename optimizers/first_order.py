@@ -27,6 +27,15 @@ def _average_square(v: Array, decay: float, x: Array, scratch: Array) -> None:
     v += scratch
 
 
+def _root(v: Array, eps: float, out: Array, correction: float = 1.0) -> Array:
+    """out := sqrt(v / correction) + eps"""
+    np.sqrt(v, out=out)
+    if correction != 1:
+        out *= 1 / math.sqrt(correction)
+    out += eps
+    return out
+
+
 @dataclass(eq=False, kw_only=True)
 class GradientDescent(FirstOrder):
     """theta := theta - lr g
@@ -89,9 +98,7 @@ class Adagrad(FirstOrder):
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         self.G += np.multiply(grad, grad, out=step)
-        np.sqrt(self.G, out=step)
-        step += self.eps
-        np.divide(grad, step, out=step)
+        np.divide(grad, _root(self.G, self.eps, step), out=step)
         step *= self.lr
         theta -= step
 
@@ -145,16 +152,13 @@ class RMSprop(FirstOrder):
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         _average_square(self.v, self.rho, grad, step)
+        variance = self.v
         if self.centered:
             _average(self.mean, self.rho, grad, step)
             np.multiply(self.mean, self.mean, out=step)
-            np.subtract(self.v, step, out=step)
-            np.maximum(step, 0, out=step)  # rounding may take it below
-            np.sqrt(step, out=step)
-        else:
-            np.sqrt(self.v, out=step)
-        step += self.eps
-        np.divide(grad, step, out=step)
+            variance = np.subtract(self.v, step, out=step)
+            np.maximum(variance, 0, out=variance)  # rounding may take it below
+        np.divide(grad, _root(variance, self.eps, step), out=step)
         if self.momentum:
             self.velocity *= self.momentum
             self.velocity += step
@@ -184,10 +188,7 @@ class Adam(FirstOrder):
         step = self.scratch
         _average(self.m, self.beta1, grad, step)
         _average_square(self.v, self.beta2, grad, step)
-        np.sqrt(self.v, out=step)
-        step *= 1 / math.sqrt(1 - self.beta2**self.t)
-        step += self.eps
-        np.divide(self.m, step, out=step)
+        np.divide(self.m, _root(self.v, self.eps, step, 1 - self.beta2**self.t), out=step)
         step *= self.lr / (1 - self.beta1**self.t)
         theta -= step
 
@@ -266,10 +267,7 @@ class Nadam(FirstOrder):
         _average_square(self.v, self.beta2, grad, step)
         grad *= (1 - mu) / (1 - self.mu_product)
         grad += np.multiply(self.m, mu_next / (1 - self.mu_product * mu_next), out=step)
-        np.sqrt(self.v, out=step)
-        step *= 1 / math.sqrt(1 - self.beta2**self.t)
-        step += self.eps
-        np.divide(grad, step, out=step)
+        np.divide(grad, _root(self.v, self.eps, step, 1 - self.beta2**self.t), out=step)
         step *= self.lr
         theta -= step
 
@@ -298,9 +296,6 @@ class AMSGrad(FirstOrder):
         _average(self.m, self.beta1, grad, step)
         _average_square(self.v, self.beta2, grad, step)
         np.maximum(self.v_max, self.v, out=self.v_max)
-        np.sqrt(self.v_max, out=step)
-        step *= 1 / math.sqrt(1 - self.beta2**self.t)
-        step += self.eps
-        np.divide(self.m, step, out=step)
+        np.divide(self.m, _root(self.v_max, self.eps, step, 1 - self.beta2**self.t), out=step)
         step *= self.lr / (1 - self.beta1**self.t)
         theta -= step
