@@ -16,6 +16,9 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+bench: $(VENV)/.bench
+	$(RUN) -m benchmarks.speed $(ARGS)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
@@ -27,6 +30,6 @@ $(VENV)/.run: $(RUN) setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(RUN) setup.cfg pyproject.toml
+$(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(RUN) setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	touch $@
