@@ -3,8 +3,10 @@
 from typing import Any
 
 from optimizers.base import FirstOrder, Objective, Optimizer, hyperparameters
+from optimizers.conjugate_gradient import ConjugateGradient
 from optimizers.first_order import Adam, Adamax, GradientDescent, Momentum, RMSprop
 from optimizers.minimize import Function, Result, minimize
+from optimizers.quasi_newton import BFGS, LBFGS
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GradientDescent,
@@ -12,6 +14,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
     "adam": Adam,
     "adamax": Adamax,
+    "cg": ConjugateGradient,
+    "bfgs": BFGS,
+    "lbfgs": LBFGS,
 }
 
 
@@ -30,5 +35,5 @@ def get(name: str, **values: Any) -> Optimizer:
     return kind(**values)
 
 
-__all__ = ["Adam", "Adamax", "FirstOrder", "Function", "GradientDescent", "Momentum", "OPTIMIZERS", "Objective",
-           "Optimizer", "RMSprop", "Result", "get", "hyperparameters", "minimize"]
+__all__ = ["Adam", "Adamax", "BFGS", "ConjugateGradient", "FirstOrder", "Function", "GradientDescent", "LBFGS", "Momentum",
+           "OPTIMIZERS", "Objective", "Optimizer", "RMSprop", "Result", "get", "hyperparameters", "minimize"]

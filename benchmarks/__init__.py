@@ -1,0 +1,1 @@
+"""Our optimizers side by side with those of others."""
