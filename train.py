@@ -48,7 +48,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "softmax and cross-entropy, He initialization, batches of 6,000, learning rate 0.01, 100 epochs of MNIST.")
     add = parser.add_argument
     add("--optimizer", default="adam", metavar="NAME", help="which one: see --list (default: adam)")
-    add("--lr", type=float, default=0.01, help="learning rate (default: 0.01)")
+    add("--lr", type=float, help="learning rate (default: 0.01, where the optimizer has one)")
     add("-o", action="append", default=[], metavar="FIELD=VALUE", dest="fields",
         help="another field of the optimizer, such as -o beta1=0.8; may be given several times")
     add("--dataset", metavar="NAME", help="mnist, fashion-mnist or digits (default: mnist, or else digits)")
@@ -110,7 +110,11 @@ def build_model(args: argparse.Namespace, data: datasets.Dataset) -> nn.Model:
 
 
 def build_optimizer(args: argparse.Namespace) -> optimizers.Optimizer:
-    values: dict[str, Any] = {"lr": args.lr}
+    values: dict[str, Any] = {}
+    if args.lr is not None:
+        values["lr"] = args.lr
+    elif "lr" in optimizers.hyperparameters(choose("optimizer", args.optimizer, optimizers.OPTIMIZERS)):
+        values["lr"] = 0.01
     for text in args.fields:
         name, equals, value = text.partition("=")
         if not equals:
@@ -213,6 +217,7 @@ def run(args: argparse.Namespace) -> int:
     data = find_data(args)
     title = f"{data.name}, {args.optimizer}"
     model = build_model(args, data)
+    optimizer.start(model.theta)  # where it would need too much memory, it says so before there is a folder
     if args.batch_size is None:
         args.batch_size = -(-len(data.x_train) // 10)
     check_plan(args.epochs, args.batch_size, len(data.x_train))

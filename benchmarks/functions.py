@@ -74,7 +74,8 @@ PAIRS: dict[tuple[str, str], tuple[Callable[[Problem], Run], Callable[[Problem],
 def main() -> None:
     print(f"Iterations / evaluations (final value, largest component of the gradient), until that is {TOLERANCE:g}.\n")
     for (our_name, its_name), (our, its) in PAIRS.items():
-        print(f"| problem | {our_name} | SciPy {its_name} | iterations, ratio | evaluations, ratio |\n|---|---|---|---|---|")
+        print(f"| problem | {our_name} | SciPy {its_name} | iterations, ratio | evaluations, ratio |")
+        print("|---|---|---|---|---|")
         ratios = []
         for name, problem in PROBLEMS.items():
             a, b = our(problem), its(problem)

@@ -35,5 +35,6 @@ def get(name: str, **values: Any) -> Optimizer:
     return kind(**values)
 
 
-__all__ = ["Adam", "Adamax", "BFGS", "ConjugateGradient", "FirstOrder", "Function", "GradientDescent", "LBFGS", "Momentum",
-           "OPTIMIZERS", "Objective", "Optimizer", "RMSprop", "Result", "get", "hyperparameters", "minimize"]
+__all__ = ["Adam", "Adamax", "BFGS", "ConjugateGradient", "FirstOrder", "Function", "GradientDescent", "LBFGS",
+           "Momentum", "OPTIMIZERS", "Objective", "Optimizer", "RMSprop", "Result", "get", "hyperparameters",
+           "minimize"]

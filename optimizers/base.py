@@ -94,10 +94,11 @@ class Optimizer(ABC):
             if "above" in spec.metadata:
                 setattr(self, spec.name, self._within_bounds(spec.name, value, spec.metadata))
             elif "whole" in spec.metadata:
-                if isinstance(value, bool) or not (isinstance(value, numbers.Integral)
-                                                   and value >= spec.metadata["whole"]):
-                    raise ValueError(f"{type(self).__name__}: {spec.name} must be a whole number of at least "
-                                     f"{spec.metadata['whole']}, not {value!r}")
+                least = spec.metadata["whole"]
+                if isinstance(value, bool) or not (isinstance(value, numbers.Integral) and value >= least):
+                    raise ValueError(f"{type(self).__name__}: {spec.name} must be a whole number of at least {least}, "
+                                     f"not {value!r}")
+                setattr(self, spec.name, int(value))
             elif "choices" in spec.metadata and value not in spec.metadata["choices"]:
                 raise ValueError(f"{type(self).__name__}: {spec.name} must be one of "
                                  f"{', '.join(spec.metadata['choices'])}, not {value!r}")
@@ -205,8 +206,7 @@ class SecondOrder(Optimizer):
         """The objective's value and gradient at its theta, from memory where that is possible."""
         last: Point | None = getattr(self, "_last", None)
         if last is None or last.objective is not objective or not np.array_equal(last.theta, objective.theta):
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a search looks at the value itself
-                value, gradient = objective.value_and_gradient()
+            value, gradient = objective.value_and_gradient()
             last = self._last = Point(objective, objective.theta.copy(), value, gradient.copy())
         return last
 

@@ -72,7 +72,9 @@ def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: f
         else:
             alpha = _between(low, high, noise)
         widths.append(width)
-    return Found(best.alpha, f"no alpha satisfied the strong Wolfe conditions in {max_evaluations} evaluations")
+        if alpha in (low.alpha, high.alpha):  # nothing lies between
+            break
+    return Found(best.alpha, f"no alpha satisfied the strong Wolfe conditions within {max_evaluations} evaluations")
 
 
 def armijo(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: float = 1e-4, noise: float = 0.0,
@@ -91,9 +93,9 @@ def armijo(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: float =
             return Found(alpha, "")
         if trial.value < best.value:
             best = trial
-        excess = trial.value - value - alpha * slope  # above the tangent; infinite where the trial is
-        alpha *= min(max(-slope * alpha / (2 * excess), 0.1), 0.5)
-    return Found(best.alpha, f"no alpha gave a sufficient decrease in {max_evaluations} evaluations")
+        above = trial.value - value - alpha * slope  # the tangent; infinite where the trial is
+        alpha *= min(max(-slope * alpha / (2 * above), 0.1), 0.5) if above > 0 else 0.5
+    return Found(best.alpha, f"no alpha gave a sufficient decrease within {max_evaluations} evaluations")
 
 
 def _look(phi: Phi, alpha: float) -> Trial:
@@ -120,7 +122,7 @@ def _cubic(a: Trial, b: Trial, noise: float) -> float:
 def _between(low: Trial, high: Trial, noise: float) -> float:
     """Where to look next between two trials, never quite at either."""
     alpha, width = _cubic(low, high, noise), high.alpha - low.alpha
-    part = (alpha - low.alpha) / width
+    part = (alpha - low.alpha) / width if width else math.nan
     return low.alpha + width * (min(max(part, 0.001), 0.999) if math.isfinite(part) else 0.5)
 
 
@@ -162,6 +164,7 @@ class LineSearchMethod(SecondOrder):
     def forget(self) -> None:
         """Go back to the state before the first step, but for t."""
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a search looks at the numbers themselves
     def step(self, objective: Objective) -> float:
         self.start(objective.theta)
         begin = self.evaluate(objective)
@@ -174,7 +177,7 @@ class LineSearchMethod(SecondOrder):
                 self.forget()
             d = self.direction(begin.gradient)
             slope = float(begin.gradient @ d)
-            first = self.first(slope)
+            first = self.first(slope) if slope < 0 else 0.0
             alpha = self._search(objective, begin, d, slope, min(1.0, 1 / length) if first is None else first)
             if alpha:
                 end = self._at(objective, begin, d, alpha)
@@ -188,12 +191,14 @@ class LineSearchMethod(SecondOrder):
     def _search(self, objective: Objective, begin: Point, d: Array, slope: float, alpha: float) -> float:
         """The alpha that the search finds, 0 where it finds none; sets the message."""
         def phi(alpha: float) -> tuple[float, float]:
-            point = self._at(objective, begin, d, alpha)
+            try:
+                point = self._at(objective, begin, d, alpha)
+            except ArithmeticError:  # plain Python's floats raise where NumPy's become infinite
+                return math.nan, math.nan
             return point.value, float(point.gradient @ d)
 
         noise = 4 * float(np.finfo(begin.theta.dtype).eps) * abs(begin.value)
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = strong_wolfe(phi, begin.value, slope, alpha, self.c1, self.c2, noise, self.max_evaluations)
+        found = strong_wolfe(phi, begin.value, slope, alpha, self.c1, self.c2, noise, self.max_evaluations)
         self.message = "" if found.alpha else f"no lower value along the direction: {found.message}"
         return found.alpha
 

@@ -72,9 +72,8 @@ class BFGS(QuasiNewton):
         # multiplied out, H := H + u s^T + s u^T
         Hy = H @ y
         u = ((1 + float(y @ Hy) / sy) / 2 * s - Hy) / sy
-        for rows in np.array_split(np.arange(len(s)), -(-len(s) // 100)):  # no second matrix like H
-            i = slice(rows[0], rows[-1] + 1)
-            H[i] += np.outer(u[i], s) + np.outer(s[i], u)
+        for i, row in enumerate(H):  # one by one, or there would be a second matrix like H
+            row += u[i] * s + s[i] * u
 
 
 @dataclass(eq=False, kw_only=True)

@@ -14,7 +14,7 @@ from optimizers import Function
 
 @dataclass(frozen=True)
 class Problem:
-    """A sum of squares r^T r with its starting point theta0 (P,) and the values at its known minima, the least first."""
+    """A sum of squares r^T r with its starting point theta0 (P,) and its values at the known minima, least first."""
 
     theta0: np.ndarray
     residuals: Callable

@@ -122,6 +122,8 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     (["-o", "beta1"], "-o beta1: write FIELD=VALUE, such as -o beta1=0.8"),
     (["-o", "beta1=high"], "Adam: beta1 must be at least 0 and below 1, not 'high'"),
     (["--lr", "-1"], "Adam: lr must be above 0, not -1"),
+    (["--optimizer", "lbfgs", "--lr", "0.1"], "lbfgs has no field 'lr': its fields are c1, c2"),
+    (["--optimizer", "bfgs", "--hidden", "1000"], "BFGS: its matrix for 75,010 parameters would take 22.5 GB"),
     (["--dataset", "mnits"], "'mnits'"),
     (["--activation", "rleu"], "unknown activation 'rleu': choose from relu, leakyrelu"),
     (["--init", "hee"], "unknown initializer 'hee': choose from zeros, xavier, he, kumar"),
