@@ -1,11 +1,10 @@
-"""Our methods beside SciPy's on the 18 problems of More, Garbow and Hillstrom: prints a table in markdown.
+"""Our methods beside SciPy's on the 18 problems of More, Garbow and Hillstrom: prints tables in markdown.
 
     python -m benchmarks.functions
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-import math
 from statistics import median
 from typing import Any
 
@@ -15,7 +14,7 @@ import scipy.optimize
 from optimizers import Function, get, minimize
 from tests.problems import PROBLEMS, Problem
 
-TOLERANCE = 1e-5  # of the largest component of the gradient, SciPy's default; for both sides
+TOLERANCE = 1e-5  # of the largest component of the gradient, for both sides: SciPy's default
 STEPS = 10_000
 
 
@@ -32,8 +31,15 @@ class Run:
     def solved(self) -> bool:
         return self.slope <= TOLERANCE
 
+    def __str__(self) -> str:
+        return (f"{self.iterations} / {self.evaluations} ({self.value:.5g}, {self.slope:.0e}"
+                f"{'' if self.solved else ', not reached'})")
 
-def ours(name: str, **fields: Any) -> Callable[[Problem], Run]:
+
+Method = Callable[[Problem], Run]
+
+
+def ours(name: str, **fields: Any) -> Method:
     """Our optimizer of that name."""
     def run(problem: Problem) -> Run:
         function = problem.function()
@@ -42,7 +48,7 @@ def ours(name: str, **fields: Any) -> Callable[[Problem], Run]:
     return run
 
 
-def scipys(method: str, **options: Any) -> Callable[[Problem], Run]:
+def scipys(method: str, **options: Any) -> Method:
     """SciPy's method of that name."""
     def run(problem: Problem) -> Run:
         function = problem.function()
@@ -63,31 +69,41 @@ def _slope(function: Function) -> float:
     return float(np.abs(function.value_and_gradient()[1]).max())
 
 
-# ours, SciPy's
-PAIRS: dict[tuple[str, str], tuple[Callable[[Problem], Run], Callable[[Problem], Run]]] = {
+# the names of ours and SciPy's, and how each is run: with as many pairs remembered, and ending by the gradient alone
+PAIRS: dict[tuple[str, str], tuple[Method, Method]] = {
     ("bfgs", "BFGS"): (ours("bfgs"), scipys("BFGS")),
-    ("lbfgs", "L-BFGS-B"): (ours("lbfgs"), scipys("L-BFGS-B", ftol=0, maxfun=10 * STEPS, maxcor=10)),
+    ("lbfgs", "L-BFGS-B"): (ours("lbfgs"), scipys("L-BFGS-B", maxcor=10, ftol=0, maxfun=10 * STEPS)),
     ("cg", "CG"): (ours("cg"), scipys("CG")),
 }
 
 
+def compare(pair: tuple[str, str]) -> dict[str, tuple[Run, Run]]:
+    """Both methods of a pair on every problem, by the problem's name."""
+    ours, its = PAIRS[pair]
+    return {name: (ours(problem), its(problem)) for name, problem in PROBLEMS.items()}
+
+
+def ratios(a: Run, b: Run) -> tuple[float, float]:
+    """How many times as many iterations, and evaluations, a takes as b."""
+    return a.iterations / b.iterations, a.evaluations / b.evaluations
+
+
+def medians(runs: dict[str, tuple[Run, Run]]) -> tuple[float, float]:
+    """The medians of the ratios over the problems that both solve."""
+    iterations, evaluations = zip(*(ratios(a, b) for a, b in runs.values() if a.solved and b.solved))
+    return median(iterations), median(evaluations)
+
+
 def main() -> None:
-    print(f"Iterations / evaluations (final value, largest component of the gradient), until that is {TOLERANCE:g}.\n")
-    for (our_name, its_name), (our, its) in PAIRS.items():
-        print(f"| problem | {our_name} | SciPy {its_name} | iterations, ratio | evaluations, ratio |")
+    print(f"Iterations / evaluations (final value, largest component of the gradient), until that is {TOLERANCE:g}.")
+    for pair in PAIRS:
+        runs = compare(pair)
+        print(f"\n| problem | {pair[0]} | SciPy {pair[1]} | iterations, ratio | evaluations, ratio |")
         print("|---|---|---|---|---|")
-        ratios = []
-        for name, problem in PROBLEMS.items():
-            a, b = our(problem), its(problem)
-            both = a.solved and b.solved
-            ratio = (a.iterations / b.iterations, a.evaluations / b.evaluations) if both else (math.nan, math.nan)
-            if both:
-                ratios.append(ratio)
-            cells = [f"{run.iterations} / {run.evaluations} ({run.value:.5g}, {run.slope:.0e}"
-                     f"{'' if run.solved else ', not reached'})" for run in (a, b)]
-            print(f"| {name} | {' | '.join(cells)} | {' | '.join(f'{r:.2f}' if both else '' for r in ratio)} |")
-        medians = [median(column) for column in zip(*ratios)]
-        print(f"| **median** of {len(ratios)} that both solve | | | **{medians[0]:.2f}** | **{medians[1]:.2f}** |\n")
+        for name, (a, b) in runs.items():
+            cells = (f"{ratio:.2f}" for ratio in ratios(a, b)) if a.solved and b.solved else ("", "")
+            print(f"| {name} | {a} | {b} | {' | '.join(cells)} |")
+        print(f"| median where both solve | | | {' | '.join(f'{ratio:.2f}' for ratio in medians(runs))} |")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class ConjugateGradient(LineSearchMethod):
     """d := -g + beta d
     theta := theta + alpha d, where with y = g - g_before, the change of g in the step along d, beta is
 
-        polak-ribiere       max(g^T y, 0) / g_before^T g_before     Polak & Ribiere (1969), made PR+ by Powell (1984)
+        polak-ribiere       max(g^T y, 0) / g_before^T g_before     Polak & Ribiere (1969), as PR+
         fletcher-reeves     g^T g / g_before^T g_before             Fletcher & Reeves (1964)
         hestenes-stiefel    max(g^T y, 0) / d^T y                   Hestenes & Stiefel (1952)
         dai-yuan            g^T g / d^T y                           Dai & Yuan (1999)
@@ -39,6 +39,10 @@ class ConjugateGradient(LineSearchMethod):
     On a quadratic with exact search all four are the same, and it ends in P steps. Nocedal & Wright (2006), chapter 5,
     of which this is algorithm 5.4 with their first alpha: the one that would change the value, to first order, as
     the last step did. beta is taken from both ends of a step on one objective, so that it means the same on batches.
+    PR+, with the max, is of Gilbert & Nocedal (1992); without it beta may be below 0.
+    It restarts where d does not lead down, and where beta is 0: in PR+ by itself, in the two without y above by a test.
+    To restart every P steps as well took more steps on the 18 problems of benchmarks.functions. The c2 of 0.2 is
+    measured; 0.1 is usual, and SciPy has 0.4.
     """
 
     c2: float = number(0.2, above=0, below=1)

@@ -4,6 +4,7 @@ import numpy as np
 from problems import PROBLEMS
 import pytest
 
+from benchmarks import functions
 from optimizers import get, minimize
 
 
@@ -42,3 +43,13 @@ def test_every_method_reaches_the_published_minimum(name, optimizer):
     problem = PROBLEMS[name]
     result = minimize(problem.function(), get(optimizer), max_steps=2000, tolerance=1e-8)
     assert problem.solved(result.value) == ((name, optimizer) not in TOO_HARD)
+
+
+@pytest.mark.parametrize("pair", functions.PAIRS, ids="-".join)
+def test_no_more_iterations_are_needed_than_scipy_needs(pair):
+    """In the median over the problems, and 1.2 times as many at most: the table of benchmarks.functions."""
+    runs = functions.compare(pair)
+    iterations, evaluations = functions.medians(runs)
+    assert iterations <= 1.2
+    assert evaluations <= 1.2
+    assert sum(a.solved for a, _ in runs.values()) >= sum(b.solved for _, b in runs.values())

@@ -87,6 +87,17 @@ def test_a_pair_without_curvature_is_not_learned(name, scale):
     assert optimizer.pairs == 0
 
 
+def test_a_pair_is_made_from_one_objective_where_the_batch_changes_from_step_to_step():
+    batches = [quadratic(5, condition=30, seed=seed) for seed in range(3)]
+    lbfgs, theta = get("lbfgs"), np.ones(5)
+    for k in range(9):
+        function, A, _ = batches[k % 3]
+        function.theta[:] = theta
+        lbfgs.step(function)
+        theta = function.theta.copy()
+        np.testing.assert_allclose(lbfgs.Y[k], A @ lbfgs.S[k], atol=1e-10)
+
+
 def test_bfgs_refuses_a_matrix_that_is_too_large_before_it_makes_it():
     message = r"BFGS: its matrix for 39,760 parameters would take 6.3 GB, more than max_gigabytes, 1: use lbfgs instead"
     with pytest.raises(ValueError, match=message):

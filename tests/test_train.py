@@ -82,6 +82,7 @@ def test_every_optimizer_trains(name, tmp_path):
 
 @pytest.mark.parametrize("options", [
     ["--activation", "gelu", "--init", "glorot"], ["--loss", "binary-cross-entropy"], ["--dtype", "float64"],
+    ["--optimizer", "cg", "-o", "beta=dai-yuan"], ["--optimizer", "lbfgs", "-o", "memory=5"],
     ["--loss", "mean-squared-error"], ["--hidden"], ["--activation", "softmax"], ["--batch-size", "1437"]])
 def test_every_option_trains(options, tmp_path):
     assert main(*QUICK, *options, "--out", tmp_path / "run") == 0
