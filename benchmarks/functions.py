@@ -72,7 +72,7 @@ def _slope(function: Function) -> float:
 # the names of ours and SciPy's, and how each is run: with as many pairs remembered, and ending by the gradient alone
 PAIRS: dict[tuple[str, str], tuple[Method, Method]] = {
     ("bfgs", "BFGS"): (ours("bfgs"), scipys("BFGS")),
-    ("lbfgs", "L-BFGS-B"): (ours("lbfgs"), scipys("L-BFGS-B", maxcor=10, ftol=0, maxfun=10 * STEPS)),
+    ("lbfgs", "L-BFGS-B"): (ours("lbfgs", memory=10), scipys("L-BFGS-B", maxcor=10, ftol=0, maxfun=10 * STEPS)),
     ("cg", "CG"): (ours("cg"), scipys("CG")),
 }
 
