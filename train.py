@@ -199,7 +199,7 @@ def options(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, A
 def build_optimizer(args: argparse.Namespace, name: str, names: Sequence[str], steps: int) -> Any:
     """The optimizer called `name`, with its schedule, where an epoch has so many steps."""
     values = options(args.fields, names)[name]
-    default = optimizers.hyperparameters(optimizers.OPTIMIZERS[name]).get("lr")
+    default = optimizers.hyperparameters(optimizers.OPTIMIZERS[name]).get("lr")  # which those that search have not
     if default is not None:
         # where the lr is 1 by default the rule has sized its steps itself, and a hundredth would not be the article's
         values.setdefault("lr", args.lr if args.lr is not None else ARTICLE_LR if default < 1 else default)
@@ -288,6 +288,8 @@ def train(run: Run, args: argparse.Namespace, data: datasets.Dataset, config: di
     n = len(data.x_train)
     model = run.model
     title = f"{data.name}, {run.name}" + (f", seed {run.seed}" if args.seeds > 1 else "")
+    if run.failed:
+        return
     described = []
     built = []
     for stage in run.stages:
@@ -392,6 +394,9 @@ def main_run(args: argparse.Namespace) -> int:
         raise Refused(f"--jobs {args.jobs}: write 1 or more")
     plans = plan(args.optimizer, args.epochs)
     names = list(dict.fromkeys(stage.name for stages in plans for stage in stages))
+    have_lr = [name for name in names if "lr" in optimizers.hyperparameters(optimizers.OPTIMIZERS[name])]
+    if args.lr is not None and not have_lr:
+        optimizers.get(names[0], lr=args.lr)  # says that it has none
     for name in names:  # before the data, so that a slip of the pen does not wait for a download
         build_optimizer(args, name, names, 1)
     data = find_data(args)
@@ -400,6 +405,12 @@ def main_run(args: argparse.Namespace) -> int:
         run.model = build_model(args, data, run.seed)
         for stage in run.stages:
             check_plan(args.epochs, batch_size(args, stage.name, len(data.x_train)), len(data.x_train))
+            try:  # where one would need too much memory, it says so before there is a folder
+                optimizers.get(stage.name, **options(args.fields, names)[stage.name]).start(run.model.theta)
+            except ValueError as error:
+                if len(plans) == 1:
+                    raise
+                run.failed = str(error)
     out = run_folder(args, data, runs)
     for run in runs:
         seed = f"-seed{run.seed}" if args.seeds > 1 else ""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from optimizers.base import FirstOrder, Objective, Optimizer, hyperparameters
+from optimizers.conjugate_gradient import ConjugateGradient
 from optimizers.first_order import (
     Adadelta,
     Adagrad,
@@ -17,6 +18,7 @@ from optimizers.first_order import (
     RMSprop,
 )
 from optimizers.minimize import Function, Result, minimize
+from optimizers.quasi_newton import BFGS, LBFGS
 from optimizers.schedules import SCHEDULES, Scheduled
 from optimizers.schedules import parse as parse_schedule
 
@@ -32,6 +34,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamax": Adamax,
     "nadam": Nadam,
     "amsgrad": AMSGrad,
+    "cg": ConjugateGradient,
+    "bfgs": BFGS,
+    "lbfgs": LBFGS,
 }
 
 
@@ -56,5 +61,5 @@ __all__ = [
     "SCHEDULES", "Scheduled", "parse_schedule",
     "FirstOrder", "Objective", "Optimizer",
     "GradientDescent", "Momentum", "Nesterov", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax", "Nadam",
-    "AMSGrad",
+    "AMSGrad", "ConjugateGradient", "BFGS", "LBFGS",
 ]

@@ -1,7 +1,7 @@
 """What an optimizer is: something that takes a step on a function of one flat vector."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 import math
 import numbers
@@ -48,9 +48,26 @@ def number(default: float | None, *, above: float = -math.inf, least: float = -m
     return field(default=default, metadata={"above": above, "least": least, "below": below, "default": default})
 
 
+def whole(default: int, *, least: int) -> Any:
+    """A field for a hyperparameter that counts something: a whole number of at least `least`."""
+    return field(default=default, metadata={"whole": least})
+
+
+def choice(default: str, choices: Iterable[str]) -> Any:
+    """A field for a hyperparameter that is one of several names."""
+    return field(default=default, metadata={"choices": tuple(choices)})
+
+
+def array(shape: Callable[[Any, int], tuple[int, ...] | None]) -> Any:
+    """A field for state: an array of theta's dtype that begins at zero. `shape` is called with the optimizer and P, and
+    gives None where the hyperparameters do not call for the array.
+    """
+    return field(init=False, repr=False, metadata={"shape": shape})
+
+
 def vector(when: str = "") -> Any:
     """A field for state: a vector like theta that begins at zero; there only where the field `when` is set."""
-    return field(init=False, repr=False, metadata={"vector": when})
+    return array(lambda optimizer, P: (P,) if not when or getattr(optimizer, when) else None)
 
 
 def scalar(first: float) -> Any:
@@ -70,8 +87,18 @@ class Declared:
 
     def __post_init__(self) -> None:
         for spec in fields(self):
+            value = getattr(self, spec.name, None)
             if "above" in spec.metadata:
-                setattr(self, spec.name, self._within_bounds(spec.name, getattr(self, spec.name), spec.metadata))
+                setattr(self, spec.name, self._within_bounds(spec.name, value, spec.metadata))
+            elif "whole" in spec.metadata:
+                least = spec.metadata["whole"]
+                if isinstance(value, bool) or not (isinstance(value, numbers.Integral) and value >= least):
+                    raise ValueError(f"{type(self).__name__}: {spec.name} must be a whole number of at least {least}, "
+                                     f"not {value!r}")
+                setattr(self, spec.name, int(value))
+            elif "choices" in spec.metadata and value not in spec.metadata["choices"]:
+                raise ValueError(f"{type(self).__name__}: {spec.name} must be one of "
+                                 f"{', '.join(spec.metadata['choices'])}, not {value!r}")
 
     def _within_bounds(self, name: str, value: Any, bounds: Mapping[str, Any]) -> float | None:
         if value is None and bounds["default"] is None:
@@ -91,55 +118,58 @@ class Declared:
 @dataclass(eq=False, kw_only=True)
 class Optimizer(Declared, ABC):
     """Hyperparameters are fields and may be changed between steps. State is fields too, each declared once, as a
-    `vector` or a `scalar`, and so allocated, saved and restored in one place.
+    `vector`, an `array` or a `scalar`, and so allocated, saved and restored in one place.
     """
 
     t: int = scalar(0)  # steps taken
     message = ""  # why the last step could not move theta; empty where it could
     scratch: Array = field(init=False, repr=False)  # for what lies between two lines of a rule
 
-    def vectors(self) -> tuple[str, ...]:
-        """The names of the vectors that these hyperparameters call for."""
-        whens = ((spec.name, spec.metadata["vector"]) for spec in fields(self) if "vector" in spec.metadata)
-        return tuple(name for name, when in whens if not when or getattr(self, when))
+    def arrays(self, P: int) -> dict[str, tuple[int, ...]]:
+        """The vectors and arrays that these hyperparameters call for, by name, with their shapes for a theta (P,)."""
+        shapes = {spec.name: spec.metadata["shape"](self, P) for spec in fields(self) if "shape" in spec.metadata}
+        return {name: shape for name, shape in shapes.items() if shape is not None}
 
     def start(self, theta: Array) -> None:
-        """Make the vectors of the state, like `theta`, unless they are there.
+        """Make the arrays of the state, for a vector like `theta`, unless they are there.
 
         Raises ValueError where they are there for another vector, of another length or dtype.
         """
-        for name in ("scratch", *self.vectors()):
+        for name, shape in {"scratch": theta.shape, **self.arrays(theta.size)}.items():
             held = getattr(self, name, None)
             if held is None:
-                setattr(self, name, np.zeros_like(theta))
-            elif held.shape != theta.shape or held.dtype != theta.dtype:
-                raise ValueError(f"this {type(self).__name__} has taken steps on a vector of {held.size} {held.dtype}, "
-                                 f"not of {theta.size} {theta.dtype}: make a new one for another model")
+                setattr(self, name, np.zeros(shape, theta.dtype))
+            elif self.scratch.shape != theta.shape or held.dtype != theta.dtype:
+                raise ValueError(f"this {type(self).__name__} has taken steps on a vector of {self.scratch.size} "
+                                 f"{held.dtype}, not of {theta.size} {theta.dtype}: make a new one for another model")
+            elif held.shape != shape:
+                raise ValueError(f"this {type(self).__name__} has taken steps with {name} of shape {held.shape}, not "
+                                 f"{shape}: make a new one to change its size")
 
     @abstractmethod
     def step(self, objective: Objective) -> float:
         """Change objective.theta in place, once; returns the loss at the theta it began from."""
 
     def state(self) -> dict[str, Any]:
-        """Everything that steps have left behind: scalars, and vectors (live, not copies) once there are any."""
-        return {name: getattr(self, name) for name in (*self.scalars(), *self.vectors()) if hasattr(self, name)}
+        """Everything that steps have left behind: scalars, and arrays (live, not copies) once there are any."""
+        return {name: getattr(self, name) for name in (*self.scalars(), *self.arrays(0)) if hasattr(self, name)}
 
     def restore(self, state: Mapping[str, Any], theta: Array) -> None:
         """Go on from what `state` gave, on vectors like `theta`: bit for bit as if never interrupted.
 
         Raises ValueError where the names or the shapes are not this optimizer's.
         """
-        scalars, vectors = self.scalars(), self.vectors()
-        if set(state) not in ({*scalars}, {*scalars, *vectors}):
-            raise ValueError(f"{type(self).__name__}: its state is {', '.join((*scalars, *vectors))}, "
+        scalars, arrays = self.scalars(), self.arrays(theta.size)
+        if set(state) not in ({*scalars}, {*scalars, *arrays}):
+            raise ValueError(f"{type(self).__name__}: its state is {', '.join((*scalars, *arrays))}, "
                              f"not {', '.join(state)}")
         self.start(theta)
         for name, value in state.items():
             if name in scalars:
                 setattr(self, name, type(getattr(self, name))(value))
-            elif value.shape != theta.shape or value.dtype != theta.dtype:
+            elif value.shape != arrays[name] or value.dtype != theta.dtype:
                 raise ValueError(f"{type(self).__name__}: its {name} is {value.dtype} {value.shape}, "
-                                 f"not {theta.dtype} {theta.shape}")
+                                 f"not {theta.dtype} {arrays[name]}")
             else:
                 np.copyto(getattr(self, name), value)
 

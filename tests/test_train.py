@@ -85,6 +85,7 @@ def test_every_optimizer_trains(name, tmp_path):
 
 @pytest.mark.parametrize("options", [
     ["--activation", "gelu", "--init", "glorot"], ["--loss", "binary-cross-entropy"], ["--dtype", "float64"],
+    ["--optimizer", "cg", "-o", "beta=dai-yuan"], ["--optimizer", "lbfgs", "-o", "memory=5"],
     ["--loss", "mean-squared-error"], ["--hidden"], ["--activation", "softmax"], ["--batch-size", "1437"]])
 def test_every_option_trains(options, tmp_path):
     assert main(*QUICK, *options, "--out", tmp_path / "run") == 0
@@ -181,6 +182,8 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     (["--optimizer", "adam:100", "gd"], "--optimizer adam:100: the hand-over leaves it none of the 100 epochs"),
     (["-o", "beta1=high"], "Adam: beta1 must be at least 0 and below 1, not 'high'"),
     (["--lr", "-1"], "Adam: lr must be above 0, not -1"),
+    (["--optimizer", "lbfgs", "--lr", "0.1"], "lbfgs has no field 'lr': its fields are c1, c2"),
+    (["--optimizer", "bfgs", "--hidden", "1000"], "BFGS: its matrix for 75,010 parameters would take 22.5 GB"),
     (["--dataset", "mnits"], "'mnits'"),
     (["--activation", "rleu"], "unknown activation 'rleu': choose from relu, leakyrelu"),
     (["--init", "hee"], "unknown initializer 'hee': choose from zeros, xavier, he, kumar"),

@@ -1,0 +1,264 @@
+"""The searches: the conditions they promise, on any function of one number, and what they do where none can hold.
+
+Then the methods that step by them: what every one does where a step meets trouble.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from optimizers import OPTIMIZERS, Function, get, minimize
+from optimizers.line_search import LineSearchMethod, armijo, strong_wolfe
+
+
+def random_function(seed):
+    """A wavy function of one number, bounded below, that falls from 0; its value and its slope."""
+    rng = np.random.default_rng(seed)
+    a, w, p = rng.normal(size=4), rng.uniform(0.3, 3, size=4), rng.uniform(0, 7, size=4)
+    scale, bend = 10 ** rng.uniform(-3, 3), 10 ** rng.uniform(-2, 1)
+
+    def phi(alpha):
+        x = alpha / scale
+        return bend * x**2 + float(a @ np.sin(w * x + p)), (2 * bend * x + float((a * w) @ np.cos(w * x + p))) / scale
+
+    if phi(0.0)[1] < 0:
+        return phi
+    return lambda alpha: (phi(-alpha)[0], -phi(-alpha)[1])
+
+
+class Counted:
+    """phi, and the alphas it was asked for."""
+
+    def __init__(self, phi):
+        self.phi, self.seen = phi, []
+
+    def __call__(self, alpha):
+        self.seen.append(alpha)
+        return self.phi(alpha)
+
+
+@pytest.mark.parametrize(("c2", "few"), [(0.9, 3.0), (0.1, 5.0)])
+def test_the_strong_wolfe_conditions_hold_on_random_functions(c2, few):
+    counts = []
+    for seed in range(500):
+        phi = Counted(random_function(seed))
+        value, slope = phi.phi(0.0)
+        found = strong_wolfe(phi, value, slope, 1.0, 1e-4, c2, max_evaluations=30)
+        assert not found.message
+        reached, there = phi.phi(found.alpha)
+        assert reached <= value + 1e-4 * found.alpha * slope
+        assert abs(there) <= c2 * abs(slope)
+        assert phi.seen[-1] == found.alpha  # what was looked at last is what the caller still holds
+        counts.append(len(phi.seen))
+    assert np.median(counts) <= few
+    assert max(counts) < 20
+
+
+def test_armijo_holds_on_random_functions_within_its_bounds():
+    for seed in range(500):
+        phi = Counted(random_function(seed))
+        value, slope = phi.phi(0.0)
+        found = armijo(phi, value, slope, 50.0)
+        assert not found.message
+        assert phi.phi(found.alpha)[0] <= value + 1e-4 * found.alpha * slope
+        ratios = np.array(phi.seen[1:]) / phi.seen[:-1]
+        assert ((ratios >= 0.1 - 1e-12) & (ratios <= 0.5 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("first", [1e-6, 1.0, 1e6])
+def test_a_parabola_is_ended_exactly(first):
+    found = strong_wolfe(lambda a: ((a - 3) ** 2, 2 * (a - 3)), 9.0, -6.0, first, 1e-4, 1e-9)
+    assert not found.message
+    assert found.alpha == pytest.approx(3, rel=1e-8)
+
+
+FAULTS = {"nan": (math.nan, math.nan), "infinite": (math.inf, math.inf), "minus infinite": (-math.inf, 0.0),
+          "slope nan": (0.0, math.nan), "slope infinite": (-1.0, -math.inf)}
+
+
+@pytest.mark.parametrize("search", [strong_wolfe, armijo])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_trial_that_is_not_finite_is_too_far(fault, search):
+    def phi(alpha):
+        return FAULTS[fault] if alpha > 0.011 else ((alpha - 0.01) ** 2, 2 * (alpha - 0.01))
+
+    found = search(phi, 1e-4, -0.02, 1.0)
+    assert not found.message
+    assert 0 < found.alpha <= 0.011
+
+
+@pytest.mark.parametrize("search", [strong_wolfe, armijo])
+@pytest.mark.parametrize("slope", [0.0, 1.0, math.nan])
+def test_no_descent_no_evaluation(slope, search):
+    found = search(None, 1.0, slope)
+    assert found.alpha == 0
+    assert found.message == "the direction is not one of descent"
+
+
+@pytest.mark.parametrize("search", [strong_wolfe, armijo])
+@pytest.mark.parametrize("phi", [lambda a: (1.0, -1.0), lambda a: (1 + a, -1.0), lambda a: (math.nan, math.nan),
+                                 lambda a: (1.0, 0.5)])
+def test_where_nothing_is_lower_it_stays_says_so_and_ends(phi, search):
+    """Flat with a slope that lies, uphill with one that lies, nowhere finite: the evaluations are bounded."""
+    counted = Counted(phi)
+    found = search(counted, 1.0, -1.0, max_evaluations=12)
+    assert found.alpha == 0
+    assert "within 12 evaluations" in found.message
+    assert len(counted.seen) == 12
+
+
+def test_where_the_conditions_cannot_hold_the_lowest_is_given():
+    """A slope without end cannot flatten."""
+    counted = Counted(lambda a: (-a, -1.0))
+    found = strong_wolfe(counted, 0.0, -1.0, max_evaluations=5)
+    assert found.alpha == max(counted.seen)
+    assert found.message == "no alpha satisfied the strong Wolfe conditions within 5 evaluations"
+
+
+@pytest.mark.parametrize("c2", [0.9, 0.1])
+def test_a_decrease_that_drowns_in_rounding_is_judged_by_the_slope(c2):
+    """float32: the decrease of 5e-9 cannot be seen in values near 1, but the slope can."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+
+        def phi(alpha, rng=rng):
+            value = 1 + 5e-9 * (alpha - 1) ** 2 + rng.uniform(-1, 1) * 1e-7
+            return float(np.float32(value)), 1e-8 * (alpha - 1)
+
+        found = strong_wolfe(phi, 1.0, -1e-8, 3.7, 1e-4, c2, noise=5e-7)
+        assert not found.message
+        assert abs(found.alpha - 1) <= c2
+
+
+METHODS = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, LineSearchMethod)]
+
+
+class Plain:
+    """An objective of two plain functions, which remembers nothing and counts its evaluations."""
+
+    def __init__(self, theta, value, gradient):
+        self.theta, self.functions, self.evaluations = np.array(theta), (value, gradient), 0
+
+    def value_and_gradient(self):
+        self.evaluations += 1
+        value, gradient = (function(self.theta) for function in self.functions)
+        return float(value), np.asarray(gradient, dtype=self.theta.dtype)
+
+
+def valley(theta=(-1.2, 1.0)):
+    """Rosenbrock's function."""
+    return Plain(theta, lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2,
+                 lambda x: [-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_begins_with_what_the_last_one_saw(name):
+    function, optimizer = valley(), get(name)
+    searched = []
+    looked = optimizer._at
+    optimizer._at = lambda *arguments: searched.append(arguments[-1]) or looked(*arguments)
+    for _ in range(10):
+        optimizer.step(function)
+        assert optimizer.message == ""
+    # once at the start, and once a trial; the one that is accepted is asked for again, and is there
+    assert function.evaluations == 1 + len(searched) - 10
+
+
+@pytest.mark.parametrize("begun", [1, 7, 20])
+@pytest.mark.parametrize("name", METHODS)
+def test_restored_in_the_middle_of_the_valley_it_goes_on_to_the_bit(name, begun):
+    function, optimizer = valley(), get(name)
+    for _ in range(begun):
+        optimizer.step(function)
+    again, other = get(name), valley(function.theta)
+    again.restore({key: np.copy(value) for key, value in optimizer.state().items()}, other.theta)
+    for _ in range(10):
+        assert optimizer.step(function) == again.step(other)
+        np.testing.assert_array_equal(function.theta, other.theta)
+
+
+TROUBLE = {
+    "a gradient that points uphill": (lambda x: x @ x, lambda x: -2 * x),
+    "a gradient where there is no slope": (lambda x: 1.0, lambda x: x),
+    "no number anywhere else": (lambda x: 1.0 if (x == [3, 4]).all() else math.nan, lambda x: x),
+    "a gradient that is not finite": (lambda x: 1.0, lambda x: [1.0, math.inf]),
+    "a gradient that is zero": (lambda x: 1.0, lambda x: [0.0, 0.0]),
+    "a value that is not a number": (lambda x: math.nan, lambda x: x),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_that_leads_nowhere_is_refused_with_its_reason(name, trouble):
+    objective, optimizer = Plain([3.0, 4.0], *TROUBLE[trouble]), get(name)
+    np.testing.assert_equal(optimizer.step(objective), TROUBLE[trouble][0](np.array([3.0, 4.0])))
+    np.testing.assert_array_equal(objective.theta, [3.0, 4.0])
+    assert optimizer.message
+    assert "\n" not in optimizer.message
+    assert objective.evaluations <= 1 + 2 * optimizer.max_evaluations
+    assert optimizer.t == 0
+    function = valley()  # and it is as good as new
+    optimizer.step(function)
+    assert optimizer.message == ""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_leads_nowhere_is_forgotten_within_the_step(name):
+    function, optimizer = valley(), get(name)
+    for _ in range(5):
+        optimizer.step(function)
+    wrong = {key: 1e3 * np.ones_like(value) if isinstance(value, np.ndarray) else value
+             for key, value in optimizer.state().items()}
+    optimizer.restore({**wrong, **({"weight": -1e9} if "weight" in wrong else {})}, function.theta)
+    for key in ("S", "H"):
+        if key in wrong:
+            getattr(optimizer, key)[:] = np.nan
+    value = optimizer.step(function)
+    assert optimizer.message == ""
+    assert function.value_and_gradient()[0] < value
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_wall_of_nan_is_not_crossed(name):
+    """x - log x, infinite at 0 and nothing beyond, from where the first steps lead across; no warning, no exception."""
+    def slopes(x):
+        return 1 - 1 / x
+
+    function = Plain([50.0, 1e-3, 3.0], lambda x: np.sum(x - np.log(x)), slopes)
+    optimizer = get(name)
+    values = [optimizer.step(function) for _ in range(100)]
+    assert (np.diff(values) <= 1e-12).all()
+    np.testing.assert_allclose(function.theta, 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_overflow_in_plain_python_is_only_too_far(name):
+    function = Function([0.0], value=lambda x: math.exp(1e3 * float(x[0])) - 1e6 * float(x[0]),
+                        gradient=lambda x: [1e3 * math.exp(1e3 * float(x[0])) - 1e6])
+    result = minimize(function, get(name), tolerance=1e-4)
+    assert result.converged
+    assert result.theta == pytest.approx(math.log(1e3) / 1e3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_float32_reaches_what_float32_can_tell(name):
+    """A sum of softplus, with values near 100 whose rounding hides the last decreases."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 20)).astype("float32"), np.sign(rng.normal(size=200)).astype("float32")
+
+    def value(w):
+        return np.logaddexp(np.float32(0), -y * (X @ w)).sum()
+
+    def gradient(w):
+        return -X.T @ (y / (1 + np.exp(y * (X @ w))))
+
+    function, optimizer = Plain(np.zeros(20, "float32"), value, gradient), get(name)
+    theta = function.theta
+    before = np.abs(gradient(theta)).max()
+    values = [optimizer.step(function) for _ in range(60)]
+    assert function.theta is theta
+    assert theta.dtype == np.float32
+    assert np.abs(gradient(theta)).max() < 1e-5 * before
+    assert (np.diff(values) <= 1e-6 * values[0]).all()
+    assert function.evaluations < 60 * 45

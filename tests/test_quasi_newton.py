@@ -1,0 +1,114 @@
+"""BFGS and L-BFGS: conjugate gradient's steps on a quadratic, the formula, the guard, the memory, the last steps."""
+
+import numpy as np
+import pytest
+from test_conjugate_gradient import EXACT, path, quadratic
+
+from optimizers import Function, get, minimize
+
+
+def rosenbrock(theta0=(-1.2, 1.0)):
+    return Function(theta0, value=lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2,
+                    gradient=lambda x: np.array([-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]),
+                                                 200 * (x[1] - x[0] ** 2)]))
+
+
+@pytest.mark.parametrize("fields", [{"name": "bfgs"}, {"name": "lbfgs"}, {"name": "lbfgs", "memory": 1}])
+def test_the_steps_on_a_quadratic_are_those_of_conjugate_gradient(fields):
+    cg = path(get("cg", **EXACT), 8)
+    np.testing.assert_allclose(path(get(**fields, **EXACT), 8), cg, rtol=1e-5, atol=1e-6)
+
+
+def test_bfgs_holds_the_inverse_of_the_hessian_after_as_many_steps_as_dimensions():
+    function, A, _ = quadratic(6, condition=10)
+    bfgs = get("bfgs", **EXACT)
+    for _ in range(6):
+        bfgs.step(function)
+    np.testing.assert_allclose(bfgs.H @ A, np.eye(6), atol=1e-4)
+    np.testing.assert_array_equal(bfgs.H, bfgs.H.T)
+
+
+def test_the_update_is_the_formula():
+    rng = np.random.default_rng(0)
+    bfgs, lbfgs = get("bfgs"), get("lbfgs", memory=5)
+    for optimizer in (bfgs, lbfgs):
+        optimizer.start(np.zeros(7))
+    A = np.diag(np.arange(1.0, 8))
+    for k in range(5):
+        s = rng.normal(size=7)
+        y = A @ s
+        if k == 0:
+            H = s @ y / (y @ y) * np.eye(7)
+            first = H[0, 0]
+        V = np.eye(7) - np.outer(y, s) / (s @ y)
+        H = V.T @ H @ V + np.outer(s, s) / (s @ y)
+        for optimizer in (bfgs, lbfgs):
+            optimizer.store(s, y, s @ y)
+            optimizer.pairs += 1
+        np.testing.assert_allclose(bfgs.H, H, atol=1e-12)
+    np.testing.assert_allclose(bfgs.H @ y, s, atol=1e-12)
+    g = rng.normal(size=7)
+    np.testing.assert_allclose(bfgs.direction(g), -H @ g, atol=1e-12)
+    # the same pairs make the same matrix of the same beginning, which in L-BFGS is the last pair's
+    again = get("bfgs")
+    again.start(np.zeros(7))
+    for k in range(5):
+        again.store(lbfgs.S[k], lbfgs.Y[k], lbfgs.S[k] @ lbfgs.Y[k])
+        if k == 0:
+            V = np.eye(7) - np.outer(lbfgs.Y[0], lbfgs.S[0]) / (lbfgs.S[0] @ lbfgs.Y[0])
+            again.H += (s @ y / (y @ y) - first) * V.T @ V
+        again.pairs += 1
+    np.testing.assert_allclose(lbfgs.direction(g), -again.H @ g, atol=1e-12)
+
+
+def test_convergence_on_rosenbrock_is_superlinear():
+    function = rosenbrock()
+    distances = []
+    result = minimize(function, get("bfgs"), tolerance=1e-10,
+                      callback=lambda f: distances.append(np.linalg.norm(f.theta - 1)))
+    assert result.converged
+    ratios = np.divide(distances[1:], distances[:-1])
+    assert distances[-1] < 1e-11
+    assert (ratios[-3:] < 0.1).all()
+    assert ratios[-1] < 0.01
+
+
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs"])
+@pytest.mark.parametrize("scale", [-1.0, 0.0, 1e-30, np.nan])
+def test_a_pair_without_curvature_is_not_learned(name, scale):
+    """A pair across which the gradient does not turn, or turns the wrong way, or cannot be told."""
+    from optimizers.base import Point
+
+    optimizer = get(name)
+    optimizer.start(np.zeros(2))
+    begin = Point(None, np.zeros(2), 1.0, np.array([1.0, 1e6]))
+    end = Point(None, np.array([1.0, 0.0]), 0.5, np.array([1.0 + scale, 2e6]))
+    optimizer.learn(begin, end, -1.0, 1.0)
+    assert optimizer.pairs == 0
+
+
+def test_a_pair_is_made_from_one_objective_where_the_batch_changes_from_step_to_step():
+    batches = [quadratic(5, condition=30, seed=seed) for seed in range(3)]
+    lbfgs, theta = get("lbfgs"), np.ones(5)
+    for k in range(9):
+        function, A, _ = batches[k % 3]
+        function.theta[:] = theta
+        lbfgs.step(function)
+        theta = function.theta.copy()
+        np.testing.assert_allclose(lbfgs.Y[k], A @ lbfgs.S[k], atol=1e-10)
+
+
+def test_bfgs_refuses_a_matrix_that_is_too_large_before_it_makes_it():
+    message = r"BFGS: its matrix for 39,760 parameters would take 6.3 GB, more than max_gigabytes, 1: use lbfgs instead"
+    with pytest.raises(ValueError, match=message):
+        get("bfgs").start(np.zeros(39760, "float32"))
+    with pytest.raises(ValueError, match=r"8 parameters would take 0.0 GB"):
+        get("bfgs", max_gigabytes=1e-9).start(np.zeros(8))
+
+
+def test_the_memory_cannot_change_on_the_way():
+    function, lbfgs = rosenbrock(), get("lbfgs", memory=3)
+    lbfgs.step(function)
+    lbfgs.memory = 5
+    with pytest.raises(ValueError, match=r"taken steps with S of shape \(3, 2\), not \(5, 2\): make a new one"):
+        lbfgs.step(function)
