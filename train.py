@@ -313,6 +313,7 @@ def train(run: Run, args: argparse.Namespace, data: datasets.Dataset, config: di
     model.save(run.folder / "model.safetensors")
     run.results = {"epochs": len(run.history.epochs), "training": model.evaluate(data.x_train, data.y_train),
                    "test": model.evaluate(data.x_test, data.y_test), "failed": run.failed or None,
+                   "message": run.history.message or None,
                    "interrupted": model.stop_training}
     write_json(run.folder / "config.json", {**config, "results": run.results})
 
@@ -448,6 +449,8 @@ def main_run(args: argparse.Namespace) -> int:
         print("interrupted: the run folder holds the models as they are, and the epochs that were completed")
         return 130
     for run in runs:
+        if run.history.message:
+            print(f"{run.name}, seed {run.seed}: {run.history.message}")
         if run.failed:
             print(f"train.py: {run.name}, seed {run.seed}: {run.failed}", file=sys.stderr)
     return 1 if any(run.failed for run in runs) else 0

@@ -15,6 +15,7 @@ class History:
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, Any]] = []
+        self.message = ""  # why training ended before its last epoch, where the optimizer could not go on
 
     def column(self, name: str) -> list[Any]:
         """One figure over the epochs: history.column("loss")."""

@@ -159,6 +159,22 @@ def test_an_interrupt_within_a_step_leaves_the_weights_before_it():
     np.testing.assert_array_equal(model.theta, optimizer.seen[-1])
 
 
+@pytest.mark.parametrize(("batch_size", "epochs"), [(None, 3), (20, 5)])
+def test_an_optimizer_that_cannot_go_on_says_why_and_on_the_whole_set_ends_the_fit(batch_size, epochs):
+    class Stuck(Exploding):
+        message = ""
+
+        def step(self, objective):
+            loss = super().step(objective)
+            self.message = "no lower value" if self.k < 0 else ""
+            return loss
+
+    model, (x, y) = small(), small_data()
+    history = model.fit(x, y, Stuck(2, 0.5), epochs=5, batch_size=batch_size, progress=False)
+    assert len(history.epochs) == epochs
+    assert history.message == ("no lower value; training ended with epoch 3" if batch_size is None else "")
+
+
 def test_stop_training_ends_the_fit_between_steps():
     class Stop:
         steps = 0
