@@ -4,7 +4,9 @@ from typing import Any
 
 from optimizers.base import FirstOrder, Objective, Optimizer, hyperparameters
 from optimizers.first_order import Adam, Adamax, GradientDescent, Momentum, RMSprop
+from optimizers.levenberg_marquardt import LevenbergMarquardt
 from optimizers.minimize import Function, Result, minimize
+from optimizers.newton import Newton
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GradientDescent,
@@ -12,6 +14,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
     "adam": Adam,
     "adamax": Adamax,
+    "newton": Newton,
+    "lm": LevenbergMarquardt,
 }
 
 
@@ -30,5 +34,5 @@ def get(name: str, **values: Any) -> Optimizer:
     return kind(**values)
 
 
-__all__ = ["Adam", "Adamax", "FirstOrder", "Function", "GradientDescent", "Momentum", "OPTIMIZERS", "Objective",
-           "Optimizer", "RMSprop", "Result", "get", "hyperparameters", "minimize"]
+__all__ = ["Adam", "Adamax", "FirstOrder", "Function", "GradientDescent", "LevenbergMarquardt", "Momentum",
+           "Newton", "OPTIMIZERS", "Objective", "Optimizer", "RMSprop", "Result", "get", "hyperparameters", "minimize"]

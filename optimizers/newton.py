@@ -1,0 +1,65 @@
+"""Newton's method: the minimum of the second-order model of the value, as far as that model can be trusted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import math
+
+import numpy as np
+
+from optimizers.base import Array, Objective, Point, number
+from optimizers.trust_region import Model, TrustRegion, krylov
+
+CURVATURES = ("hessian", "gauss-newton")
+FORMS = ("auto", "dense", "cg")
+DENSE = 200  # parameters up to which "auto" takes the matrix
+
+
+@dataclass(eq=False, kw_only=True)
+class Newton(TrustRegion):
+    """theta := theta + p, where p minimizes g^T p + p^T H p / 2 with |p| <= radius
+
+    curvature: what H is: "hessian", exact, whose negative curvature is followed to the boundary; or "gauss-newton",
+    J^T H_L J, which has none.
+    form: "dense" makes the matrix, of P products where the objective has no `hessian()`, and solves for p exactly from
+    its eigenvalues (More & Sorensen 1983); "cg" takes products only, at most `inner` of them, until the residual is
+    min(1/2, sqrt|g|) |g| (Dembo, Eisenstat & Steihaug 1982); "auto" is dense for at most 200 parameters. `uses` says
+    which it was.
+
+    The trust region is that of Conn, Gould & Toint (2000). The inner conjugate gradients are those of Steihaug and
+    Toint, but where these reach the boundary they go on along it (`krylov` in trust_region.py). SciPy's Newton-CG and
+    the "Newton" of most textbooks search along a line instead, and step over negative curvature.
+    """
+
+    curvature: str = "hessian"
+    form: str = "auto"
+    inner: float = number(100, least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_choice("curvature", CURVATURES)
+        self._check_choice("form", FORMS)
+
+    def model(self, objective: Objective, here: Point) -> Model:
+        P = len(here.theta)
+        self.uses = ("dense" if P <= DENSE else "cg") if self.form == "auto" else self.form
+        self.radius = self.radius or 100 * max(1.0, float(np.linalg.norm(here.theta)))
+        product = objective.hessian_product if self.curvature == "hessian" else objective.gauss_newton_product
+        if self.uses == "cg":
+            size = float(np.linalg.norm(here.gradient))
+            return Model(*krylov(product, here.gradient, self.radius, min(0.5, math.sqrt(size)) * size,
+                                 min(int(self.inner), P)))
+        self._check_memory(3 * 8 * P * P, "cg")
+        w, U = np.linalg.eigh(self._matrix(objective, product, P))
+        return Model(w, U.T @ here.gradient.astype(float), U.T)
+
+    def _matrix(self, objective: Objective, product: Callable[[Array], Array], P: int) -> Array:
+        """H, symmetric, (P, P)."""
+        if self.curvature == "hessian" and hasattr(objective, "hessian"):
+            H = np.array(objective.hessian(), dtype=float)
+        else:
+            H = np.empty((P, P))
+            for row, unit in zip(H, np.eye(P, dtype=objective.theta.dtype)):
+                row[:] = product(unit)
+        if not np.isfinite(H).all():
+            raise np.linalg.LinAlgError
+        return (H + H.T) / 2
