@@ -110,7 +110,8 @@ def build_model(args: argparse.Namespace, data: datasets.Dataset) -> nn.Model:
 
 
 def build_optimizer(args: argparse.Namespace) -> optimizers.Optimizer:
-    values: dict[str, Any] = {"lr": args.lr}
+    kind = optimizers.OPTIMIZERS.get(args.optimizer)
+    values: dict[str, Any] = {} if kind and "lr" not in optimizers.hyperparameters(kind) else {"lr": args.lr}
     for text in args.fields:
         name, equals, value = text.partition("=")
         if not equals:
