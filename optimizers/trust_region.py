@@ -98,8 +98,9 @@ class TrustRegion(SecondOrder):
     """Minimizes a quadratic model of the value within a radius, and trusts it as far as it has proved true.
 
     The gain of a step is the reduction of the value by that which the model predicted. A step with a gain below 1e-4
-    is refused, and tried again within a smaller radius; below 1/4 the radius shrinks, as in More (1978); from 3/4 on it
-    is at least three times the length of the step, More's twice being less sure from far starts. Where values differ
+    is refused, and tried again within a smaller radius; below 1/4 the radius shrinks, as in More (1978); above 1/2 it
+    is at least the length of the step over 1 - (2 gain - 1)^3, up to three times that length, as smoothly as Nielsen
+    (1999) changes the damping: More's doubling from 3/4 on is less sure from far starts. Where values differ
     by rounding only they say nothing: both reductions are taken 10 |value| eps larger (Conn, Gould & Toint 2000,
     section 17.4), and steps go on as long as the prediction halves from one to the next.
     """
@@ -159,8 +160,8 @@ class TrustRegion(SecondOrder):
                 # the minimum of the parabola through both values and the slope
                 shorter = slope / (slope + reduction) / 2 if math.isfinite(reduction) and slope < 0 else 0.1
                 radius = min(max(shorter, 0.1), 0.5) * min(radius, 10 * length)
-            elif gain >= 0.75:
-                radius = max(radius, 3 * length)
+            else:
+                radius = max(radius, length / max(1 / 3, 1 - (2 * gain - 1) ** 3))
             if gain >= 1e-4 and np.isfinite(self.evaluate(objective).gradient).all():
                 self.radius, self.floor = radius, predicted if predicted <= noise else math.inf
                 return ""
