@@ -31,7 +31,7 @@ class LevenbergMarquardt(TrustRegion):
 
     form: str = "auto"
     inner: float = number(100, least=1)
-    forcing: float = number(0.1, least=0, below=1)
+    forcing: float = number(0.3, least=0, below=1)
     factor: float = number(1, above=0)
     D: Array = vector()
 
@@ -100,3 +100,4 @@ class LevenbergMarquardt(TrustRegion):
         signs = np.random.default_rng(self.t).choice(np.array([-1, 1], self.D.dtype), self.D.size)
         rows = np.square(objective.gauss_newton_product(signs))
         self.D[:] = (self.D**4 + (rows - self.D**4) / self.t) ** 0.25
+        np.maximum(self.D, self.D.max() / 100, out=self.D)  # an estimate: rounding alone must not open a direction

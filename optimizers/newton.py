@@ -25,9 +25,9 @@ class Newton(TrustRegion):
     min(1/2, sqrt|g|) |g| (Dembo, Eisenstat & Steihaug 1982); "auto" is dense for at most 200 parameters. `uses` says
     which it was.
 
-    The trust region is that of Conn, Gould & Toint (2000). The inner conjugate gradients are those of Steihaug and
-    Toint, but where these reach the boundary they go on along it (`krylov` in trust_region.py). SciPy's Newton-CG and
-    the "Newton" of most textbooks search along a line instead, and step over negative curvature.
+    The trust region is that of Conn, Gould & Toint (2000). The inner conjugate gradients are those of Steihaug (1983)
+    and Toint (1981), and end where these reach the boundary, at the best point of their space (`krylov` in
+    trust_region.py). SciPy's Newton-CG and most textbooks search along a line instead, and stop at negative curvature.
     """
 
     curvature: str = "hessian"
@@ -42,12 +42,14 @@ class Newton(TrustRegion):
     def model(self, objective: Objective, here: Point) -> Model:
         P = len(here.theta)
         self.uses = ("dense" if P <= DENSE else "cg") if self.form == "auto" else self.form
-        self.radius = self.radius or 100 * max(1.0, float(np.linalg.norm(here.theta)))
+        # the dense form tries another radius at the cost of a value; the other spends products within the first
+        factor = 100 if self.uses == "dense" else 1
+        self.radius = self.radius or factor * max(1.0, float(np.linalg.norm(here.theta)))
         product = objective.hessian_product if self.curvature == "hessian" else objective.gauss_newton_product
         if self.uses == "cg":
             size = float(np.linalg.norm(here.gradient))
             return Model(*krylov(product, here.gradient, self.radius, min(0.5, math.sqrt(size)) * size,
-                                 min(int(self.inner), P)))
+                                 min(int(self.inner), P), along=False))
         self._check_memory(3 * 8 * P * P, "cg")
         w, U = np.linalg.eigh(self._matrix(objective, product, P))
         return Model(w, U.T @ here.gradient.astype(float), U.T)

@@ -58,15 +58,17 @@ class Model:
     scale: Array | float = 1.0
 
 
-def krylov(product: Callable[[Array], Array], gradient: Array, radius: float, tolerance: float,
-           limit: int) -> tuple[Array, Array, Array]:
+def krylov(product: Callable[[Array], Array], gradient: Array, radius: float, tolerance: float, limit: int,
+           along: bool = True) -> tuple[Array, Array, Array]:
     """w, b and the basis of a Model on a Krylov space, of as many products as its minimizer within the radius needs.
 
-    Conjugate gradients in the form of Lanczos, orthogonalized in full. Inside the radius the minimizer is the point of
-    conjugate gradients, and of Steihaug (1983) and Toint (1981); where those would leave, or meet negative curvature
-    and follow it to the boundary, it is the best point of the same space on the boundary: Gould, Lucidi, Roma & Toint
-    (1999). The space is that of every damped system, curvature + multiplier I, too, so that another radius costs no
-    product. Ends where the damped system is solved but for a residual of `tolerance`, and after `limit` products.
+    Conjugate gradients in the form of Lanczos, orthogonalized in full. Inside the radius the minimizer is their point.
+    Where they leave the radius, or meet negative curvature, which leads to the boundary, it is the best point of the
+    space on the boundary (Gould, Lucidi, Roma & Toint 1999); Steihaug (1983) and Toint (1981) take the point where they
+    cross it. The space does not depend on the multiplier, so that a smaller radius costs no product.
+
+    Ends where (curvature + multiplier I) p = -gradient but for a residual of `tolerance`, after `limit` products, and
+    unless it is to go on `along` the boundary, where it first gets there, as Steihaug and Toint do.
     """
     length = float(np.linalg.norm(gradient))
     if not length:
@@ -87,9 +89,9 @@ def krylov(product: Callable[[Array], Array], gradient: Array, radius: float, to
             raise np.linalg.LinAlgError("the product is not finite")
         w, U = np.linalg.eigh(T[:k, :k])
         b = length * U[0]
-        y, _ = bounded(w, b, radius)
-        rest = beta * abs(float(U[k - 1] @ y))
-        if rest <= tolerance or k == limit or beta <= np.finfo(v.dtype).eps * np.abs(w).max():
+        y, multiplier = bounded(w, b, radius)
+        solved = beta * abs(float(U[k - 1] @ y)) <= tolerance or (multiplier > 0 and not along)
+        if solved or k == limit or beta <= np.finfo(v.dtype).eps * np.abs(w).max():
             return w, b, U.T.astype(Q.dtype) @ Q[:k]
 
 
