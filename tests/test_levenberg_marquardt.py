@@ -142,22 +142,25 @@ def test_a_linear_problem_ends_in_one_step_whatever_its_rank():
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, OverflowError("far"), None])
 def test_bad_trial_points_are_refused_and_others_tried(form, bad):
+    """Gauss-Newton steps on the arc tangent overshoot from afar; here nothing good is more than 2 away from 1."""
+    refused = 0
+
     def residuals(x):
+        nonlocal refused
         if np.abs(x - 1).max() <= 2:
-            return np.stack([x[0] ** 3, x[1] - 0.5])
+            return np.arctan(x - 1)
+        refused += 1
         if isinstance(bad, Exception):
             raise bad
-        return np.full(2, bad) if bad else np.exp(1e4 * x)
+        return np.full(2, bad) if bad else np.exp(1e4 * np.abs(x))
 
-    f = Function([0.9, 0.9], residuals=residuals, jacobian=lambda x: np.diag([3 * x[0] ** 2, 1.0]))
-    lm, start = LevenbergMarquardt(form=form, factor=100), f.value()
-    f.theta[0] = 0.01  # from here the full step is -0.0033, but D is small and the first radius large
+    f = Function([2.95, 2.9], residuals=residuals, jacobian=lambda x: np.diag(1 / (1 + (x - 1) ** 2)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for _ in range(5):
-            lm.step(f)
-    assert f.value() < start
-    assert np.abs(f.theta - 1).max() <= 2
+        result = minimize(f, LevenbergMarquardt(form=form, factor=100), max_steps=50)
+    assert refused
+    assert result.converged
+    np.testing.assert_allclose(result.theta, 1, atol=1e-7)
 
 
 def test_where_every_point_around_is_bad_theta_stays_and_the_reason_is_said():
@@ -199,7 +202,7 @@ def test_saved_and_restored_it_goes_on_to_the_bit(form):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_small_network_learns_a_sine(seed):
-    """1-5-1 with tanh, on sin(pi x): a mean squared error below 1e-4 within 200 steps."""
+    """1-5-1 with tanh, on sin(pi x), from weights of N(0, 1): a mean squared error below 1e-4 within 50 steps."""
     x = np.linspace(-1, 1, 41)
 
     def hidden(theta):
@@ -212,5 +215,5 @@ def test_a_small_network_learns_a_sine(seed):
 
     f = Function(np.random.default_rng(seed).normal(size=16), jacobian=jacobian,
                  residuals=lambda theta: hidden(theta) @ theta[10:15] + theta[15] - np.sin(np.pi * x))
-    result = minimize(f, LevenbergMarquardt(), max_steps=200, tolerance=0)
+    result = minimize(f, LevenbergMarquardt(), max_steps=50, tolerance=0)
     assert 2 * result.value / 41 < 1e-4
