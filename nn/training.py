@@ -91,8 +91,9 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                 "val_loss": evaluated["loss"], "val_accuracy": evaluated["accuracy"],
                 "lr": getattr(optimizer, "lr", None), "seconds": seconds, "passes": gradients / N})
             notify("on_epoch_end", history.epochs[-1])
-            if fixed and getattr(optimizer, "message", ""):  # the next step would end in the same way
-                history.message = f"{optimizer.message}; training ended with epoch {e}"
+            stuck = getattr(optimizer, "message", "")
+            if fixed and stuck:  # the next step would end in the same way
+                history.message = f"{stuck}; training ended with epoch {e}"
                 return history
             if model.stop_training:
                 return history

@@ -17,7 +17,9 @@ from optimizers.first_order import (
     Nesterov,
     RMSprop,
 )
+from optimizers.levenberg_marquardt import LevenbergMarquardt
 from optimizers.minimize import Function, Result, minimize
+from optimizers.newton import Newton
 from optimizers.quasi_newton import BFGS, LBFGS
 from optimizers.schedules import SCHEDULES, Scheduled
 from optimizers.schedules import parse as parse_schedule
@@ -34,9 +36,11 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamax": Adamax,
     "nadam": Nadam,
     "amsgrad": AMSGrad,
+    "newton": Newton,
     "cg": ConjugateGradient,
     "bfgs": BFGS,
     "lbfgs": LBFGS,
+    "lm": LevenbergMarquardt,
 }
 
 
@@ -61,5 +65,5 @@ __all__ = [
     "SCHEDULES", "Scheduled", "parse_schedule",
     "FirstOrder", "Objective", "Optimizer",
     "GradientDescent", "Momentum", "Nesterov", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax", "Nadam",
-    "AMSGrad", "ConjugateGradient", "BFGS", "LBFGS",
+    "AMSGrad", "Newton", "ConjugateGradient", "BFGS", "LBFGS", "LevenbergMarquardt",
 ]

@@ -7,25 +7,21 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from test_base import with_lr
 from test_model import small, small_data
 
 from nn import CrossEntropy, CSVLog, Dense, Diverged, Dropout, EarlyStopping, History, Model, Progress, ReLU, Softmax
 from nn.batches import ORDER, Batches, stream
 from nn.objective import BatchObjective
-from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters
+from optimizers import OPTIMIZERS, FirstOrder, get
 
 KEYS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "passes"]
-
-
-def with_rate(name, lr):
-    """The optimizer of that name, with that learning rate where it has one."""
-    return get(name, **({"lr": lr} if "lr" in hyperparameters(OPTIMIZERS[name]) else {}))
 
 
 def run(seed=0, name="adam", **options):
     model = small(seed, dropout=0.2)
     x, y = small_data()
-    history = model.fit(x, y, with_rate(name, 0.05), epochs=5, batch_size=16, progress=False, **options)
+    history = model.fit(x, y, with_lr(name, 0.05), epochs=5, batch_size=16, progress=False, **options)
     return model, history
 
 
@@ -85,7 +81,7 @@ def test_an_epoch_sees_each_example_once_in_an_order_of_its_own(n, size):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_fit_in_two_parts_is_the_fit_in_one(name, tmp_path):
     whole, history = run(name=name)
-    (model, (x, y)), optimizer = (small(0, dropout=0.2), small_data()), with_rate(name, 0.05)
+    (model, (x, y)), optimizer = (small(0, dropout=0.2), small_data()), with_lr(name, 0.05)
     options = {"batch_size": 16, "progress": False, "callbacks": [CSVLog(tmp_path / "log.csv")]}
     part = model.fit(x, y, optimizer, epochs=2, **options)
     model.fit(x, y, optimizer, epochs=3, history=part, **options)
@@ -127,7 +123,7 @@ def test_a_loss_that_is_not_finite_stops_in_that_step_and_keeps_the_last_good_we
 def test_a_real_divergence_leaves_finite_weights_and_no_warnings(name):
     model, (x, y) = small(), small_data()
     with contextlib.suppress(Diverged):
-        model.fit(1e4 * x, y, with_rate(name, 1e30), epochs=5, batch_size=16, progress=False)
+        model.fit(1e4 * x, y, with_lr(name, 1e30), epochs=5, batch_size=16, progress=False)
     assert np.isfinite(model.theta).all()
 
 
@@ -303,7 +299,7 @@ def test_a_warm_first_order_step_allocates_nothing(name):
     assert min(model.theta.nbytes, 8 * batch) > numpys_own
     x, y = rng.normal(size=(n, 100)).astype("float32"), rng.integers(0, 10, n)
     target = model.targets(y, n)
-    batches, optimizer, masks = Batches(x, target, batch, 0), get(name, lr=1e-3), np.random.default_rng(1)
+    batches, optimizer, masks = Batches(x, target, batch, 0), get(name), np.random.default_rng(1)
     taken = []
 
     def epoch():

@@ -1,0 +1,219 @@
+"""Levenberg-Marquardt: certified regressions, the published minima, the three forms, and what cannot be stepped on."""
+
+import math
+import warnings
+
+from least_squares import PROBLEMS
+import numpy as np
+import pytest
+from regression import REGRESSIONS
+
+from optimizers import Function, LevenbergMarquardt, minimize
+import optimizers.levenberg_marquardt
+
+FORMS = ("qr", "dual", "products")
+
+
+def fit(f, **options):
+    return minimize(f, LevenbergMarquardt(**options), max_steps=2000, tolerance=0)
+
+
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_the_certified_parameters_give_the_certified_sum_of_squares(name):
+    regression = REGRESSIONS[name]
+    r = regression.residuals(np.array(regression.certified))
+    assert r @ r == pytest.approx(regression.rss, rel=1e-9)
+
+
+@pytest.mark.parametrize("start", ["far", "near"])
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_six_digits_of_every_parameter(name, start):
+    regression = REGRESSIONS[name]
+    result = fit(regression.function(regression.starts[start == "near"]))
+    np.testing.assert_allclose(result.theta, regression.certified, rtol=5e-7)
+    assert result.message.startswith("the value cannot be reduced further")
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_published_minima(name):
+    problem = PROBLEMS[name]
+    result = fit(problem.function())
+    # the table gives six digits; 0 is reached to the rounding of the residuals
+    assert any(2 * result.value == pytest.approx(best, rel=1e-5, abs=1e-13) for best in problem.minima)
+
+
+def small(M=7, P=4, seed=0, spread=2):
+    """tanh(A theta) - y, with columns of very different size."""
+    rng = np.random.default_rng(seed)
+    A, y = rng.normal(size=(M, P)) * 10.0 ** np.linspace(-spread, spread, P), rng.normal(size=M)
+    return Function(rng.normal(size=P) / 100, residuals=lambda x: np.tanh(A @ x) - y,
+                    jacobian=lambda x: (1 - np.tanh(A @ x) ** 2)[:, None] * A)
+
+
+def gradient_only(f):
+    """The same value without its residuals: its Gauss-Newton products remain."""
+    class Plain:
+        theta = f.theta
+        value, value_and_gradient, gauss_newton_product = f.value, f.value_and_gradient, f.gauss_newton_product
+
+        def residuals(self):
+            raise ValueError("this loss is no sum of squares")
+
+    return Plain()
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5)])
+def test_the_forms_take_the_same_steps(shape, monkeypatch):
+    monkeypatch.setattr(LevenbergMarquardt, "_estimate", lambda self, objective: None)
+    paths = []
+    for form in FORMS:
+        f, lm, path = small(*shape, spread=1), LevenbergMarquardt(form=form, forcing=0), []
+        lm.start(f.theta)
+        lm.D[:] = 100  # more than any column of J has
+        for _ in range(4):
+            lm.step(f)
+            path.append(f.theta.copy())
+            assert lm.uses == form
+        paths.append(path)
+    for path in paths[1:]:
+        np.testing.assert_allclose(path, paths[0], rtol=1e-8)
+
+
+def test_the_form_is_chosen_from_the_sizes_and_shown(monkeypatch):
+    for shape, uses in (((7, 4), "qr"), ((4, 7), "dual")):
+        lm = LevenbergMarquardt()
+        lm.step(small(*shape))
+        assert f"uses={uses!r}" in repr(lm)
+    monkeypatch.setattr(optimizers.levenberg_marquardt, "WORK", 100)
+    for f in (small(), gradient_only(small())):
+        lm = LevenbergMarquardt()
+        assert lm.step(f) > f.value()
+        assert lm.uses == "products"
+
+
+@pytest.mark.parametrize("form", ["qr", "dual"])
+def test_a_form_that_cannot_fit_is_refused_with_what_it_needs(form):
+    class Large:
+        theta = np.zeros(100_000)
+        value_and_gradient = staticmethod(lambda: (1.0, np.ones(100_000)))
+        residuals = staticmethod(lambda: np.ones(10_000))
+
+    with pytest.raises(ValueError, match=rf"form='{form}' needs 22\.4 GiB here, more than 1: use form='products'"):
+        LevenbergMarquardt(form=form).step(Large())
+    with pytest.raises(ValueError, match="LevenbergMarquardt: form must be one of auto, qr, dual, products, not 'svd'"):
+        LevenbergMarquardt(form="svd")
+
+
+def test_the_path_does_not_depend_on_the_units_of_the_parameters():
+    f, units = small(), 2.0 ** np.array([20, -13, 0, 5])
+    scaled = Function(f.theta / units, residuals=lambda x: f._given["residuals"](units * x),
+                      jacobian=lambda x: f._given["jacobian"](units * x) * units)
+    a, b = LevenbergMarquardt(), LevenbergMarquardt()
+    for _ in range(8):
+        assert a.step(f) == b.step(scaled)
+        np.testing.assert_array_equal(units * scaled.theta, f.theta)
+
+
+def test_the_condition_number_is_not_squared():
+    i = np.arange(8)
+    A = 1 / (1 + i[:, None] + i)  # Hilbert's matrix, condition 1.5e10
+    A = np.vstack([A, A[::-1] / 3])
+    y = A @ np.ones(8)
+    errors = {}
+    for form in ("qr", "products"):
+        f = Function(np.zeros(8), residuals=lambda x: A @ x - y, jacobian=lambda x: A)
+        errors[form] = np.abs(fit(f, form=form).theta - 1).max()
+    normal = np.abs(np.linalg.solve(A.T @ A, A.T @ y) - 1).max()
+    assert errors["qr"] < 1e-4 < 1e-2 < normal
+
+
+def test_a_linear_problem_ends_in_one_step_whatever_its_rank():
+    rng = np.random.default_rng(0)
+    A, y = rng.normal(size=(9, 5)) @ np.diag([1, 1, 1, 1, 0]), rng.normal(size=9)
+    A[:, 3] = A[:, 2]
+    for form in FORMS:
+        f = Function(np.zeros(5), residuals=lambda x: A @ x - y, jacobian=lambda x: A)
+        lm = LevenbergMarquardt(form=form, factor=100, forcing=0)
+        lm.step(f)
+        assert np.abs(f.value_and_gradient()[1]).max() < 1e-10
+        assert not lm.message
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, OverflowError("far"), None])
+def test_bad_trial_points_are_refused_and_others_tried(form, bad):
+    """Gauss-Newton steps on the arc tangent overshoot from afar; here nothing good is more than 2 away from 1."""
+    refused = 0
+
+    def residuals(x):
+        nonlocal refused
+        if np.abs(x - 1).max() <= 2:
+            return np.arctan(x - 1)
+        refused += 1
+        if isinstance(bad, Exception):
+            raise bad
+        return np.full(2, bad) if bad else np.exp(1e4 * np.abs(x))
+
+    f = Function([2.95, 2.9], residuals=residuals, jacobian=lambda x: np.diag(1 / (1 + (x - 1) ** 2)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = minimize(f, LevenbergMarquardt(form=form, factor=100), max_steps=50)
+    assert refused
+    assert result.converged
+    np.testing.assert_allclose(result.theta, 1, atol=1e-7)
+
+
+def test_where_every_point_around_is_bad_theta_stays_and_the_reason_is_said():
+    at = np.array([0.5, 0.25])
+    f = Function(at, residuals=lambda x: x if (x == at).all() else x * math.nan, jacobian=lambda x: np.eye(2))
+    lm = LevenbergMarquardt()
+    assert lm.step(f) == at @ at / 2
+    np.testing.assert_array_equal(f.theta, at)
+    assert lm.message == "the value cannot be reduced further: no trial point, however near, has a lower one"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_jacobian_that_is_not_finite_moves_nothing(form):
+    f = small()
+    gradient = f.value_and_gradient()[1]
+    f.value_and_gradient = lambda: (f.value(), gradient)
+    f.jacobian = lambda: np.full((7, 4), math.nan)
+    lm, theta = LevenbergMarquardt(form=form), f.theta.copy()
+    lm.step(f)
+    assert lm.message == "the curvature is not finite"
+    np.testing.assert_array_equal(f.theta, theta)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_saved_and_restored_it_goes_on_to_the_bit(form):
+    f, lm = small(), LevenbergMarquardt(form=form)
+    for _ in range(3):
+        lm.step(f)
+    state = {name: np.copy(value) for name, value in lm.state().items()}
+    g, other = small(), LevenbergMarquardt(form=form)
+    g.theta[:] = f.theta
+    other.restore(state, g.theta)
+    for _ in range(3):
+        lm.step(f)
+        other.step(g)
+    np.testing.assert_array_equal(f.theta, g.theta)
+    assert f.value() > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_network_learns_a_sine(seed):
+    """1-5-1 with tanh, on sin(pi x), from weights of N(0, 1): a mean squared error below 1e-4 within 50 steps."""
+    x = np.linspace(-1, 1, 41)
+
+    def hidden(theta):
+        return np.tanh(np.outer(x, theta[:5]) + theta[5:10])
+
+    def jacobian(theta):
+        h = hidden(theta)
+        back = (1 - h**2) * theta[10:15]
+        return np.column_stack([back * x[:, None], back, h, np.ones(41)])
+
+    f = Function(np.random.default_rng(seed).normal(size=16), jacobian=jacobian,
+                 residuals=lambda theta: hidden(theta) @ theta[10:15] + theta[15] - np.sin(np.pi * x))
+    result = minimize(f, LevenbergMarquardt(), max_steps=50, tolerance=0)
+    assert 2 * result.value / 41 < 1e-4

@@ -1,0 +1,227 @@
+"""Newton: its theory on functions, both forms, the trust-region subproblem, and what cannot be stepped on."""
+
+import math
+
+from least_squares import PROBLEMS
+import numpy as np
+import pytest
+
+from optimizers import Function, Newton, minimize
+from optimizers.trust_region import bounded, krylov
+
+FORMS = ("dense", "cg")
+
+
+def quadratic(n, seed=0):
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n, n))
+    H, b = A @ A.T + np.eye(n), rng.normal(size=n)
+    return Function(rng.normal(size=n), value=lambda x: x @ H @ x / 2 - b @ x, gradient=lambda x: H @ x - b,
+                    hessian=lambda x: H)
+
+
+def without_hessian(f):
+    """The same function of which only products are known."""
+    class Products:
+        theta = f.theta
+        value, value_and_gradient, hessian_product = f.value, f.value_and_gradient, f.hessian_product
+
+    return Products()
+
+
+def test_a_convex_quadratic_ends_in_one_step():
+    for f in (quadratic(20), without_hessian(quadratic(20))):
+        newton = Newton()
+        newton.step(f)
+        assert np.abs(f.value_and_gradient()[1]).max() < 1e-10
+        assert newton.uses == "dense"
+
+
+def test_conjugate_gradients_end_it_too_within_a_few_products_more_than_the_dimension():
+    f, products = quadratic(20), 0
+    inner, newton = without_hessian(f), Newton(form="cg")
+
+    def counted(v):
+        nonlocal products
+        products += 1
+        return f.hessian_product(v)
+
+    inner.hessian_product = counted
+    for _ in range(30):
+        newton.step(inner)
+        if np.abs(f.value_and_gradient()[1]).max() < 1e-8:
+            break
+    assert newton.uses == "cg"
+    assert np.abs(f.value_and_gradient()[1]).max() < 1e-8
+    assert products < 6 * 20
+
+
+@pytest.mark.parametrize("curvature", ["hessian", "gauss-newton"])
+@pytest.mark.parametrize(("form", "order", "steps"), [("dense", 2, 1), ("cg", 1.5, 2)])
+def test_the_last_steps_on_rosenbrock_converge_with_the_order_of_theory(form, order, steps, curvature):
+    """Along and across its valley the gradient differs so much that inexact steps correct them in turn, in pairs."""
+    f, errors = PROBLEMS["rosenbrock"].function(), []
+    result = minimize(f, Newton(form=form, curvature=curvature), max_steps=60, tolerance=1e-12,
+                      callback=lambda f: errors.append(np.abs(f.theta - 1).max()))
+    assert result.converged
+    last = [(a, b) for a, b in zip(errors, errors[steps:]) if a < 0.2]
+    assert len(last) >= 1
+    assert all(b <= 20 * a**order + 1e-12 for a, b in last)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_negative_curvature_leads_away_from_a_saddle(form):
+    f = Function([1e-3, 1], value=lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 2 / 2,
+                 gradient=lambda x: np.array([x[0] ** 3 - x[0], x[1]]),
+                 hessian=lambda x: np.diag([3 * x[0] ** 2 - 1, 1.0]))
+    result = minimize(f, Newton(form=form), max_steps=40)
+    assert result.converged
+    np.testing.assert_allclose(result.theta, [1, 0], atol=1e-8)
+
+
+def test_the_dense_form_leaves_a_saddle_where_the_gradient_is_zero():
+    f = Function([0, 0], value=lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 2 / 2,
+                 gradient=lambda x: np.array([x[0] ** 3 - x[0], x[1]]),
+                 hessian=lambda x: np.diag([3 * x[0] ** 2 - 1, 1.0]))
+    newton = Newton()
+    for _ in range(20):
+        newton.step(f)
+    np.testing.assert_allclose(np.abs(f.theta), [1, 0], atol=1e-8)
+    stuck = Newton(form="cg")
+    f.theta[:] = 0
+    stuck.step(f)
+    assert stuck.message.startswith("the value cannot be reduced further")
+
+
+def optimal(H, g, p, multiplier, radius):
+    """The conditions of More & Sorensen (1983), which are necessary and sufficient."""
+    scale = np.linalg.norm(H, 2) + np.linalg.norm(g) / radius
+    np.testing.assert_allclose(H @ p + multiplier * p, -g, atol=1e-9 * scale * radius)
+    assert np.linalg.eigvalsh(H)[0] + multiplier >= -1e-12 * scale
+    assert multiplier >= 0
+    assert np.linalg.norm(p) <= radius * (1 + 1e-9)
+    assert multiplier <= 1e-12 * scale or np.linalg.norm(p) == pytest.approx(radius, rel=1e-9)
+
+
+@pytest.mark.parametrize("case", ["convex", "indefinite", "hard", "nearly hard", "singular", "no gradient"])
+@pytest.mark.parametrize("radius", [1e-3, 1, 1e3])
+def test_the_subproblem_is_solved(case, radius):
+    rng = np.random.default_rng(5)
+    for n in (2, 3, 10):
+        Q, _ = np.linalg.qr(rng.normal(size=(n, n)))
+        w, b = np.sort(rng.normal(size=n)), rng.normal(size=n)
+        if case == "convex":
+            w = np.abs(w)
+        elif case == "singular":
+            w, b = np.abs(w), np.where(np.arange(n) == 1, 0, b)
+            w[1] = 0
+        else:
+            w[0] = -1 - abs(w[0])
+            b[0] = {"hard": 0, "nearly hard": 1e-17}.get(case, b[0])
+            b *= case != "no gradient"
+        y, multiplier = bounded(w, b, radius)
+        optimal(Q * w @ Q.T, Q @ b, Q @ y, multiplier, radius)
+
+
+def test_conjugate_gradients_stay_inside_the_radius_and_reach_the_solution():
+    rng = np.random.default_rng(6)
+    for n, radius in ((5, 1e-2), (20, 1.0), (40, 1e3)):
+        A = rng.normal(size=(n, n))
+        H, g = A + A.T, rng.normal(size=n)
+        product = H.__matmul__
+        for limit in (1, 3, n):
+            w, b, basis = krylov(product, g, radius, 0.0, limit)
+            y, multiplier = bounded(w, b, radius)
+            assert np.linalg.norm(y @ basis) <= radius * (1 + 1e-9)
+            np.testing.assert_allclose(basis @ H @ basis.T, np.diag(w), atol=1e-9)
+        optimal(H, g, y @ basis, multiplier, radius)
+        w, b, basis = krylov(product, g, radius, 0.1 * np.linalg.norm(g), n)
+        y, multiplier = bounded(w, b, radius)
+        p = y @ basis
+        assert np.linalg.norm(H @ p + multiplier * p + g) <= 0.1 * np.linalg.norm(g) + 1e-9
+
+
+@pytest.mark.parametrize("name", ["helical valley", "gaussian", "box", "kowalik-osborne", "brown-dennis", "osborne 2",
+                                  "beale", "wood", "biggs", "watson 6", "chebyquad 8", "jennrich-sampson"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_published_minima(name, form):
+    problem = PROBLEMS[name]
+    result = minimize(problem.function(), Newton(form=form), max_steps=500, tolerance=1e-9)
+    assert any(2 * result.value == pytest.approx(best, rel=1e-5, abs=1e-10) for best in problem.minima)
+
+
+def test_a_bad_trial_point_is_refused_and_a_nearer_one_tried():
+    f = Function([5], value=lambda x: x[0] - math.log(x[0]), gradient=lambda x: 1 - 1 / x,
+                 hessian=lambda x: x[:, None] ** -2.0)
+    # the full step leads to -15, where math.log raises
+    result = minimize(f, Newton(), max_steps=30)
+    assert result.converged
+    assert result.theta == pytest.approx(1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_curvature_that_is_not_finite_moves_nothing(form, bad):
+    f = quadratic(3)
+    f.hessian = lambda: np.full((3, 3), bad)
+    f.hessian_product = lambda v: np.full(3, bad)
+    newton, theta = Newton(form=form), f.theta.copy()
+    newton.step(f)
+    assert newton.message == "the curvature is not finite"
+    np.testing.assert_array_equal(f.theta, theta)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_saved_and_restored_it_goes_on_to_the_bit(form):
+    f, newton = PROBLEMS["wood"].function(), Newton(form=form)
+    for _ in range(4):
+        newton.step(f)
+    state = {name: np.copy(value) for name, value in newton.state().items()}
+    g, other = PROBLEMS["wood"].function(), Newton(form=form)
+    g.theta[:] = f.theta
+    other.restore(state, g.theta)
+    for _ in range(3):
+        newton.step(f)
+        other.step(g)
+    np.testing.assert_array_equal(f.theta, g.theta)
+
+
+def test_float32_ends_at_its_rounding_and_says_so():
+    f = quadratic(10)
+
+    class Single:
+        theta = f.theta.astype("float32")
+
+        def value(self):
+            return self.value_and_gradient()[0]
+
+        def value_and_gradient(self):
+            f.theta[:] = self.theta
+            value, gradient = f.value_and_gradient()
+            return float(np.float32(value)), gradient.astype("float32")
+
+        def hessian_product(self, v):
+            return f.hessian_product(v).astype("float32")
+
+    for form in FORMS:
+        objective, newton = Single(), Newton(form=form)
+        for _ in range(40):
+            newton.step(objective)
+            if newton.message:
+                break
+        assert newton.message.startswith("the value cannot be reduced further")
+        assert objective.theta.dtype == np.float32
+        np.testing.assert_allclose(f.value_and_gradient()[1], 0, atol=1e-3)
+
+
+def test_choices_are_listed_and_a_matrix_that_cannot_fit_is_refused():
+    with pytest.raises(ValueError, match="Newton: curvature must be one of hessian, gauss-newton, not 'fisher'"):
+        Newton(curvature="fisher")
+
+    class Large:
+        theta = np.zeros(10_000)
+        value_and_gradient = staticmethod(lambda: (1.0, np.ones(10_000)))
+        hessian_product = staticmethod(lambda v: v)
+
+    with pytest.raises(ValueError, match=r"Newton: form='dense' needs 2\.2 GiB here, more than 1: use form='cg'"):
+        Newton(form="dense").step(Large())
