@@ -1,4 +1,4 @@
-"""Our methods beside SciPy's on the 18 problems of More, Garbow and Hillstrom: prints tables in markdown.
+"""Our methods beside SciPy's on the 18 problems of More, Garbow and Hillstrom (1981).
 
     python -m benchmarks.functions
 """
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
+from benchmarks.report import replace_part
 from optimizers import Function, get, minimize
 from tests.problems import PROBLEMS, Problem
 
@@ -95,15 +96,18 @@ def medians(runs: dict[str, tuple[Run, Run]]) -> tuple[float, float]:
 
 
 def main() -> None:
-    print(f"Iterations / evaluations (final value, largest component of the gradient), until that is {TOLERANCE:g}.")
+    lines = [f"Iterations / evaluations (final value, largest component of the gradient), until that is {TOLERANCE:g}."]
     for pair in PAIRS:
         runs = compare(pair)
-        print(f"\n| problem | {pair[0]} | SciPy {pair[1]} | iterations, ratio | evaluations, ratio |")
-        print("|---|---|---|---|---|")
+        lines += [f"\n| problem | {pair[0]} | SciPy {pair[1]} | iterations, ratio | evaluations, ratio |",
+                  "|---|---|---|---|---|"]
         for name, (a, b) in runs.items():
             cells = (f"{ratio:.2f}" for ratio in ratios(a, b)) if a.solved and b.solved else ("", "")
-            print(f"| {name} | {a} | {b} | {' | '.join(cells)} |")
-        print(f"| median where both solve | | | {' | '.join(f'{ratio:.2f}' for ratio in medians(runs))} |")
+            lines.append(f"| {name} | {a} | {b} | {' | '.join(cells)} |")
+        lines.append(f"| median where both solve | | | {' | '.join(f'{ratio:.2f}' for ratio in medians(runs))} |")
+    text = "\n".join([*lines, "\nMeasured by `python -m benchmarks.functions`."])
+    print(text)
+    replace_part("functions", text)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """Levenberg-Marquardt and Newton beside SciPy's, on the least-squares problems of More, Garbow & Hillstrom (1981)."""
 
+from typing import Any
+
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.optimize import minimize as scipy_minimize
 
+from benchmarks.report import replace_part
 from optimizers import get, minimize
 from tests.least_squares import PROBLEMS
 
 TOLERANCE = 1e-5  # Newton's, on the largest component of the gradient, relative to that at the start where it is more
 
 
-def lm(problem):
+def lm(problem: Any) -> tuple[int, int, float, float]:
     """Evaluations of the residuals and the sum of squares: ours and SciPy's, which ends by its own tests."""
     ours = minimize(problem.function(), get("lm"), max_steps=3000, tolerance=1e-8)
     peer = least_squares(problem.residuals, np.array(problem.start, dtype=float), problem.jacobian, method="lm",
@@ -18,12 +21,12 @@ def lm(problem):
     return ours.evaluations, peer.nfev, 2 * ours.value, 2 * peer.cost
 
 
-def newton(problem):
+def newton(problem: Any) -> tuple[int, int, float, float]:
     """Steps until the gradient is small and the sum of squares: ours and SciPy's."""
     start = np.array(problem.start, dtype=float)
     tolerance = TOLERANCE * max(1.0, np.abs(problem.gradient(start)).max())
 
-    def stop(intermediate_result):
+    def stop(intermediate_result: Any) -> None:
         if np.abs(problem.gradient(intermediate_result.x)).max() <= tolerance:
             raise StopIteration
 
@@ -34,19 +37,22 @@ def newton(problem):
     return ours.steps, peer.nit, 2 * ours.value, 2 * peer.fun
 
 
-def main():
-    print("Sum of squares reached. lm: evaluations of the residuals until no component of the gradient is above 1e-8 "
-          "or rounding ends it, beside nfev of SciPy's `least_squares(method=\"lm\")` with its default tolerances. "
-          f"newton: steps to a gradient of {TOLERANCE:g} (relative to the first, where that is above 1), beside "
-          "iterations of SciPy's Newton-CG.\n")
-    print("| problem | lm | SciPy | value | SciPy | newton | Newton-CG | value | SciPy |\n|---" + "|---:" * 8 + "|")
+def main() -> None:
+    lines = ["Sum of squares reached. lm: evaluations of the residuals until no component of the gradient is above 1e-8 "
+             "or rounding ends it, beside nfev of SciPy's `least_squares(method=\"lm\")` with its default tolerances. "
+             f"newton: steps to a gradient of {TOLERANCE:g} (relative to the first, where that is above 1), beside "
+             "iterations of SciPy's Newton-CG, which gives up early on meyer and the two badly scaled problems.\n",
+             "| problem | lm | SciPy | value | SciPy | newton | Newton-CG | value | SciPy |", "|---" + "|---:" * 8 + "|"]
     ratios = []
     with np.errstate(all="ignore"):
         for name, problem in PROBLEMS.items():
             rows = lm(problem), newton(problem)
-            print(f"| {name} |", *(f"{a} | {b} | {u:.6g} | {v:.6g} |" for a, b, u, v in rows))
+            lines.append(" ".join([f"| {name} |", *(f"{a} | {b} | {u:.6g} | {v:.6g} |" for a, b, u, v in rows)]))
             ratios.append([a / b for a, b, _, _ in rows])
-    print("\nMedian ratio, ours to SciPy's: lm {:.2f}, newton {:.2f}.".format(*np.median(ratios, axis=0)))
+    lines.append("\nMedian ratio, ours to SciPy's: lm {:.2f}, newton {:.2f}.".format(*np.median(ratios, axis=0)))
+    text = "\n".join([*lines, "\nMeasured by `python -m benchmarks.least_squares`."])
+    print(text)
+    replace_part("least squares", text)
 
 
 if __name__ == "__main__":
