@@ -1,0 +1,140 @@
+"""Small regression networks: Levenberg-Marquardt beside Newton, the quasi-Newton methods, CG, Adam, and SciPy's.
+
+    python -m benchmarks.small_networks
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+import statistics
+import sys
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+from tqdm import tqdm
+
+from benchmarks.report import machine, replace_part, table
+from nn import Dense, MeanSquaredError, Model, Tanh
+from nn.buffers import Array
+from optimizers import get
+
+SEEDS = range(10)
+METHODS = {"lm": (200, {}), "newton": (200, {}), "bfgs": (200, {}), "lbfgs": (200, {}), "cg": (200, {}),
+           "adam": (5000, {"lr": 0.01})}  # the most steps, and fields
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is learned, by what network, and the mean squared error that counts as learned."""
+
+    title: str
+    widths: tuple[int, ...]
+    x: Array
+    y: Array
+    goal: float
+
+    def model(self, seed: int) -> Model:
+        first, *rest = [Dense(*pair, init="glorot") for pair in zip(self.widths, self.widths[1:])]
+        layers = [first, *(layer for dense in rest for layer in (Tanh(), dense))]
+        return Model(layers, MeanSquaredError(), seed, "float64")
+
+
+def sine() -> Problem:
+    x = np.linspace(-1, 1, 41)[:, np.newaxis]
+    return Problem("sin(pi x), 41 points, 1-5-1", (1, 5, 1), x, np.sin(np.pi * x), 1e-4)
+
+
+def swirl() -> Problem:
+    side = np.linspace(-1, 1, 15)
+    x = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    angle = np.pi / 2 * np.exp(-np.sum(x**2, axis=1))
+    turned = [x[:, 0] * np.cos(angle) - x[:, 1] * np.sin(angle), x[:, 0] * np.sin(angle) + x[:, 1] * np.cos(angle)]
+    return Problem("a swirl of the plane, 225 points, 2-30-2", (2, 30, 2), x, np.stack(turned, axis=1), 1e-6)
+
+
+def parity() -> Problem:
+    x = np.array([[a, b, c] for a in (-1.0, 1.0) for b in (-1.0, 1.0) for c in (-1.0, 1.0)])
+    return Problem("parity of 3 bits, 3-5-1", (3, 5, 1), x, np.prod(x, axis=1, keepdims=True), 1e-4)
+
+
+@dataclass
+class Outcome:
+    """Where one run ended, and when it came below the goal."""
+
+    error: float
+    steps: int | None
+    seconds: float | None
+    evaluations: float
+
+
+def train(problem: Problem, seed: int, name: str) -> Outcome:
+    most, fields = METHODS[name]
+    model, optimizer = problem.model(seed), get(name, **fields)
+    objective = model.objective(problem.x, problem.y)
+    steps = seconds = None
+    began = perf_counter()
+    for step in range(most):
+        if optimizer.step(objective) < problem.goal and steps is None:
+            steps, seconds = step, perf_counter() - began
+        if optimizer.message:
+            break
+    return Outcome(model.evaluate(problem.x, problem.y)["loss"] or 0.0, steps, seconds,
+                   objective.gradients / len(problem.x))
+
+
+def scipys(problem: Problem, seed: int, evaluations: int) -> float:
+    """The mean squared error of SciPy's least_squares(method="lm") from the same start, within so many evaluations."""
+    model = problem.model(seed)
+    objective = model.objective(problem.x, problem.y)
+
+    def at(method: Callable[[], Array]) -> Callable[[Any], Array]:
+        def call(theta: Any) -> Array:
+            np.copyto(objective.theta, theta)
+            return method().copy()
+
+        return call
+
+    result = least_squares(at(objective.residuals), model.theta.copy(), at(objective.jacobian), method="lm",
+                           max_nfev=evaluations, xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    return float(result.cost)  # half the sum of squares: with our residuals, the mean squared error
+
+
+def compare(problem: Problem, bar: Any) -> str:
+    rows: list[list[str]] = []
+    evaluations: Sequence[int] = []
+    for name in METHODS:
+        outcomes = []
+        for seed in SEEDS:
+            outcomes.append(train(problem, seed, name))
+            bar.update()
+        if name == "lm":
+            evaluations = [max(2, round(outcome.evaluations)) for outcome in outcomes]
+        there = [outcome for outcome in outcomes if outcome.steps is not None]
+        median = statistics.median(outcome.error for outcome in outcomes)
+        steps = [outcome.steps for outcome in there if outcome.steps is not None]
+        seconds = [outcome.seconds for outcome in there if outcome.seconds is not None]
+        rows.append([name, str(METHODS[name][0]), f"{len(there)} of {len(outcomes)}",
+                     f"{statistics.median(steps):g}" if there else "",
+                     f"{1000 * statistics.median(seconds):.0f}" if there else "", f"{median:.1e}"])
+    theirs = [scipys(problem, seed, most) for seed, most in zip(SEEDS, evaluations)]
+    below = sum(error < problem.goal for error in theirs)
+    rows.append(["SciPy lm", "as many evaluations", f"{below} of {len(theirs)}", "", "",
+                 f"{statistics.median(theirs):.1e}"])
+    head = ["method", "most steps", f"below {problem.goal:g}", "steps to there", "milliseconds", "last error"]
+    return f"### {problem.title}\n\n{table(head, rows)}"
+
+
+def main() -> None:
+    problems = [sine(), swirl(), parity()]
+    with tqdm(total=len(problems) * len(METHODS) * len(SEEDS), unit=" runs", file=sys.stderr) as bar:
+        parts = [compare(problem, bar) for problem in problems]
+    text = "\n\n".join([*parts, "Mean squared errors; the whole set in every step; float64; Glorot's initialization, zero "
+                        f"biases, {len(SEEDS)} seeds. Steps, time and error are medians, the first two over the seeds that "
+                        f"came below the goal.\n\nMeasured by `python -m benchmarks.small_networks` on {machine()}."])
+    print(text)
+    replace_part("small networks", text)
+
+
+if __name__ == "__main__":
+    main()
