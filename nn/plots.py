@@ -116,7 +116,8 @@ def _label_ends(ax: Any, ends: Sequence[tuple[str, str, float, float]], gap: flo
         places = [min(max(place, 0.02 + gap * i), 1.02 - gap * (len(places) - 1 - i)) for i, place in enumerate(places)]
     for (name, colour, x, y), place in zip(ends, places):
         ax.annotate(name, (x, y), (1.03, place), textcoords="axes fraction", color=colour, fontsize=9, va="center",
-                    annotation_clip=False, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6})
+                    annotation_clip=False,
+                    arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6, "relpos": (0, 0.5)})
 
 
 def confusion(y_true: Any, y_pred: Any, classes: Sequence[str], title: str = "") -> "Figure":
