@@ -12,6 +12,9 @@ train: $(VENV)/.run
 test: $(VENV)/.test
 	$(RUN) -m pytest $(ARGS)
 
+notebooks: $(VENV)/.notebooks
+	$(RUN) tests/execute_notebooks.py
+
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -30,6 +33,6 @@ $(VENV)/.run: $(RUN) setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(RUN) setup.cfg pyproject.toml
+$(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.notebooks: $(VENV)/.%: $(RUN) setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	touch $@

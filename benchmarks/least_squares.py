@@ -39,7 +39,7 @@ def newton(problem: Any) -> tuple[int, int, float, float]:
 
 def main() -> None:
     lines = ["Sum of squares reached. lm: evaluations of the residuals until no component of the gradient is above "
-             "1e-8 or rounding ends it, beside nfev of SciPy's `least_squares(method=\"lm\")` with its default tolerances. "
+             "1e-8 or rounding ends it, beside nfev of SciPy's `least_squares(method=\"lm\")` by its own tolerances. "
              f"newton: steps to a gradient of {TOLERANCE:g}, relative to the first where that is above 1, beside "
              "iterations of SciPy's Newton-CG, which gives up early on meyer and the two badly scaled problems.\n",
              "| problem | lm | SciPy | value | SciPy | newton | Newton-CG | value | SciPy |",

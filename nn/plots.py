@@ -59,7 +59,7 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
     """Accuracy and cost of the training data against "epoch", "seconds" or "passes", a line for each name.
 
     histories: for each name one History or several, of several seeds: the line is their mean, a band one standard
-    deviation to each side. Histories that were cut short count as far as all of a name go.
+    deviation to each side, and no further than the seeds themselves. Histories that were cut short count as far as all of a name go.
     """
     figure = _figure(12, 5.2)
     for ax, key in zip(figure.subplots(1, 2), ("accuracy", "loss")):
@@ -74,8 +74,8 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
             colour, dashes = LINES[i % len(LINES)]
             ax.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.6, label=name)
             if len(several) > 1:
-                ax.fill_between(x, np.maximum(mean - spread, y.min(axis=0)), mean + spread, color=colour, alpha=0.2,
-                                linewidth=0)
+                low, high = np.maximum(mean - spread, y.min(axis=0)), np.minimum(mean + spread, y.max(axis=0))
+                ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
             ends.append((name, colour, x[-1], mean[-1]))
         ax.set(xlabel=AXES[against], ylabel="cost" if key == "loss" else key)
         ax.grid(alpha=0.3)
@@ -119,7 +119,8 @@ def _label_ends(ax: Any, ends: Sequence[tuple[str, str, float, float]], gap: flo
         places = [min(max(place, 0.02 + gap * i), 1.02 - gap * (len(places) - 1 - i)) for i, place in enumerate(places)]
     for (name, colour, x, y), place in zip(ends, places):
         ax.annotate(name, (x, y), (1.03, place), textcoords="axes fraction", color=colour, fontsize=9, va="center",
-                    annotation_clip=False, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6})
+                    annotation_clip=False,
+                    arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6, "relpos": (0, 0.5)})
 
 
 def confusion(y_true: Any, y_pred: Any, classes: Sequence[str], title: str = "") -> "Figure":

@@ -118,8 +118,8 @@ def minimize(function: Function, optimizer: Optimizer, max_steps: int = 500, tol
             message = f"the gradient is at most {slope:.1e} in every component"
         elif not (math.isfinite(value) and math.isfinite(slope)):
             message = f"the value became {value} and the largest component of the gradient {slope}: try a smaller lr"
-        elif optimizer.message:
-            message = optimizer.message
+        elif reason := getattr(optimizer, "message", ""):  # an object with step alone is an optimizer too
+            message = reason
         elif step == max_steps:
             message = f"after {step} steps the largest component of the gradient is {slope:.1e}"
         if message:

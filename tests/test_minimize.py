@@ -36,6 +36,17 @@ def test_theta_is_a_live_copy_and_each_point_is_computed_once():
     np.testing.assert_array_equal(theta0, [1, 2])
 
 
+def test_an_object_with_step_and_nothing_else_is_an_optimizer():
+    class Newton:
+        def step(self, objective):
+            loss, gradient = objective.value_and_gradient()
+            objective.theta -= gradient / 2
+            return loss
+
+    result = minimize(line(value=lambda t: t @ t, gradient=lambda t: 2 * t), Newton())
+    assert (result.converged, result.steps, list(result.theta)) == (True, 1, [0, 0])
+
+
 def test_a_function_that_meddles_with_its_argument_harms_nobody():
     def value(theta):
         theta[:] = 0

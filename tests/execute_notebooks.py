@@ -1,0 +1,59 @@
+"""Runs every notebook from its first cell to its last and writes it back with its outputs: `make notebooks`."""
+
+import os
+from pathlib import Path
+import sys
+import tempfile
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+import matplotlib.font_manager  # noqa: F401 (makes the cache of fonts, of whose making a kernel would tell on stderr)
+from nbclient import NotebookClient
+import nbformat
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SIZE_LIMIT = 700_000  # bytes of a notebook with its pictures
+
+
+def execute(path, timeout=120):
+    """The notebook at `path`, run in a fresh kernel in its folder, with its outputs and no other metadata.
+
+    The kernel is the python that calls, whatever kernels the user has installed, without the user's configuration.
+    Raises CellExecutionError for the first cell that fails.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata = nbformat.from_dict({"kernelspec": {"display_name": "Python 3", "language": "python",
+                                                           "name": "python3"}})
+    with tempfile.TemporaryDirectory() as empty:
+        kernel = AsyncKernelManager(
+            kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+            transport="ipc" if os.name == "posix" else "tcp", connection_file=os.path.join(empty, "kernel.json"))
+        client = NotebookClient(notebook, km=kernel, timeout=timeout, record_timing=False, coalesce_streams=True,
+                                resources={"metadata": {"path": str(path.parent)}})
+        client.execute(env={**os.environ, "IPYTHONDIR": empty, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}, cleanup_kc=True)
+    notebook.metadata.pop("language_info", None)  # the version of Python, which would differ from one to the next
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({})
+    nbformat.validate(notebook)
+    return notebook
+
+
+def complaints(notebook):
+    """What a notebook must not hold: errors, and what its cells wrote to stderr."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output.get("text") or output.get("evalue") for output in outputs
+            if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+def main():
+    for path in NOTEBOOKS:
+        notebook = execute(path)
+        if found := complaints(notebook):
+            sys.exit(f"{path.name}: a cell wrote to stderr:\n{''.join(found)}")
+        nbformat.write(notebook, path)
+        print(f"{path.relative_to(FOLDER.parent)}: {path.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
