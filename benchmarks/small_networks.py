@@ -130,7 +130,7 @@ def main() -> None:
     with tqdm(total=len(problems) * len(METHODS) * len(SEEDS), unit=" runs", file=sys.stderr) as bar:
         parts = [compare(problem, bar) for problem in problems]
     notes = (f"Mean squared errors; the whole set in every step; float64; Glorot's initialization, zero biases, "
-             f"{len(SEEDS)} seeds. Steps, time and error are medians, the first two over the seeds that came below the goal.")
+             f"{len(SEEDS)} seeds. Steps, time and error are medians, the first two over seeds that came below the goal.")
     text = "\n\n".join([*parts, notes, f"Measured by `python -m benchmarks.small_networks` on {machine()}."])
     print(text)
     replace_part("small networks", text)

@@ -59,7 +59,8 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
     """Accuracy and cost of the training data against "epoch", "seconds" or "passes", a line for each name.
 
     histories: for each name one History or several, of several seeds: the line is their mean, a band one standard
-    deviation to each side, and no further than the seeds themselves. Histories that were cut short count as far as all of a name go.
+    deviation to each side, and no further than the seeds themselves. Histories that were cut short count as far as all
+    of a name go.
     """
     figure = _figure(12, 5.2)
     for ax, key in zip(figure.subplots(1, 2), ("accuracy", "loss")):
