@@ -24,7 +24,8 @@ def pictures(notebook):
 
 
 def test_there_are_notebooks():
-    assert {"first_network", "optimizers_side_by_side", "paths", "your_own_optimizer"} <= {p.stem for p in NOTEBOOKS}
+    assert {"first_network", "optimizers_side_by_side", "paths", "second_order", "your_own_optimizer"} <= {
+        p.stem for p in NOTEBOOKS}
 
 
 @notebooks
