@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from importlib import metadata
+from io import TextIOWrapper
 import json
 import os
 from pathlib import Path
@@ -128,6 +130,8 @@ class Run:
 
 def plan(words: Sequence[str], epochs: int) -> list[list[Stage]]:
     """The stages of each run: "gd adam:20 lbfgs" are two, gd and a hand-over from adam to lbfgs."""
+    if epochs < 1:
+        raise Refused(f"--epochs {epochs}: write 1 or more")
     runs: list[list[Stage]] = []
     handing_over = False
     for word in optimizers.OPTIMIZERS if list(words) == ["all"] else words:
@@ -146,6 +150,8 @@ def plan(words: Sequence[str], epochs: int) -> list[list[Stage]]:
         handing_over = bool(colon)
     if handing_over:
         raise Refused(f"--optimizer {words[-1]}: name the optimizer that it hands over to")
+    if len({tuple((stage.name, stage.epochs) for stage in stages) for stages in runs}) < len(runs):
+        raise Refused(f"--optimizer {' '.join(words)}: one is named twice")
     return runs
 
 
@@ -186,7 +192,7 @@ def options(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, A
             raise Refused(f"-o {text}: write FIELD=VALUE, such as -o beta1=0.8, or NAME.FIELD=VALUE with a name "
                           f"among {', '.join(names)}")
         try:
-            parsed = ast.literal_eval(value)
+            parsed = ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
         except (ValueError, SyntaxError):
             parsed = value
         wanted = [only] if dot else names
@@ -200,6 +206,8 @@ def build_optimizer(args: argparse.Namespace, name: str, names: Sequence[str], s
     """The optimizer called `name`, with its schedule, where an epoch has so many steps."""
     values = options(args.fields, names)[name]
     default = optimizers.hyperparameters(optimizers.OPTIMIZERS[name]).get("lr")  # which those that search have not
+    if "lr" in values and args.lr is not None:
+        raise Refused(f"--lr {args.lr:g} and -o lr={values['lr']} say two things of {name}: give one of them")
     if default is not None:
         # where the lr is 1 by default the rule has sized its steps itself, and a hundredth would not be the article's
         values.setdefault("lr", args.lr if args.lr is not None else ARTICLE_LR if default < 1 else default)
@@ -226,8 +234,8 @@ def run_folder(args: argparse.Namespace, data: datasets.Dataset, runs: Sequence[
     out: Path = args.out
     if out.exists() and not out.is_dir():
         raise Refused(f"--out {out} is a file: name a folder")
-    if (out / "config.json").exists():
-        raise Refused(f"--out {out} holds another run, which would be lost: name another folder, or delete it")
+    if out.exists() and any(out.iterdir()):
+        raise Refused(f"--out {out} is not empty, and what is in it might be lost: name another folder, or empty it")
     return out
 
 
@@ -282,14 +290,24 @@ def save_figure(figure: Any, path: Path) -> None:
     write_whole(path, write)
 
 
+class Stop:
+    """Ends every fit that it is a callback of, between two steps, once `asked`."""
+
+    asked = False
+
+    def on_fit_begin(self, model: nn.Model, plan: dict[str, int]) -> None:
+        self.on_step_end(model, 0)
+
+    def on_step_end(self, model: nn.Model, examples: int) -> None:
+        model.stop_training = model.stop_training or self.asked
+
+
 def train(run: Run, args: argparse.Namespace, data: datasets.Dataset, config: dict[str, Any], names: Sequence[str],
-          position: int | None, lines: int) -> None:
+          stop: Stop, position: int | None, lines: int) -> None:
     """Train as the run says and keep what comes of it in the run's folder, also where training fails."""
     n = len(data.x_train)
     model = run.model
     title = f"{data.name}, {run.name}" + (f", seed {run.seed}" if args.seeds > 1 else "")
-    if run.failed:
-        return
     described = []
     built = []
     for stage in run.stages:
@@ -301,24 +319,28 @@ def train(run: Run, args: argparse.Namespace, data: datasets.Dataset, config: di
     config = {**config, "stages": described, "seed": run.seed, "model": describe(model)}
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(run.folder / "config.json", config)
-    callbacks = [nn.Progress(title, "images", position, lines), nn.CSVLog(run.folder / "history.csv")]
+    callbacks = [nn.Progress(title, "images", position, lines), nn.CSVLog(run.folder / "history.csv"), stop]
+    messages = []
     try:
         for stage, optimizer, size in built:
             model.fit(data.x_train, data.y_train, optimizer, stage.epochs, size, (data.x_test, data.y_test), callbacks,
                       progress=False, history=run.history)
-            if model.stop_training:
+            messages += [f"{stage.name}: {run.history.message}"] if run.history.message else []
+            if stop.asked:
                 break
     except (nn.Diverged, ValueError) as error:
         run.failed = str(error)
     model.save(run.folder / "model.safetensors")
     run.results = {"epochs": len(run.history.epochs), "training": model.evaluate(data.x_train, data.y_train),
                    "test": model.evaluate(data.x_test, data.y_test), "failed": run.failed or None,
-                   "message": run.history.message or None,
-                   "interrupted": model.stop_training}
+                   "messages": messages, "forms": {stage.name: form for stage, optimizer, _ in built
+                                                   if (form := getattr(optimizer, "uses", ""))},
+                   "interrupted": stop.asked}
     write_json(run.folder / "config.json", {**config, "results": run.results})
 
 
-def train_all(runs: Sequence[Run], args: argparse.Namespace, data: datasets.Dataset, config: dict[str, Any]) -> None:
+def train_all(runs: Sequence[Run], args: argparse.Namespace, data: datasets.Dataset, config: dict[str, Any],
+              stop: Stop) -> None:
     """Train every run, as many at once as there are cores for, each with its share of BLAS's threads."""
     from threadpoolctl import threadpool_limits
 
@@ -327,18 +349,18 @@ def train_all(runs: Sequence[Run], args: argparse.Namespace, data: datasets.Data
     jobs = min(len(runs), args.jobs or cores)
     if jobs == 1:
         for run in runs:
-            train(run, args, data, config, names, None, 10 if len(runs) == 1 else 1)
+            train(run, args, data, config, names, stop, None, 10 if len(runs) == 1 else 1)
         return
     positions: queue.SimpleQueue[int] = queue.SimpleQueue()
     for position in range(jobs):
         positions.put(position)
 
     def one(run: Run) -> None:
-        if run.model.stop_training:
+        if stop.asked:
             return
         position = positions.get()
         try:
-            train(run, args, data, config, names, position, 1)
+            train(run, args, data, config, names, stop, position, 1)
         finally:
             positions.put(position)
 
@@ -398,6 +420,8 @@ def main_run(args: argparse.Namespace) -> int:
     have_lr = [name for name in names if "lr" in optimizers.hyperparameters(optimizers.OPTIMIZERS[name])]
     if args.lr is not None and not have_lr:
         optimizers.get(names[0], lr=args.lr)  # says that it has none
+    if args.schedule is not None and not have_lr:
+        raise Refused(f"--schedule {args.schedule}: {' and '.join(names)} have no learning rate for it to set")
     for name in names:  # before the data, so that a slip of the pen does not wait for a download
         build_optimizer(args, name, names, 1)
     data = find_data(args)
@@ -409,9 +433,13 @@ def main_run(args: argparse.Namespace) -> int:
             try:  # where one would need too much memory, it says so before there is a folder
                 optimizers.get(stage.name, **options(args.fields, names)[stage.name]).start(run.model.theta)
             except ValueError as error:
-                if len(plans) == 1:
+                if args.optimizer != ["all"]:
                     raise
                 run.failed = str(error)
+    for run in runs:
+        if run.failed:
+            print(f"left out: {run.name}, seed {run.seed}: {run.failed}", file=sys.stderr)
+    runs = [run for run in runs if not run.failed]
     out = run_folder(args, data, runs)
     for run in runs:
         seed = f"-seed{run.seed}" if args.seeds > 1 else ""
@@ -431,32 +459,33 @@ def main_run(args: argparse.Namespace) -> int:
     if len(runs) > 1:
         write_json(out / "config.json", config)
 
-    def stop() -> None:
-        for run in runs:
-            run.model.stop_training = True
-
-    with first_interrupt(stop):
-        train_all(runs, args, data, config)
-        interrupted = any(run.model.stop_training for run in runs)
+    stop = Stop()
+    with first_interrupt(partial(setattr, stop, "asked", True)):
+        train_all(runs, args, data, config, stop)
         if len(runs) > 1:
             write_json(out / "config.json", {**config, "runs": [
                 {"optimizer": run.name, "seed": run.seed, "folder": run.folder.name, **run.results} for run in runs]})
-        if not args.no_plots and not interrupted:
+        if not args.no_plots and not stop.asked:
             draw(runs, out, data)
     print(report(runs, data))
     print(f"run folder: {out}")
-    if interrupted:
+    if stop.asked:
         print("interrupted: the run folder holds the models as they are, and the epochs that were completed")
         return 130
     for run in runs:
-        if run.history.message:
-            print(f"{run.name}, seed {run.seed}: {run.history.message}")
+        for message in run.results.get("messages", []):
+            print(f"seed {run.seed}, {message}")
+        for name, form in run.results.get("forms", {}).items():
+            print(f"seed {run.seed}, {name} took its form {form!r}")
         if run.failed:
             print(f"train.py: {run.name}, seed {run.seed}: {run.failed}", file=sys.stderr)
     return 1 if any(run.failed for run in runs) else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a ± that a terminal cannot show must not end a run
     args = arguments(argv)
     if args.list:
         print(listing())
@@ -465,6 +494,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return main_run(args)
     except (Refused, ValueError, datasets.DataError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"train.py: not enough memory: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("train.py: interrupted", file=sys.stderr)

@@ -124,6 +124,8 @@ def _folder(source: Source, data_dir: str | os.PathLike[str] | None) -> Path:
 def _complete(source: Source, folder: Path) -> None:
     """Make sure that the folder holds every file of the source as it should be; what is missing or bad is fetched."""
     elsewhere = f"name another folder with --data-dir or {source.variable}"
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: {elsewhere}, the one that has the four files")
     owners = {file.sha256: owner.name for owner in SOURCES.values() for file in owner.files.values()}
     found = {name: sha256_of(folder / name) for name in source.files}
     wanting = [name for name, file in source.files.items() if found[name] != file.sha256]

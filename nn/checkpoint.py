@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nn.activations import ACTIVATIONS
+from nn.buffers import Array
 from nn.files import write_whole
 from nn.layers import Dense, Dropout, Layer
 from nn.losses import LOSSES
@@ -36,7 +37,9 @@ def shapes(layers: Sequence[Layer]) -> Shapes:
 
 
 def save(model: "Model", path: str | os.PathLike[str]) -> None:
-    """Write the model to `path`, whole or not at all. Raises OSError."""
+    """Write the model to `path`, whole or not at all. Raises OSError; ValueError for weights that are not finite."""
+    if not np.isfinite(model.theta).all():
+        raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
     from safetensors.numpy import save as serialize
 
     tensors = views(model.theta, shapes(model.layers))
@@ -68,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> "Model":
             layers = [_layer(fields_) for fields_ in described["layers"]]
             if shapes(layers) != held:
                 raise ValueError(f"its layers call for {_brief(shapes(layers))}, but it holds {_brief(held)}")
-            model = _model(layers, described)
+            model = build(described)
             for name, view in views(model.theta, shapes(model.layers)).items():
                 if file.get_slice(name).get_dtype() != f"F{8 * model.dtype.itemsize}":
                     raise ValueError(f"its {name} is {file.get_slice(name).get_dtype()}, not {model.dtype} as it says")
@@ -81,11 +84,19 @@ def load(path: str | os.PathLike[str]) -> "Model":
     return model
 
 
-def _model(layers: list[Layer], described: dict[str, Any]) -> "Model":
+def build(described: dict[str, Any]) -> "Model":
+    """The model that `describe` described, with the parameters that it begins with."""
     from nn.model import Model
 
-    loss = choose("loss", described["loss"], LOSSES)()
-    return Model(layers, loss, seed=described["seed"], dtype=described["dtype"])
+    layers = [_layer(fields_) for fields_ in described["layers"]]
+    return Model(layers, choose("loss", described["loss"], LOSSES)(), seed=described["seed"], dtype=described["dtype"])
+
+
+def rebuild(described: dict[str, Any], theta: Array) -> "Model":
+    """The model that `describe` described, with these parameters (P,)."""
+    model = build(described)
+    model.theta = theta
+    return model
 
 
 def _layer(described: dict[str, Any]) -> Layer:

@@ -13,6 +13,10 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
     Whatever goes wrong, `path` holds either what it held before or all of the new. Returns the path. Raises OSError.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(handle, "wb") as file:

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from nn.buffers import Array, Buffers
 from nn.initializers import INITIALIZERS
 from nn.names import choose
-from nn.parameters import Shapes, views
+from nn.parameters import Shapes, views, write
 
 
 def parameter() -> Any:
@@ -47,10 +47,16 @@ class Layer(ABC):
     def bind(self, theta: Array, grad: Array) -> None:
         """Work on these two flat vectors from now on: this layer's part of theta and of its gradient."""
         self.buffers = Buffers(theta.dtype)
-        for name, view in views(theta, self.shapes()).items():
-            setattr(self, name, view)
-        for name, view in views(grad, self.shapes()).items():
-            setattr(self, "d" + name, view)
+        bound = vars(self)  # past __setattr__, which would write into the old views
+        bound.update(views(theta, self.shapes()))
+        bound.update({"d" + name: view for name, view in views(grad, self.shapes()).items()})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get(name)
+        if held is None or held is value or name not in self.shapes():
+            super().__setattr__(name, value)
+        else:  # a parameter is a view into theta, and stays one
+            write(name, held, value)
 
     def bind_tangents(self, v: Array, Hv: Array) -> None:
         """Take directions from, and write products to, these two flat vectors: this layer's part of v and of Hv."""

@@ -84,6 +84,8 @@ class Loss(ABC):
             y = y.astype(np.int64)
         if not (np.issubdtype(y.dtype, np.integer) or np.issubdtype(y.dtype, np.floating)):
             raise ValueError(f"y holds {y.dtype}, not numbers: give integer labels (N,) or numbers (N, {width})")
+        if y.ndim == 2 and y.shape[1] == 1 and width > 1 and np.issubdtype(y.dtype, np.integer):
+            raise ValueError(f"y is a column {y.shape} of labels: give them as (N,), by y.ravel()")
         if y.ndim == 1 and width == 1:
             y = y[:, np.newaxis]
         elif y.ndim == 1 and np.issubdtype(y.dtype, np.integer):
@@ -301,7 +303,8 @@ def joined(loss: Loss, last: Layer) -> Loss:
     for candidate in JOINED:
         if issubclass(candidate, kind) and candidate.joins is type(last):
             return candidate()
-    if kind.needs_probabilities and not isinstance(last, (Softmax, Sigmoid)):
-        ending = "Softmax" if kind is CrossEntropy else "Sigmoid"
+    endings = (Softmax,) if kind is CrossEntropy else (Sigmoid, Softmax)
+    if kind.needs_probabilities and not isinstance(last, endings):
+        ending = endings[0].__name__
         raise ValueError(f"{kind.__name__} needs probabilities, but the model ends in {last}: end it with {ending}()")
     return kind()

@@ -15,7 +15,7 @@ from nn.losses import LOSSES, Loss
 from nn.names import choose
 from nn.network import Network
 from nn.objective import BatchObjective
-from nn.parameters import size
+from nn.parameters import Live, size
 from nn.training import fit
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
@@ -29,6 +29,8 @@ class Model:
     theta. loss: CrossEntropy(), BinaryCrossEntropy() or MeanSquaredError(). seed: one seed, one result. dtype:
     "float32" or "float64"; everything is computed in it. Raises ValueError where the layers or the loss do not fit.
     """
+
+    theta = Live()
 
     def __init__(self, layers: Iterable[Layer], loss: Loss, seed: int = 0, dtype: str = "float32") -> None:
         layers = list(layers)
@@ -44,8 +46,6 @@ class Model:
         self.theta, self.grad = np.zeros(parameters, self.dtype), np.zeros(parameters, self.dtype)
         self.network = Network(layers, loss, self.theta, self.grad)
         self.layers = self.network.layers
-        # what answers evaluate and predict, so that the activations of training, and what is known of them, stay
-        self._asked = Network(layers, loss, self.theta, self.grad)
         rng = stream(INITIALIZATION, self.seed)
         for layer in self.layers:
             layer.initialize(rng)
@@ -82,24 +82,32 @@ class Model:
 
     def evaluate_targets(self, x: Array, target: Array) -> dict[str, float | None]:
         """`evaluate` of what `examples` and `targets` have made."""
-        loss, correct = 0.0, 0
+        loss, correct, network = 0.0, 0, self._asked()
         for rows in _chunks(len(x)):
-            loss += self._asked.value(x[rows], target[rows], 1 / len(x))
-            correct += self._asked.correct(target[rows])
-        return {"loss": loss, "accuracy": correct / len(x) if self._asked.loss.classifies(target) else None}
+            loss += network.value(x[rows], target[rows], 1 / len(x))
+            correct += network.correct(target[rows])
+        return {"loss": loss, "accuracy": correct / len(x) if network.loss.classifies(target) else None}
 
     def predict(self, x: Any) -> Array:
         """The outputs (N, K) for x (N, n_in): probabilities where the model ends in Softmax or Sigmoid."""
         x = self.examples(x)
-        out = np.empty((len(x), self.n_out), self.dtype)
+        out, network = np.empty((len(x), self.n_out), self.dtype), self._asked()
         for rows in _chunks(len(x)):
-            out[rows] = self._asked.predict(x[rows])
+            out[rows] = network.predict(x[rows])
         return out
 
     def predict_classes(self, x: Any) -> Array:
         """The class (N,) of each row of x (N, n_in): the largest output; of a single output, whether it is over 1/2."""
         y = self.predict(x)
         return np.argmax(y, axis=1) if self.n_out > 1 else (y[:, 0] > 0.5).astype(np.int64)
+
+    def _asked(self) -> Network:
+        """What answers evaluate and predict: apart from training, whose activations stay, and from other threads."""
+        return Network(self.layers, self.loss, self.theta, self.grad).frozen()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How copy and pickle make another: from its description and parameters, so that the views are its own."""
+        return checkpoint.rebuild, (checkpoint.describe(self), self.theta.copy())
 
     def summary(self) -> str:
         """A table of the layers, with their outputs and how many parameters each holds."""
@@ -121,7 +129,7 @@ class Model:
 
     def examples(self, x: Any) -> Array:
         """x as rows (N, n_in) in the model's dtype; a ValueError names what is wrong with it."""
-        x = np.asarray(x)
+        x = self._array("x", x)
         if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer) or x.dtype == bool):
             raise ValueError(f"x holds {x.dtype}, not real numbers: give an array of floats (N, {self.n_in})")
         if x.ndim != 2 or x.shape[1] != self.n_in:
@@ -142,9 +150,16 @@ class Model:
                                  "remove or mend those rows")
         return x
 
+    @staticmethod
+    def _array(name: str, values: Any) -> Array:
+        try:
+            return np.asarray(values)
+        except ValueError:
+            raise ValueError(f"{name} is ragged: give rows of one length, an array (N, ...)") from None
+
     def targets(self, y: Any, n: int) -> Array:
         """y as targets (n, n_out) in the model's dtype; a ValueError names what is wrong with it."""
-        y = np.asarray(y)
+        y = self._array("y", y)
         if y.ndim < 1 or len(y) != n:
             raise ValueError(f"x has {n} rows but y has shape {y.shape}: give one target for each row")
         return self.network.loss.encode(y, self.n_out, self.dtype)

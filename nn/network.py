@@ -51,6 +51,11 @@ class Network:
         """Whether two evaluations of one batch may differ."""
         return any(layer.random for layer in self.layers)
 
+    def frozen(self) -> "Network":
+        """This network, with nothing random in it."""
+        self.freeze(None)
+        return self
+
     def freeze(self, rng: Generator | None) -> None:
         """Draw what is random (the masks of Dropout) from `rng` at the next forward; None: nothing is random."""
         self.holds = None

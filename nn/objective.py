@@ -7,6 +7,7 @@ from numpy.random import Generator
 
 from nn.buffers import Array
 from nn.network import Network
+from nn.parameters import Live
 
 LIMIT = 10**9  # bytes of a matrix; more are refused
 
@@ -18,16 +19,19 @@ class BatchObjective:
     the objective that this one is a subsample of: then the network has its masks already, and costs count there too.
     `gradients` counts what was computed, in gradients of one example: a value alone costs half as much, a Hessian or
     Gauss-Newton product from 1 to 2 or 4/3 (see Network.product_cost), a Jacobian one for each output. Divided by the
-    size of the training set, that is passes.
+    size of the training set, that is passes. `evaluations` counts the values and gradients.
 
     What is asked for at one theta is computed from the activations of the last evaluation there. Where the network has
     since been run for something else, or theta has changed, it is run again first, which counts.
     """
 
+    theta = Live()
+
     def __init__(self, network: Network, x: Array, target: Array, rng: Generator | None = None,
                  whole: "BatchObjective | None" = None) -> None:
         self.network, self.x, self.target = network, x, target
         self.theta = network.theta
+        self.evaluations = 0
         self.gradients = 0.0
         self._scale = 1 / len(x)
         self._whole = whole
@@ -128,6 +132,7 @@ class BatchObjective:
             self._whole._count(gradients)
 
     def _ran(self, how: object, cost: float) -> None:
+        self.evaluations += 1
         self._count(cost * len(self.x))
         self.network.holds = how
         if self.network.at is not None:

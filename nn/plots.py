@@ -51,7 +51,7 @@ def curves(history: History, title: str = "") -> "Figure":
 
 
 # how the lines of a comparison are told apart, without the yellow, which is faint on white
-LINES = [(colour, dashes) for dashes in ("-", (0, (4, 1.5))) for colour in COLOURS[:7]]
+LINES = [(colour, dashes) for dashes in ("-", (0, (4, 1.5)), (0, (1, 1.2))) for colour in COLOURS[:7]]
 AXES = {"epoch": "epoch", "seconds": "seconds of training", "passes": "passes over the training data"}
 
 
@@ -66,6 +66,7 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
     for ax, key in zip(figure.subplots(1, 2), ("accuracy", "loss")):
         ends = []
         for i, (name, several) in enumerate(histories.items()):
+            several = [several] if isinstance(several, History) else several
             length = min(len(history.epochs) for history in several)
             if not length:
                 continue
@@ -100,9 +101,12 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
 
 
 def _label_ends(ax: Any, ends: Sequence[tuple[str, str, float, float]], gap: float = 0.045) -> None:
-    """Write each line's name beside its end, spread apart where the ends are close: (name, colour, x, y) each."""
+    """Write each line's name where it ends, beside the axes and spread apart where ends are close, or within the axes
+    where a line ends long before the others: (name, colour, x, y) each.
+    """
     low, high = ax.get_ylim()
-    ax.set_xlim(0, max(end[2] for end in ends))
+    right = max(end[2] for end in ends)
+    ax.set_xlim(0, right)
 
     def height(y: float) -> float:
         """Where y is between the foot of the axes, 0, and their top, 1."""
@@ -111,7 +115,10 @@ def _label_ends(ax: Any, ends: Sequence[tuple[str, str, float, float]], gap: flo
             return (y - low_) / (high_ - low_)
         return (y - low) / (high - low)
 
-    ends = sorted(ends, key=lambda end: end[3])
+    for name, colour, x, y in ends:
+        if x < 0.9 * right:
+            ax.annotate(name, (x, y), (3, 3), textcoords="offset points", color=colour, fontsize=9)
+    ends = sorted((end for end in ends if end[2] >= 0.9 * right), key=lambda end: end[3])
     places = [min(max(height(end[3]), 0), 1) for end in ends]
     for _ in range(200):  # push neighbours apart until all have room
         for i in range(len(places) - 1):

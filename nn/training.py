@@ -31,6 +31,8 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"optimizer must have a step(objective), which {optimizer!r} has not: "
                          "write optimizer=optimizers.get('adam', lr=0.01)")
+    if isinstance(optimizer, type):
+        raise ValueError(f"optimizer is the class {optimizer.__name__}: write optimizer={optimizer.__name__}()")
     x = model.examples(x)
     target = model.targets(y, N := len(x))
     batch_size = N if batch_size is None else batch_size
@@ -45,6 +47,8 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     callbacks = [*callbacks, *([Progress()] if progress else [])]
     notify = _notifier(callbacks, model)
     history = History() if history is None else history
+    history.message = ""
+    refused = 0
     before_it: dict[str, Any] = history.epochs[-1] if history.epochs else {"epoch": 0, "seconds": 0.0, "passes": 0.0}
     first, last = before_it["epoch"] + 1, before_it["epoch"] + epochs
     seconds, gradients = before_it["seconds"], before_it["passes"] * N
@@ -53,7 +57,7 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     fixed = len(batches) == 1 and not model.network.random
     objective = BatchObjective(model.network, x, target)
     good, before = theta.copy(), theta.copy()  # the last weights with a finite loss; those before the step under way
-    model.stop_training = False
+    model.stop_training = stepping = False
     notify("on_fit_begin", {"first": first, "last": last, "steps": len(batches), "examples": N})
     try:
         for e in range(first, last + 1):
@@ -68,7 +72,12 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                 counted = objective.gradients
                 # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
                 with np.errstate(over="ignore", invalid="ignore"):
+                    stepping = True
                     batch_loss = optimizer.step(objective)
+                    stepping = False
+                if batch_loss is None:
+                    raise ValueError(f"{type(optimizer).__name__}.step returned None: it must return the loss")
+                refused += bool(getattr(optimizer, "message", ""))
                 failed = ""
                 if not math.isfinite(batch_loss):
                     failed = f"the loss became {batch_loss}"
@@ -95,10 +104,13 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
             if fixed and stuck:  # the next step would end in the same way
                 history.message = f"{stuck}; training ended with epoch {e}"
                 return history
+            if refused:
+                history.message = f"{refused} steps could not move the weights" + (f", the last: {stuck}" * bool(stuck))
             if model.stop_training:
                 return history
     except KeyboardInterrupt:
-        np.copyto(theta, before)  # a step may have been cut in two
+        if stepping:  # cut in two
+            np.copyto(theta, before)
         raise
     finally:
         notify("on_fit_end", history)

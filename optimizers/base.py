@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 import math
 import numbers
 from typing import Any, Protocol
@@ -41,11 +41,12 @@ class Objective(Protocol):
 
 
 def number(default: float | None, *, above: float = -math.inf, least: float = -math.inf,
-           below: float = math.inf) -> Any:
-    """A field for a hyperparameter, with its bounds: above < value, least <= value, value < below; None where that is
-    the default.
+           below: float = math.inf, most: float = math.inf) -> Any:
+    """A field for a hyperparameter, with its bounds: above < value, least <= value, value < below, value <= most; None
+    where that is the default.
     """
-    return field(default=default, metadata={"above": above, "least": least, "below": below, "default": default})
+    return field(default=default, metadata={"above": above, "least": least, "below": below, "most": most,
+                                            "default": default})
 
 
 def whole(default: int, *, least: int) -> Any:
@@ -56,6 +57,11 @@ def whole(default: int, *, least: int) -> Any:
 def choice(default: str, choices: Iterable[str]) -> Any:
     """A field for a hyperparameter that is one of several names."""
     return field(default=default, metadata={"choices": tuple(choices)})
+
+
+def flag(default: bool) -> Any:
+    """A field for a hyperparameter that is True or False."""
+    return field(default=default, metadata={"choices": (True, False)})
 
 
 def array(shape: Callable[[Any, int], tuple[int, ...] | None]) -> Any:
@@ -77,7 +83,10 @@ def scalar(first: float) -> Any:
 
 def hyperparameters(kind: "type[Declared] | Declared") -> dict[str, Any]:
     """The fields that users set, by name: of an object with their values, of a class with their defaults."""
-    return {spec.name: spec.default if isinstance(kind, type) else getattr(kind, spec.name)
+    def default(spec: Any) -> Any:
+        return spec.default if spec.default is not MISSING else spec.default_factory()
+
+    return {spec.name: default(spec) if isinstance(kind, type) else getattr(kind, spec.name)
             for spec in fields(kind) if spec.init}
 
 
@@ -85,27 +94,30 @@ def hyperparameters(kind: "type[Declared] | Declared") -> dict[str, Any]:
 class Declared:
     """Something whose fields are declared once: numbers with their bounds, and state."""
 
-    def __post_init__(self) -> None:
-        for spec in fields(self):
-            value = getattr(self, spec.name, None)
-            if "above" in spec.metadata:
-                setattr(self, spec.name, self._within_bounds(spec.name, value, spec.metadata))
-            elif "whole" in spec.metadata:
-                least = spec.metadata["whole"]
-                if isinstance(value, bool) or not (isinstance(value, numbers.Integral) and value >= least):
-                    raise ValueError(f"{type(self).__name__}: {spec.name} must be a whole number of at least {least}, "
-                                     f"not {value!r}")
-                setattr(self, spec.name, int(value))
-            elif "choices" in spec.metadata and value not in spec.metadata["choices"]:
-                raise ValueError(f"{type(self).__name__}: {spec.name} must be one of "
-                                 f"{', '.join(spec.metadata['choices'])}, not {value!r}")
+    def __setattr__(self, name: str, value: Any) -> None:
+        spec = type(self).__dataclass_fields__.get(name)
+        super().__setattr__(name, self._checked(name, value, spec.metadata) if spec and spec.metadata else value)
+
+    def _checked(self, name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
+        if "above" in metadata:
+            return self._within_bounds(name, value, metadata)
+        if "whole" in metadata:
+            if isinstance(value, bool) or not (isinstance(value, numbers.Integral) and value >= metadata["whole"]):
+                raise ValueError(f"{type(self).__name__}: {name} must be a whole number of at least "
+                                 f"{metadata['whole']}, not {value!r}")
+            return int(value)
+        if "choices" in metadata and not any(type(value) is type(one) and value == one for one in metadata["choices"]):
+            raise ValueError(f"{type(self).__name__}: {name} must be one of "
+                             f"{', '.join(map(str, metadata['choices']))}, not {value!r}")
+        return value
 
     def _within_bounds(self, name: str, value: Any, bounds: Mapping[str, Any]) -> float | None:
         if value is None and bounds["default"] is None:
             return None
         if isinstance(value, bool) or not (isinstance(value, numbers.Real) and math.isfinite(value)
-                                           and bounds["above"] < value < bounds["below"] and bounds["least"] <= value):
-            words = (("above", "above"), ("least", "at least"), ("below", "below"))
+                                           and bounds["above"] < value < bounds["below"]
+                                           and bounds["least"] <= value <= bounds["most"]):
+            words = (("above", "above"), ("least", "at least"), ("below", "below"), ("most", "at most"))
             allowed = " and ".join(f"{word} {bounds[key]:g}" for key, word in words if math.isfinite(bounds[key]))
             raise ValueError(f"{type(self).__name__}: {name} must be {allowed or 'a finite number'}, not {value!r}")
         return float(value)  # a NumPy scalar would turn float32 vectors into float64

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from optimizers.base import Array, FirstOrder, number, scalar, vector
+from optimizers.base import Array, FirstOrder, flag, number, scalar, vector
 
 
 def _average(m: Array, decay: float, x: Array, scratch: Array) -> None:
@@ -144,7 +144,7 @@ class RMSprop(FirstOrder):
     rho: float = number(0.9, least=0, below=1)
     eps: float = number(1e-8, above=0)
     momentum: float = number(0.0, least=0, below=1)
-    centered: bool = False
+    centered: bool = flag(False)
     v: Array = vector()
     mean: Array = vector(when="centered")
     velocity: Array = vector(when="momentum")

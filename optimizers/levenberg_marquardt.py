@@ -84,6 +84,7 @@ class LevenbergMarquardt(TrustRegion):
 
     def _products(self, objective: Objective, here: Point) -> Model:
         """The model from products, in the coordinates D theta: its conjugate gradients are preconditioned by D^2."""
+        objective = self.curved(objective)
         self._estimate(objective)
         D = self._scale(here.theta)
         gradient = here.gradient / D

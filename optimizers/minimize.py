@@ -109,6 +109,10 @@ def minimize(function: Function, optimizer: Optimizer, max_steps: int = 500, tol
     Ends early where the optimizer says that it cannot go on, where the value is not finite, and after `max_steps`.
     `callback` is called with the function after each step. Changes function.theta, of which Result.theta is a copy.
     """
+    if not callable(getattr(optimizer, "step", None)):
+        raise ValueError(f"optimizer must have a step(objective), which {optimizer!r} has not: write get('lbfgs')")
+    if max_steps < 0:
+        raise ValueError(f"max_steps must be at least 0, not {max_steps}")
     message = ""
     for step in range(max_steps + 1):
         value, gradient = function.value_and_gradient()
@@ -118,7 +122,7 @@ def minimize(function: Function, optimizer: Optimizer, max_steps: int = 500, tol
             message = f"the gradient is at most {slope:.1e} in every component"
         elif not (math.isfinite(value) and math.isfinite(slope)):
             message = f"the value became {value} and the largest component of the gradient {slope}: try a smaller lr"
-        elif reason := getattr(optimizer, "message", ""):  # an object with step alone is an optimizer too
+        elif step and (reason := getattr(optimizer, "message", "")):  # an object with step alone is an optimizer too
             message = reason
         elif step == max_steps:
             message = f"after {step} steps the largest component of the gradient is {slope:.1e}"

@@ -34,12 +34,19 @@ class Newton(TrustRegion):
     form: str = choice("auto", FORMS)
     inner: int = whole(100, least=1)
 
+    def start(self, theta: Array) -> None:
+        if self.form == "dense":
+            self.uses = "dense"
+            self._check_memory(3 * 8 * theta.size**2, "cg")
+        super().start(theta)
+
     def model(self, objective: Objective, here: Point) -> Model:
         P = len(here.theta)
         self.uses = ("dense" if P <= DENSE else "cg") if self.form == "auto" else self.form
         # the dense form tries another radius at the cost of a value; the other spends products within the first
         factor = 100 if self.uses == "dense" else 1
         self.radius = self.radius or factor * max(1.0, float(np.linalg.norm(here.theta)))
+        objective = self.curved(objective)
         product = objective.hessian_product if self.curvature == "hessian" else objective.gauss_newton_product
         if self.uses == "cg":
             size = float(np.linalg.norm(here.gradient))

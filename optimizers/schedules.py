@@ -192,7 +192,10 @@ def parse(text: str, length: float) -> Schedule:
     if plus and kind is not Warmup:
         raise ValueError(f"schedule {text!r}: only a warmup goes over into another, as warmup:5+cosine")
     if plus:
-        values["after"] = parse(rest, length - values.get("length", hyperparameters(Warmup)["length"]))
+        left = length - values.get("length", hyperparameters(Warmup)["length"])
+        if left <= 0:
+            raise ValueError(f"schedule {text!r}: the warmup leaves nothing of the {length:g} epochs for what follows")
+        values["after"] = parse(rest, left)
     elif "length" in known and kind is not Warmup:
         values.setdefault("length", length)
     return kind(**values)
@@ -207,13 +210,22 @@ class Scheduled(Optimizer):
     def __init__(self, optimizer: Any, schedule: Schedule, unit: float = 1) -> None:
         if not hasattr(optimizer, "lr"):
             raise ValueError(f"{type(optimizer).__name__} has no learning rate that a schedule could set")
+        if not isinstance(schedule, Schedule):
+            raise ValueError(f"schedule must be a Schedule, not {schedule!r}: write parse_schedule('cosine', length)")
+        if not unit > 0:
+            raise ValueError(f"unit must be above 0 steps, not {unit!r}")
         self.optimizer, self.schedule, self.unit = optimizer, schedule, unit
         self.peak = optimizer.lr
 
     @property
     def lr(self) -> float:
-        """The lr of the last step."""
+        """The lr of the last step; set, it is what the schedule's factor multiplies from now on."""
         return float(self.optimizer.lr)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optimizer.lr = value
+        self.peak = self.optimizer.lr
 
     @property
     def message(self) -> str:  # type: ignore[override]
@@ -222,7 +234,7 @@ class Scheduled(Optimizer):
 
     def step(self, objective: Objective) -> float:
         time = self.t / self.unit
-        self.optimizer.lr = self.peak * self.schedule(time)
+        vars(self.optimizer)["lr"] = self.peak * self.schedule(time)  # unchecked: a cosine ends at 0
         loss: float = self.optimizer.step(objective)
         if math.isfinite(loss):
             self.t += 1

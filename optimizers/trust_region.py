@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from optimizers.base import Array, Objective, Point, SecondOrder, scalar
+from optimizers.base import Array, Objective, Point, SecondOrder, number, scalar
 
 LIMIT = 2**30  # bytes that the matrices of a form may take
 ATTEMPTS = 100  # trial points in one step: each at most half as far as the one before
@@ -105,8 +105,12 @@ class TrustRegion(SecondOrder):
     (1999) changes the damping: More's doubling from 3/4 on is less sure from far starts. Where values differ
     by rounding only they say nothing: both reductions are taken 10 |value| eps larger (Conn, Gould & Toint 2000,
     section 17.4), and steps go on as long as the prediction halves from one to the next.
+
+    sample: the share of the examples on which products with the curvature are taken, others in every step; the value
+    and the gradient are those of all (Byrd, Chin, Neveitt & Nocedal 2011).
     """
 
+    sample: float = number(1.0, above=0, most=1)
     radius: float = scalar(0.0)  # 0 before the first step
     floor: float = scalar(math.inf)  # the last prediction, where it drowned in rounding
     uses: str = field(init=False, default="")  # the form of the last step
@@ -115,6 +119,14 @@ class TrustRegion(SecondOrder):
         if needed > LIMIT:
             raise ValueError(f"{type(self).__name__}: form={self.uses!r} needs {needed / 2**30:.1f} GiB here, more "
                              f"than {LIMIT / 2**30:g}: use form={instead!r}")
+
+    def curved(self, objective: Objective) -> Objective:
+        """What the curvature is taken from: the objective, or a subsample of its examples."""
+        if self.sample == 1:
+            return objective
+        n = len(objective.x)  # type: ignore[attr-defined]
+        rows = np.random.default_rng(self.t).choice(n, max(1, round(self.sample * n)), replace=False)
+        return objective.subsample(np.sort(rows))  # type: ignore[attr-defined]
 
     @abstractmethod
     def model(self, objective: Objective, here: Point) -> Model:

@@ -138,12 +138,14 @@ def test_a_loss_that_is_not_finite_moves_nothing(name, value):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_field_has_bounds_and_is_checked(name):
+    optimizer = get(name)
     for field, default in hyperparameters(OPTIMIZERS[name]).items():
-        if isinstance(default, bool):
-            continue
-        for bad in (math.nan, math.inf, -math.inf, "0.1", [1], True):
+        for bad in (math.nan, math.inf, -math.inf, "0.1", [1], 1 if isinstance(default, bool) else True):
             with pytest.raises(ValueError, match=rf"{OPTIMIZERS[name].__name__}: {field} must be .*, not "):
                 get(name, **{field: bad})
+            with pytest.raises(ValueError, match=rf"{field} must be"):  # as well between steps
+                setattr(optimizer, field, bad)
+        assert getattr(optimizer, field) == default
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -135,6 +135,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         Model.load(tmp_path)
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere: make it first"):
+        small().save(tmp_path / "nowhere" / "model.safetensors")
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        small().save(tmp_path)
+    model = small()
+    model.theta[3] = np.nan
+    with pytest.raises(ValueError, match=r"the model's weights hold NaN or infinity: .* was not written"):
+        model.save(tmp_path / "model.safetensors")
+
+
 def test_training_goes_on_from_a_loaded_model(tmp_path):
     model, (x, y) = small(), small_data()
     model.save(tmp_path / "m")

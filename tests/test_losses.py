@@ -96,6 +96,7 @@ def test_labels_and_one_hot_rows_are_the_same_target(name):
     (CrossEntropy(), [0, 3], 3, "label 3, but the model has 3 outputs: labels must be 0 to 2"),
     (CrossEntropy(), [0, -1], 3, "label -1, but the model has 3 outputs"),
     (CrossEntropy(), [0.0, 1.0], 3, r"give integer labels \(y.astype\(int\)\)"),
+    (CrossEntropy(), [[0], [1]], 3, r"y is a column \(2, 1\) of labels: give them as \(N,\), by y.ravel\(\)"),
     (CrossEntropy(), ["a", "b"], 3, "y holds <U1, not numbers"),
     (CrossEntropy(), [[0.2, 0.2, 0.2]], 3, "each row of y must sum to 1"),
     (CrossEntropy(), [[2.0, -1.0, 0.0]], 3, r"y must lie in \[0, 1\], but reaches from -1.0 to 2.0"),

@@ -83,3 +83,31 @@ def test_minimize_calls_back_after_each_step_and_ends_where_it_began_if_there_is
     np.testing.assert_allclose(seen[-1], np.array([1, 2]) * 0.8**5)
     done = minimize(Function([0.0], value=lambda t: t @ t, gradient=lambda t: 2 * t), get("gd"))
     assert (done.steps, done.converged, done.value) == (0, True, 0.0)
+
+
+def test_an_optimizer_that_was_stuck_elsewhere_begins_anew():
+    stuck = get("lbfgs")
+    minimize(line(value=lambda t: 1.0, gradient=lambda t: np.ones(2)), stuck)
+    assert stuck.message
+    assert minimize(line(value=lambda t: t @ t, gradient=lambda t: 2 * t), stuck).converged
+
+
+def test_a_models_objective_is_minimized_too():
+    from test_model import small, small_data
+
+    model, (x, y) = small(dtype="float64"), small_data()
+    objective = model.objective(x, y)
+    before = objective.value()
+    result = minimize(objective, get("lbfgs"), max_steps=30)
+    assert result.value < before / 2
+    assert result.evaluations >= 30
+    np.testing.assert_array_equal(result.theta, model.theta)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"max_steps": -1}, "max_steps must be at least 0, not -1"),
+    ({"optimizer": "adam"}, r"optimizer must have a step\(objective\), which 'adam' has not"),
+])
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        minimize(line(value=np.sum, gradient=np.ones_like), **{"optimizer": get("adam"), **options})

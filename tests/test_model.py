@@ -1,6 +1,9 @@
 """The model: its gradient as a whole, its views, what it says of bad input, and what comes of the same seed."""
 
+from concurrent.futures import ThreadPoolExecutor
+import copy
 import math
+import pickle
 
 from derivatives import CENTRAL, COMPLEX, away_from_kinks, central, complex_step, make, random_target, relative
 import numpy as np
@@ -26,7 +29,7 @@ from nn.network import Network
 from nn.objective import BatchObjective
 from optimizers import get
 
-ENDINGS = {"CrossEntropy": [Softmax(), Sigmoid()], "BinaryCrossEntropy": [Sigmoid(), Softmax()],
+ENDINGS = {"CrossEntropy": [Softmax()], "BinaryCrossEntropy": [Sigmoid(), Softmax()],
            "MeanSquaredError": [Tanh(), Softmax(), None]}
 WHOLE = [(name, ending) for name in LOSSES for ending in ENDINGS[name]]
 
@@ -98,6 +101,45 @@ def test_parameters_are_views_into_theta():
     model.layers[0].W[0, 0] = 3
     assert model.theta[0] == 3
     assert model.layers[0].W.shape == (6, 5)
+
+
+def test_assigning_to_theta_or_a_parameter_writes_into_it():
+    model = small()
+    theta = model.theta
+    model.theta = np.arange(53.0)
+    model.layers[3].b = [7, 8, 9]
+    model.layers[0].W -= 1
+    assert model.theta is theta
+    np.testing.assert_array_equal(theta[-3:], [7, 8, 9])
+    assert theta[0] == -1
+    objective = model.objective(*small_data())
+    objective.theta = objective.theta - 0.5
+    assert theta[0] == -1.5
+    with pytest.raises(ValueError, match=r"theta has shape \(53,\), .*: it cannot become an array of shape \(52,\)"):
+        model.theta = np.zeros(52)
+    with pytest.raises(ValueError, match=r"W has shape \(6, 5\)"):
+        model.layers[0].W = np.zeros((5, 6))
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_a_model_of_its_own(again):
+    model, (x, y) = small(3, dropout=0.2), small_data()
+    model.fit(x, y, get("adam", lr=0.05), epochs=2, progress=False)
+    twin = again(model)
+    np.testing.assert_array_equal(twin.predict(x), model.predict(x))
+    assert not np.shares_memory(twin.theta, model.theta)
+    for m in (model, twin):
+        m.fit(x, y, get("adam", lr=0.05), epochs=3, batch_size=10, progress=False)
+    np.testing.assert_array_equal(twin.theta, model.theta)
+    assert (twin.theta != again(small(3)).theta).any()
+
+
+def test_several_threads_may_ask_one_model():
+    model, (x, _) = small(), small_data(3000)
+    alone = model.predict(x)
+    with ThreadPoolExecutor(4) as pool:
+        for answer in pool.map(lambda _: model.predict(x), range(60)):
+            np.testing.assert_array_equal(answer, alone)
 
 
 def test_one_layer_object_in_two_models_stays_apart():
@@ -199,6 +241,7 @@ BAD_X = {
     "infinity": (np.where(np.arange(40)[:, None] == 8, np.inf, X), "first in row 8"),
     "too large for float32": (np.where(np.arange(40)[:, None] == 9, 1e300, X), "first in row 9"),
     "empty": (np.zeros((0, 6)), "x holds no examples"),
+    "ragged": ([[1.0, 2.0], [3.0]], "x is ragged: give rows of one length"),
 }
 
 
@@ -233,6 +276,7 @@ def test_bad_targets_are_named(y, message):
     ([ReLU()], MeanSquaredError(), "at least one layer with weights"),
     ([Dense(3, 2)], CrossEntropy(),
      r"CrossEntropy needs probabilities, but the model ends in Dense.*: end it with Softmax\(\)"),
+    ([Dense(3, 2), Sigmoid()], CrossEntropy(), r"but the model ends in Sigmoid\(\): end it with Softmax\(\)"),
     ([Dense(3, 2), LeakyReLU()], BinaryCrossEntropy(), r"end it with Sigmoid\(\)"),
     ([Dense(3, 2), Softmax()], "crossentropy", r"unknown loss 'crossentropy': give one of CrossEntropy\(\)"),
     ([Dense(3, 2), Softmax()], CrossEntropy, "unknown loss <class"),

@@ -1,12 +1,14 @@
 """Newton: its theory on functions, both forms, the trust-region subproblem, and what cannot be stepped on."""
 
+import copy
 import math
 
 from least_squares import PROBLEMS
 import numpy as np
 import pytest
 
-from optimizers import Function, Newton, minimize
+from nn import CrossEntropy, Dense, Model, Softmax, Tanh
+from optimizers import Function, Newton, get, minimize
 from optimizers.trust_region import bounded, krylov
 
 FORMS = ("dense", "cg")
@@ -225,3 +227,23 @@ def test_choices_are_listed_and_a_matrix_that_cannot_fit_is_refused():
 
     with pytest.raises(ValueError, match=r"Newton: form='dense' needs 2\.2 GiB here, more than 1: use form='cg'"):
         Newton(form="dense").step(Large())
+
+
+@pytest.mark.parametrize("name", ["newton", "lm"])
+def test_curvature_may_be_taken_on_a_share_of_the_examples(name):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 6)), rng.integers(0, 3, 400)
+    model = Model([Dense(6, 8), Tanh(), Dense(8, 3), Softmax()], CrossEntropy(), dtype="float64")
+    losses, passes = [], []
+    for share in (1.0, 0.25):
+        twin = copy.copy(model)
+        history = twin.fit(x, y, get(name, sample=share, **({"form": "cg"} if name == "newton" else {})), epochs=8,
+                           progress=False)
+        losses.append(history.column("loss"))
+        passes.append(history.epochs[-1]["passes"])
+        again = copy.copy(model).fit(x, y, get(name, sample=share, **({"form": "cg"} if name == "newton" else {})),
+                                     epochs=8, progress=False)
+        assert again.column("loss") == losses[-1]
+    assert losses[0] != losses[1]
+    assert all(history[-1] < 0.9 * history[0] for history in losses)
+    assert passes[1] < passes[0]

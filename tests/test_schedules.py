@@ -119,6 +119,7 @@ def test_a_loss_that_is_not_finite_takes_no_time():
     ("plateau:2", "Plateau: decay must be above 0 and below 1, not 2"),
     ("cosine+step", "only a warmup goes over into another, as warmup:5+cosine"),
     ("warmup:5+wave", "unknown schedule 'wave'"),
+    ("warmup:100+cosine", "the warmup leaves nothing of the 100 epochs for what follows"),
 ])
 def test_slips_are_named(text, message):
     with pytest.raises(ValueError, match=message.replace("+", r"\+")):
@@ -129,3 +130,21 @@ def test_every_schedule_says_what_it_is():
     for kind in SCHEDULES.values():
         assert kind.__doc__
         assert isinstance(hyperparameters(kind), dict)
+
+
+def test_the_lr_of_a_scheduled_optimizer_is_its_peak_to_set():
+    bowl, optimizer = Bowl(), Scheduled(get("gd", lr=0.1), Exponential(0.5))
+    optimizer.step(bowl)
+    optimizer.lr = 0.4
+    optimizer.step(bowl)
+    assert optimizer.lr == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ((get("lbfgs"), Exponential(0.5)), "LBFGS has no learning rate"),
+    ((get("gd"), "cosine"), "schedule must be a Schedule, not 'cosine'"),
+    ((get("gd"), Exponential(0.5), 0), "unit must be above 0 steps, not 0"),
+])
+def test_what_cannot_be_scheduled_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Scheduled(*arguments)

@@ -123,6 +123,33 @@ def test_one_that_diverges_does_not_end_the_others(tmp_path, capsys):
     assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["gd", "0"], ["adam", "3"]]
 
 
+def test_all_leaves_out_what_cannot_fit(tmp_path, capsys):
+    assert main(*QUICK, "--optimizer", "all", "--hidden", "500", "--dry-run", "--out", tmp_path / "run") == 0
+    out, err = capsys.readouterr()
+    assert "left out: bfgs, seed 0: BFGS: its matrix for 37,510 parameters would take 5.6 GB" in err
+    assert out.count("seed 0, 3 epochs") == len(OPTIMIZERS) - 1
+
+
+def test_a_flag_may_be_written_small(tmp_path):
+    for value in ("true", "false"):
+        options = ["--optimizer", "rmsprop", "-o", f"centered={value}", "--out", tmp_path / value]
+        assert main(*QUICK, *options) == 0
+        config = json.loads((tmp_path / value / "config.json").read_text())
+        assert config["stages"][0]["fields"]["centered"] is (value == "true")
+
+
+def test_the_form_that_was_chosen_is_said(tmp_path, capsys):
+    assert main(*QUICK, "--optimizer", "newton", "--out", tmp_path / "run") == 0
+    assert "newton took its form 'cg'" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run/config.json").read_text())["results"]["forms"] == {"newton": "cg"}
+
+
+def test_nothing_of_another_program_is_overwritten(tmp_path, capsys):
+    (tmp_path / "history.csv").write_text("mine")
+    assert main(*QUICK, "--out", tmp_path) == 2
+    assert (tmp_path / "history.csv").read_text() == "mine"
+
+
 def test_a_schedule_is_over_epochs(tmp_path):
     assert main(*QUICK, "--optimizer", "gd", "--lr", 0.2, "--schedule", "exponential:0.5", "--out", tmp_path / "a") == 0
     with open(tmp_path / "a/history.csv", newline="") as file:
@@ -148,7 +175,7 @@ def test_a_run_folder_is_never_overwritten(tmp_path, capsys, monkeypatch):
     assert main(*QUICK, "--out", tmp_path / "run") == 0
     before = (tmp_path / "run/model.safetensors").read_bytes()
     assert main(*QUICK, "--seed", 9, "--out", tmp_path / "run") == 2
-    assert "holds another run, which would be lost: name another folder" in capsys.readouterr().err
+    assert "is not empty, and what is in it might be lost: name another folder" in capsys.readouterr().err
     assert (tmp_path / "run/model.safetensors").read_bytes() == before
     monkeypatch.chdir(tmp_path)
     assert main(*QUICK) == main(*QUICK) == 0  # within one second
@@ -176,6 +203,12 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     (["-o", "gd.lr=1"], "-o gd.lr=1: write FIELD=VALUE, such as -o beta1=0.8, or NAME.FIELD=VALUE with a name among"),
     (["--schedule", "cosin"], "unknown schedule 'cosin': choose from constant"),
     (["--seeds", "0"], "--seeds 0: write 1 or more"),
+    (["--optimizer", "adam", "adam"], "--optimizer adam adam: one is named twice"),
+    (["--optimizer", "lbfgs", "--schedule", "cosine"], "--schedule cosine: lbfgs have no learning rate for it to set"),
+    (["--lr", "0.1", "-o", "lr=0.5"], "--lr 0.1 and -o lr=0.5 say two things of adam: give one of them"),
+    (["--optimizer", "rmsprop", "-o", "centered=yes"], "RMSprop: centered must be one of True, False, not 'yes'"),
+    (["--optimizer", "bfgs", "gd", "--hidden", "500"], "BFGS: its matrix for 37,510 parameters would take 5.6 GB"),
+    (["--hidden", "10000000000"], "train.py: not enough memory: "),
     (["--jobs", "0"], "--jobs 0: write 1 or more"),
     (["--optimizer", "adam:x", "gd"], "--optimizer adam:x: write NAME:EPOCHS, such as adam:20"),
     (["--optimizer", "adam:20"], "--optimizer adam:20: name the optimizer that it hands over to"),
@@ -192,7 +225,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     (["--dropout", "1"], "Dropout: rate must lie in [0, 1), not 1.0"),
     (["--hidden", "0"], "Dense: n_out must be a whole number of at least 1, not 0"),
     (["--batch-size", "2000"], "batch_size 2000 is larger than the data, 1437 examples"),
-    (["--epochs", "0"], "epochs must be a whole number of at least 1, not 0"),
+    (["--epochs", "0"], "--epochs 0: write 1 or more"),
     (["--out", "train.py"], "--out train.py is a file: name a folder"),
 ])
 def test_a_slip_is_one_line_and_status_2(options, message, capsys, monkeypatch):

@@ -155,6 +155,30 @@ def test_an_interrupt_within_a_step_leaves_the_weights_before_it():
     np.testing.assert_array_equal(model.theta, optimizer.seen[-1])
 
 
+def test_an_interrupt_between_steps_keeps_the_last_step():
+    seen = []
+
+    class Interrupt:
+        def on_epoch_end(self, model, epoch):
+            seen.append(model.theta.copy())
+            if epoch["epoch"] == 3:
+                raise KeyboardInterrupt
+
+    model, (x, y) = small(), small_data()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, get("adam"), epochs=5, callbacks=[Interrupt()], progress=False)
+    np.testing.assert_array_equal(model.theta, seen[-1])
+
+
+def test_a_step_that_returns_nothing_is_named():
+    class Silent:
+        def step(self, objective):
+            pass
+
+    with pytest.raises(ValueError, match=r"Silent\.step returned None: it must return the loss"):
+        small().fit(*small_data(), Silent(), progress=False)
+
+
 @pytest.mark.parametrize(("batch_size", "epochs"), [(None, 3), (20, 5)])
 def test_an_optimizer_that_cannot_go_on_says_why_and_on_the_whole_set_ends_the_fit(batch_size, epochs):
     class Stuck(Exploding):
@@ -168,7 +192,8 @@ def test_an_optimizer_that_cannot_go_on_says_why_and_on_the_whole_set_ends_the_f
     model, (x, y) = small(), small_data()
     history = model.fit(x, y, Stuck(2, 0.5), epochs=5, batch_size=batch_size, progress=False)
     assert len(history.epochs) == epochs
-    assert history.message == ("no lower value; training ended with epoch 3" if batch_size is None else "")
+    assert history.message == ("no lower value; training ended with epoch 3" if batch_size is None else
+                               "8 steps could not move the weights, the last: no lower value")
 
 
 def test_stop_training_ends_the_fit_between_steps():
@@ -270,6 +295,7 @@ def test_progress_on_a_terminal_is_one_bar(capsys, monkeypatch):
     ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
     ({"batch_size": 41}, "batch_size 41 is larger than the data, 40 examples: give at most 40"),
     ({"optimizer": "adam"}, r"optimizer must have a step\(objective\), which 'adam' has not: write optimizer="),
+    ({"optimizer": type(get("adam"))}, "optimizer is the class Adam: write optimizer=Adam()"),
     ({"callbacks": [print]}, "callback .* has none of the methods on_fit_begin"),
 ])
 def test_bad_arguments_are_named(options, message):
