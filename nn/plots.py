@@ -91,22 +91,22 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
             ax.set_yscale("log")
             low, high = ax.get_ylim()
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            ax.yaxis.set_minor_formatter((lambda value, _: f"{value:g}") if high / low < 15 else "")
+            few = math.log10(high / low) < 2.5  # decades: labels at these alone would say little
+            ax.yaxis.set_minor_formatter((lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "") if few else "")
         _label_ends(ax, ends)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
-                  ncols=min(len(histories), 8))
+                  ncols=math.ceil(len(histories) / math.ceil(len(histories) / 8)))
     if title:
         figure.suptitle(title)
     return figure
 
 
 def _label_ends(ax: Any, ends: Sequence[tuple[str, str, float, float]], gap: float = 0.045) -> None:
-    """Write each line's name where it ends, beside the axes and spread apart where ends are close, or within the axes
-    where a line ends long before the others: (name, colour, x, y) each.
+    """Write each line's name beside the axes, at the height where the line ends, spread apart where ends are close:
+    (name, colour, x, y) each.
     """
     low, high = ax.get_ylim()
-    right = max(end[2] for end in ends)
-    ax.set_xlim(0, right)
+    ax.set_xlim(0, max(end[2] for end in ends))
 
     def height(y: float) -> float:
         """Where y is between the foot of the axes, 0, and their top, 1."""
@@ -115,10 +115,7 @@ def _label_ends(ax: Any, ends: Sequence[tuple[str, str, float, float]], gap: flo
             return (y - low_) / (high_ - low_)
         return (y - low) / (high - low)
 
-    for name, colour, x, y in ends:
-        if x < 0.9 * right:
-            ax.annotate(name, (x, y), (3, 3), textcoords="offset points", color=colour, fontsize=9)
-    ends = sorted((end for end in ends if end[2] >= 0.9 * right), key=lambda end: end[3])
+    ends = sorted(ends, key=lambda end: end[3])
     places = [min(max(height(end[3]), 0), 1) for end in ends]
     for _ in range(200):  # push neighbours apart until all have room
         for i in range(len(places) - 1):
