@@ -135,7 +135,7 @@ def sklearn_epoch(data: Dataset, widths: tuple[int, ...], batch: int) -> Epoch:
 
     net = MLPClassifier(widths[1:-1], batch_size=batch, learning_rate_init=LR, alpha=0.0)
     classes = np.unique(data.y_train)
-    return lambda: net.partial_fit(data.x_train, data.y_train, classes)
+    return lambda: net.partial_fit(data.x_train, data.y_train, classes=classes)
 
 
 def keras_epoch(data: Dataset, widths: tuple[int, ...], batch: int) -> Epoch:
@@ -143,7 +143,7 @@ def keras_epoch(data: Dataset, widths: tuple[int, ...], batch: int) -> Epoch:
 
     layers = [keras.layers.Dense(n, "relu") for n in widths[1:-1]]
     net = keras.Sequential([keras.Input((widths[0],)), *layers, keras.layers.Dense(widths[-1], "softmax")])
-    net.compile(keras.optimizers.Adam(LR), "sparse_categorical_crossentropy", ["accuracy"])
+    net.compile(keras.optimizers.Adam(LR), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return lambda: net.fit(data.x_train, data.y_train, batch_size=batch, epochs=1, verbose=0)
 
 

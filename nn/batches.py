@@ -27,18 +27,21 @@ class Batches:
     def __len__(self) -> int:
         return -(-len(self.x) // self.size)
 
-    def epoch(self, e: int) -> Iterator[tuple[Array, Array]]:
-        """Epoch e's batches. The arrays are buffers: they hold until the next batch."""
+    def rows(self, e: int) -> Iterator[Array]:
+        """Which examples are in each batch of epoch e."""
         n = len(self.x)
-        if self.size == n:
-            yield self.x, self.target
-            return
-        order = stream(ORDER, self.seed, e).permutation(n) if self.shuffle else np.arange(n)
-        for start in range(0, n, self.size):
-            rows = order[start : start + self.size]
-            yield self._take("x", self.x, rows), self._take("target", self.target, rows)
+        mixed = self.shuffle and self.size < n
+        order = stream(ORDER, self.seed, e).permutation(n) if mixed else np.arange(n)
+        return (order[start : start + self.size] for start in range(0, n, self.size))
 
-    def _take(self, name: str, source: Array, rows: Array) -> Array:
-        out = self.buffers(name, (len(rows), source.shape[1]))
+    def take(self, rows: Array, part: int = 0) -> tuple[Array, Array]:
+        """Those examples and their targets, in buffers that hold until the next `take` of the same part."""
+        if self.size == len(self.x):
+            whole = slice(rows[0], rows[-1] + 1)
+            return self.x[whole], self.target[whole]
+        return self._take("x", self.x, rows, part), self._take("target", self.target, rows, part)
+
+    def _take(self, name: str, source: Array, rows: Array, part: int) -> Array:
+        out = self.buffers(f"{name} {part}", (len(rows), source.shape[1]))
         # "clip" never clips here: with "raise", take() would fill a copy of `out` first
         return np.take(source, rows, axis=0, out=out, mode="clip")

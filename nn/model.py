@@ -53,18 +53,19 @@ class Model:
 
     def fit(self, x: Any, y: Any, optimizer: Any, epochs: int = 1, batch_size: int | None = None,
             validation_data: tuple[Any, Any] | None = None, callbacks: Sequence[Any] = (), progress: bool = True,
-            shuffle: bool = True, history: History | None = None) -> History:
+            shuffle: bool = True, history: History | None = None, threads: int | None = None) -> History:
         """Train on examples x (N, n_in) with targets y (N,) or (N, K) for `epochs` passes in batches of `batch_size`.
 
         optimizer: an object with step(objective), as optimizers.get(name) makes it; it keeps its state, so that
         another fit goes on from there. batch_size: None for all of x at once. validation_data: (x, y) to evaluate
         after each epoch. callbacks: see nn.callbacks. progress: show a bar, or a few lines where there is no terminal.
-        history: one to go on from; its next epoch is the first, in the order that is that epoch's. Returns the History.
+        history: one to go on from; its next epoch is the first, in the order that is that epoch's. threads: how many
+        to work on; None: as many as NumPy's BLAS has. The result depends on it by rounding alone. Returns the History.
         Raises ValueError for arguments that do not fit, and Diverged in the very step whose loss is not finite, with
         theta at the last weights that gave a finite one.
         """
         return fit(self, x, y, optimizer, epochs, batch_size, validation_data, callbacks, progress, shuffle,
-                   history)
+                   history, threads)
 
     def objective(self, x: Any, y: Any) -> BatchObjective:
         """The mean loss on x (N, n_in) and y, as a function of the live theta, with a gradient buffer of its own.

@@ -39,9 +39,13 @@ class Network:
         self._direction: Array | None = None
         self._product: Array | None = None
 
+    def another(self) -> "Network":
+        """A network on the same theta, with a gradient of its own."""
+        return Network(self.layers, self.given, self.theta, np.zeros_like(self.grad))
+
     def restricted(self, rows: Array) -> "Network":
-        """A network on the same theta for these rows of the last batch, with what is random as it was for them."""
-        network = Network(self.layers, self.given, self.theta, np.zeros_like(self.grad))
+        """Another for these rows of the last batch, with what is random as it was for them."""
+        network = self.another()
         for layer in network.layers:
             layer.restrict(rows)
         return network
@@ -96,11 +100,13 @@ class Network:
                 layer.bind_tangents(self._direction[part], self._product[part])
         return self._direction, self._product
 
-    def point(self, v: Array) -> None:
+    def point(self, v: Array) -> Array:
         """Take v (P,) for the direction of the products; a copy, so that v may be any buffer, the last product too."""
         if v.shape != self.theta.shape:
             raise ValueError(f"a direction must have the shape of theta, {self.theta.shape}, not {v.shape}")
-        np.copyto(self._tangents()[0], v, casting="same_kind")
+        direction = self._tangents()[0]
+        np.copyto(direction, v, casting="same_kind")
+        return direction
 
     def curvature(self, target: Array, scale: float, curved: bool) -> Array:
         """The Hessian of the loss of the last batch, last run forward and back, times the direction: (P,), a buffer.

@@ -17,6 +17,7 @@ class BatchObjective:
 
     With an `rng`, Dropout is at work: its masks are drawn once and stay the same while the objective lives. `whole` is
     the objective that this one is a subsample of: then the network has its masks already, and costs count there too.
+    `of`: how many examples the mean is over, where these are a part of them and the parts' losses are to add up.
     `gradients` counts what was computed, in gradients of one example: a value alone costs half as much, a Hessian or
     Gauss-Newton product from 1 to 2 or 4/3 (see Network.product_cost), a Jacobian one for each output. Divided by the
     size of the training set, that is passes. `evaluations` counts the values and gradients.
@@ -28,12 +29,13 @@ class BatchObjective:
     theta = Live()
 
     def __init__(self, network: Network, x: Array, target: Array, rng: Generator | None = None,
-                 whole: "BatchObjective | None" = None) -> None:
+                 whole: "BatchObjective | None" = None, of: int | None = None) -> None:
         self.network, self.x, self.target = network, x, target
+        self.examples = len(x)
         self.theta = network.theta
         self.evaluations = 0
         self.gradients = 0.0
-        self._scale = 1 / len(x)
+        self._scale = 1 / (of or len(x))
         self._whole = whole
         self._forward, self._backward = object(), object()  # signs for network.holds: how far it was run for us
         if whole is None:

@@ -11,6 +11,7 @@ from nn.batches import DROPOUT, Batches, stream
 from nn.callbacks import Progress
 from nn.history import History
 from nn.objective import BatchObjective
+from nn.sharing import Shared, Sum
 
 if TYPE_CHECKING:
     from nn.model import Model
@@ -26,7 +27,7 @@ class Diverged(ArithmeticError):
 
 def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size: int | None,
         validation_data: tuple[Any, Any] | None, callbacks: Sequence[Any], progress: bool, shuffle: bool,
-        history: History | None) -> History:
+        history: History | None, threads: int | None) -> History:
     """Model.fit, which says what the arguments are."""
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"optimizer must have a step(objective), which {optimizer!r} has not: "
@@ -36,7 +37,7 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     x = model.examples(x)
     target = model.targets(y, N := len(x))
     batch_size = N if batch_size is None else batch_size
-    check_plan(epochs, batch_size, N)
+    check_plan(epochs, batch_size, N, threads)
     validation = None
     if validation_data is not None:
         x_val = model.examples(validation_data[0])
@@ -55,7 +56,8 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     theta = model.theta
     # where every step has the same function to minimize, methods that look at several points know it for the same
     fixed = len(batches) == 1 and not model.network.random
-    objective = BatchObjective(model.network, x, target)
+    shared = Shared(model.network, batches, threads)
+    objective: BatchObjective | Sum | None = None
     good, before = theta.copy(), theta.copy()  # the last weights with a finite loss; those before the step under way
     model.stop_training = stepping = False
     notify("on_fit_begin", {"first": first, "last": last, "steps": len(batches), "examples": N})
@@ -63,36 +65,37 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
         for e in range(first, last + 1):
             loss, correct, start = 0.0, 0, perf_counter()
             rng = stream(DROPOUT, model.seed, e)
-            for step, (x_batch, target_batch) in enumerate(batches.epoch(e), 1):
-                if model.stop_training:
-                    return history
-                np.copyto(before, theta)
-                if not fixed:
-                    objective = BatchObjective(model.network, x_batch, target_batch, rng)
-                counted = objective.gradients
-                # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
-                with np.errstate(over="ignore", invalid="ignore"):
-                    stepping = True
-                    batch_loss = optimizer.step(objective)
-                    stepping = False
-                if batch_loss is None:
-                    raise ValueError(f"{type(optimizer).__name__}.step returned None: it must return the loss")
-                refused += bool(getattr(optimizer, "message", ""))
-                failed = ""
-                if not math.isfinite(batch_loss):
-                    failed = f"the loss became {batch_loss}"
-                    np.copyto(theta, good)
-                elif step == len(batches) and not np.isfinite(theta).all():
-                    failed = "the weights became infinite"
-                    np.copyto(theta, before)
-                if failed:
-                    raise Diverged(f"{failed} in epoch {e}, step {step}: training stopped, and the model keeps the "
-                                   "last weights whose loss was finite; try a smaller lr", e, step, history)
-                good, before = before, good
-                loss += batch_loss * len(x_batch) / N
-                correct += objective.correct()
-                gradients += objective.gradients - counted
-                notify("on_step_end", len(x_batch))
+            with shared:
+                for step, rows in enumerate(batches.rows(e), 1):
+                    if model.stop_training:
+                        return history
+                    np.copyto(before, theta)
+                    if objective is None or not fixed:
+                        objective = shared.objective(rows, rng)
+                    counted = objective.gradients
+                    # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        stepping = True
+                        batch_loss = optimizer.step(objective)
+                        stepping = False
+                    if batch_loss is None:
+                        raise ValueError(f"{type(optimizer).__name__}.step returned None: it must return the loss")
+                    refused += bool(getattr(optimizer, "message", ""))
+                    failed = ""
+                    if not math.isfinite(batch_loss):
+                        failed = f"the loss became {batch_loss}"
+                        np.copyto(theta, good)
+                    elif step == len(batches) and not np.isfinite(theta).all():
+                        failed = "the weights became infinite"
+                        np.copyto(theta, before)
+                    if failed:
+                        raise Diverged(f"{failed} in epoch {e}, step {step}: training stopped, and the model keeps "
+                                       "the last weights whose loss was finite; try a smaller lr", e, step, history)
+                    good, before = before, good
+                    loss += batch_loss * len(rows) / N
+                    correct += objective.correct()
+                    gradients += objective.gradients - counted
+                    notify("on_step_end", len(rows))
             seconds += perf_counter() - start
             evaluated = model.evaluate_targets(*validation) if validation else {"loss": None, "accuracy": None}
             history.epochs.append({
@@ -117,9 +120,9 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     return history
 
 
-def check_plan(epochs: Any, batch_size: Any, N: int) -> None:
+def check_plan(epochs: Any, batch_size: Any, N: int, threads: Any = None) -> None:
     """Raises ValueError where N examples cannot be trained on for that many epochs in batches of that size."""
-    for name, n in (("epochs", epochs), ("batch_size", batch_size)):
+    for name, n in (("epochs", epochs), ("batch_size", batch_size), ("threads", 1 if threads is None else threads)):
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, not {n!r}")
     if batch_size > N:

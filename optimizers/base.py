@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizers import fused
+
 Array = NDArray[Any]
 
 
@@ -211,9 +213,13 @@ class FirstOrder(Optimizer):
             self.start(objective.theta)
             self.t += 1
             self.clip(grad)
-            self.decay_weights(objective.theta, grad)
-            self.update(objective.theta, grad)
+            fused.run(self, self.move, objective.theta, grad)
         return loss
+
+    def move(self, theta: Array, grad: Array) -> None:
+        """Weight decay and the rule: what is done to each element by itself."""
+        self.decay_weights(theta, grad)
+        self.update(theta, grad)
 
     def clip(self, grad: Array) -> None:
         """Shorten the gradient as clip_value and clip_norm say."""

@@ -124,7 +124,7 @@ class TrustRegion(SecondOrder):
         """What the curvature is taken from: the objective, or a subsample of its examples."""
         if self.sample == 1:
             return objective
-        n = len(objective.x)  # type: ignore[attr-defined]
+        n = objective.examples  # type: ignore[attr-defined]
         rows = np.random.default_rng(self.t).choice(n, max(1, round(self.sample * n)), replace=False)
         return objective.subsample(np.sort(rows))  # type: ignore[attr-defined]
 

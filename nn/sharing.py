@@ -1,0 +1,141 @@
+"""The work of a batch shared over threads: its loss is the sum of the losses of its parts, each on its own thread."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+import contextvars
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.random import Generator
+
+from nn.batches import Batches
+from nn.buffers import Array
+from nn.network import Network
+from nn.objective import BatchObjective
+from nn.parameters import Live
+
+T = TypeVar("T")
+Each = Callable[[Callable[[int], T]], list[T]]
+
+SMALLEST = 1 << 20  # numbers between the layers, of a whole batch: with fewer, waiting costs more than sharing saves
+
+
+def parts(network: Network, batch: int, threads: int) -> int:
+    """How many threads share a batch; where it is 1, the products alone are shared, by BLAS, over all of them.
+
+    A thread that has a part of the batch also gathers it, and does all that lies between the products; but BLAS's
+    threads wait for nobody, and there is but one gradient. Masks of Dropout are drawn for a batch as a whole.
+    """
+    widths = [shape for layer in network.layers for shape in layer.shapes().values() if len(shape) == 2]
+    numbers = batch * (widths[0][0] + sum(n_out for _, n_out in widths))
+    # nor is it worth it where the parameters, and so the gradients to add up, are more
+    return 1 if network.random or numbers < max(SMALLEST, len(network.theta)) else min(threads, batch)
+
+
+class Sum:
+    """The sum of objectives on one theta, each of which `each` has a thread for: an objective like them."""
+
+    theta = Live()
+
+    def __init__(self, several: Sequence[BatchObjective], each: Each[Any]) -> None:
+        self.parts, self._each = several, each
+        self.theta = several[0].theta
+        self.examples = sum(part.examples for part in several)
+
+    @property
+    def gradients(self) -> float:
+        return sum(part.gradients for part in self.parts)
+
+    @property
+    def evaluations(self) -> int:
+        return self.parts[0].evaluations
+
+    def value(self) -> float:
+        return sum(self._each(lambda k: self.parts[k].value()))
+
+    def value_and_gradient(self) -> tuple[float, Array]:
+        both = self._each(lambda k: self.parts[k].value_and_gradient())
+        return sum(value for value, _ in both), self._add([gradient for _, gradient in both])
+
+    def hessian_product(self, v: Array) -> Array:
+        return self._product("hessian_product", v)
+
+    def gauss_newton_product(self, v: Array) -> Array:
+        return self._product("gauss_newton_product", v)
+
+    def _product(self, name: str, v: Array) -> Array:
+        # copied before any of them runs, for v may be a buffer of one
+        directions = [part.network.point(v) for part in self.parts]
+        return self._add(self._each(lambda k: getattr(self.parts[k], name)(directions[k])))
+
+    def residuals(self) -> Array:
+        return np.concatenate(self._each(lambda k: self.parts[k].residuals()))
+
+    def jacobian(self) -> Array:
+        return np.concatenate(self._each(lambda k: self.parts[k].jacobian()))
+
+    def hessian(self) -> Array:
+        return self._add(self._each(lambda k: self.parts[k].hessian()))
+
+    def gauss_newton(self) -> Array:
+        return self._add(self._each(lambda k: self.parts[k].gauss_newton()))
+
+    def subsample(self, rows: Any) -> BatchObjective:
+        rows, start = np.arange(self.examples)[rows], 0
+        x, target = [], []
+        for part in self.parts:
+            mine = rows[(start <= rows) & (rows < start + part.examples)] - start
+            x.append(part.x[mine])
+            target.append(part.target[mine])
+            start += part.examples
+        first = self.parts[0]
+        return BatchObjective(first.network.another(), np.concatenate(x), np.concatenate(target), whole=first)
+
+    def correct(self) -> int:
+        return sum(self._each(lambda k: self.parts[k].correct()))
+
+    @staticmethod
+    def _add(arrays: Sequence[Array]) -> Array:
+        for array in arrays[1:]:
+            arrays[0] += array
+        return arrays[0]
+
+
+class Shared:
+    """Makes the objectives of batches, on as many threads as is best; a context, within which BLAS has its share.
+
+    threads: how many there are; None: as many as BLAS has.
+    """
+
+    def __init__(self, network: Network, batches: Batches, threads: int | None) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        self.batches, self._context = batches, ExitStack()
+        self._blas = ThreadpoolController().select(user_api="blas")
+        given = threads or max((pool["num_threads"] for pool in self._blas.info()), default=1)
+        n = parts(network, batches.size, given)
+        self.networks = [network, *(network.another() for _ in range(n - 1))]
+        self._limit = given // n if threads or n > 1 else None
+
+    def __enter__(self) -> None:
+        self._context.enter_context(self._blas.limit(limits=self._limit))
+        if len(self.networks) > 1:
+            self._pool = self._context.enter_context(ThreadPoolExecutor(len(self.networks) - 1))
+
+    def __exit__(self, *error: object) -> None:
+        self._context.close()
+
+    def objective(self, rows: Array, rng: Generator | None) -> BatchObjective | Sum:
+        """The mean loss on these rows, as a function of theta."""
+        if len(self.networks) == 1:
+            return BatchObjective(self.networks[0], *self.batches.take(rows), rng)
+        cut = np.array_split(rows, len(self.networks))
+        return Sum(self._each(lambda k: BatchObjective(self.networks[k], *self.batches.take(cut[k], k), of=len(rows))),
+                   self._each)
+
+    def _each(self, ask: Callable[[int], T]) -> list[T]:
+        """ask(k) for each part k, at once: the first on this thread, the others on threads of their own."""
+        # a thread begins without this one's settings, such as what NumPy does about overflow
+        others = [self._pool.submit(contextvars.copy_context().run, ask, k) for k in range(1, len(self.networks))]
+        return [ask(0), *(other.result() for other in others)]
