@@ -19,8 +19,8 @@ class Buffers:
         self._arrays: dict[str, Array] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
-        """The buffer `name`, of exactly `shape`; its contents are whatever was left there."""
+        """The buffer `name`, of exactly `shape`; its contents are whatever was left there, at first zeros."""
         held = self._arrays.get(name)
         if held is None or held.shape[0] < shape[0] or held.shape[1:] != shape[1:]:
-            held = self._arrays[name] = np.empty(shape, self.dtype if dtype is None else dtype)
+            held = self._arrays[name] = np.zeros(shape, self.dtype if dtype is None else dtype)
         return held if held.shape == shape else held[: shape[0]]

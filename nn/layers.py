@@ -159,8 +159,14 @@ class Dense(Layer):
     def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
         self.dy = dy
         np.matmul(self.x.T, dy, out=self.dW)
-        np.sum(dy, axis=0, out=self.db)
+        self._sum(dy, self.db)
         return np.matmul(dy, self.W.T, out=self.buffers("dx", self.x.shape)) if needs_dx else None
+
+    def _sum(self, dy: Array, out: Array) -> None:
+        """The sum over examples, by a product, which is quicker than np.sum."""
+        ones = self.buffers("ones", dy.shape[:1])
+        ones.fill(1)
+        np.dot(ones, dy, out=out)
 
     def jvp(self, tx: Array | None) -> Array:
         """ty = tx W + x vW + vb."""
@@ -174,7 +180,7 @@ class Dense(Layer):
     def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
         """HW = x^T tdy + tx^T dy, Hb = sum_n tdy, tdx = tdy W^T + dy vW^T; the second terms are the curvature."""
         np.matmul(self.x.T, tdy, out=self.HW)
-        np.sum(tdy, axis=0, out=self.Hb)
+        self._sum(tdy, self.Hb)
         if curved and self.tx is not None:
             self.HW += np.matmul(self.tx.T, self.dy, out=self.buffers("txdy", self.W.shape))
         if not needs_dx:

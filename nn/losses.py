@@ -171,26 +171,37 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
     joins = Softmax
 
+    def _across(self, name: str, z: Array) -> Array:
+        """A buffer of z's shape, transposed (K, n): what goes over the classes is quick where examples lie together."""
+        return self.buffers(name, (z.size,)).reshape(z.shape[::-1])
+
     def value(self, z: Array, target: Array, scale: float) -> float:
-        column, total = self.buffers("column", (len(z), 1)), self.buffers("total", (len(z), 1))
-        shifted = np.subtract(z, np.max(z, axis=1, keepdims=True, out=column), out=self.buffers("shifted", z.shape))
-        self.exp = np.exp(shifted, out=self.buffers("exp", z.shape))
-        self.total = np.sum(self.exp, axis=1, keepdims=True, out=total)
-        return scale * (np.log(total, out=column).sum() - np.dot(_flat(target), _flat(shifted))).item()
+        across, of_each, total = self._across("shifted", z), *(self.buffers(name, z.shape[:1]) for name in "mt")
+        np.copyto(across, z.T)
+        across -= np.max(across, axis=0, out=of_each)
+        self.exp = np.exp(across, out=self._across("exp", z))
+        self.total = np.sum(self.exp, axis=0, out=total)
+        shifted = self.buffers("rows", z.shape)
+        np.copyto(shifted, across.T)
+        return scale * (np.log(total, out=of_each).sum() - np.dot(_flat(target), _flat(shifted))).item()
+
+    def _softmax(self, z: Array) -> Array:
+        return np.divide(self.exp, self.total, out=self._across("p", z))
 
     def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
-        np.divide(self.exp, self.total, out=out)
-        out -= target
+        np.subtract(self._softmax(z).T, target, out=out)
         out *= scale
         return out
 
     def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
         """scale p (v - <p, v>), p = softmax(z)."""
-        p = np.divide(self.exp, self.total, out=self.buffers("p", z.shape))
-        column = np.sum(np.multiply(p, v, out=out), axis=1, keepdims=True, out=self.buffers("column", (len(z), 1)))
-        np.subtract(v, column, out=out)
-        out *= p
-        out *= scale
+        p, across, product = self._softmax(z), self._across("v", z), self._across("pv", z)
+        np.copyto(across, v.T)
+        np.multiply(p, across, out=product)
+        across -= np.sum(product, axis=0, out=self.buffers("m", z.shape[:1]))
+        across *= p
+        across *= scale
+        np.copyto(out, across.T)
         return out
 
 

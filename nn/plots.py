@@ -91,8 +91,10 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
             ax.set_yscale("log")
             low, high = ax.get_ylim()
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            few = math.log10(high / low) < 2.5  # decades: labels at these alone would say little
-            ax.yaxis.set_minor_formatter((lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "") if few else "")
+            # where there are few decades, labels at these alone would say little
+            between = "25" if math.log10(high / low) < 2.5 else ()
+            ax.yaxis.set_minor_formatter(lambda value, _, between=between:
+                                         f"{value:g}" if f"{value:e}"[0] in between else "")
         _label_ends(ax, ends)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
                   ncols=math.ceil(len(histories) / math.ceil(len(histories) / 8)))

@@ -107,6 +107,7 @@ def run(optimizer: Any, rule: Callable[[Array, Array], None], theta: Array, grad
     except Exception:  # whatever it was, the rule itself says it better
         fits = False
     if not fits:
+        attributes.clear()
         attributes.update(before)
         _unfit.add(kind)
         rule(theta, grad)

@@ -12,8 +12,8 @@ from test_model import small, small_data
 
 from nn import CrossEntropy, CSVLog, Dense, Diverged, Dropout, EarlyStopping, History, Model, Progress, ReLU, Softmax
 from nn.batches import ORDER, Batches, stream
-from nn.objective import BatchObjective
-from optimizers import OPTIMIZERS, FirstOrder, get
+from nn.sharing import Shared
+from optimizers import OPTIMIZERS, FirstOrder, fused, get
 
 KEYS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "passes"]
 
@@ -66,7 +66,8 @@ def test_an_epoch_sees_each_example_once_in_an_order_of_its_own(n, size):
 
     def order(e):
         seen = []
-        for x_batch, target_batch in batches.epoch(e):
+        for rows in batches.rows(e):
+            x_batch, target_batch = batches.take(rows)
             np.testing.assert_array_equal(x_batch, -target_batch)
             seen += x_batch[:, 0].tolist()
         return seen
@@ -312,30 +313,39 @@ def test_an_optimizer_of_another_model_is_refused():
         other.fit(x, y, adam, progress=False)
 
 
+@pytest.mark.parametrize("form", ["plain", "shared", "compiled"])
 @pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)])
-def test_a_warm_first_order_step_allocates_nothing(name):
+def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
     """Batch, forward, backward, update, the counts: no array like theta, like a batch or like one of its columns.
 
     What NumPy itself takes and gives back within a call, a buffer of fixed length where it broadcasts, is not ours.
     """
-    n, batch = 16384, 8192
-    numpys_own = np.getbufsize() * 4 + 4096
+    threads = 2 if form == "shared" else 1
+    n, batch = 16384 * threads, 8192 * threads
+    numpys_own = (np.getbufsize() * 4 + 8192) * threads
     rng = np.random.default_rng(0)
-    model = Model([Dense(100, 110), ReLU(), Dropout(0.2), Dense(110, 10), Softmax()], CrossEntropy())
+    dropout = Dropout(0.0 if form == "shared" else 0.2)
+    model = Model([Dense(100, 250), ReLU(), dropout, Dense(250, 10), Softmax()], CrossEntropy())
+    if form == "compiled":
+        pytest.importorskip("numba", reason="numba is not installed (extra fast)")
+        monkeypatch.setattr(fused, "SMALLEST", 0)
     assert min(model.theta.nbytes, 8 * batch) > numpys_own
     x, y = rng.normal(size=(n, 100)).astype("float32"), rng.integers(0, 10, n)
     target = model.targets(y, n)
     batches, optimizer, masks = Batches(x, target, batch, 0), get(name), np.random.default_rng(1)
+    shared = Shared(model.network, batches, threads)
+    assert len(shared.networks) == threads
     taken = []
 
     def epoch():
-        for x_batch, target_batch in batches.epoch(1):
-            before = tracemalloc.get_traced_memory()[0]
-            tracemalloc.reset_peak()
-            objective = BatchObjective(model.network, x_batch, target_batch, masks)
-            optimizer.step(objective)
-            objective.correct()
-            taken.append(tracemalloc.get_traced_memory()[1] - before)
+        with shared:
+            for rows in batches.rows(1):
+                before = tracemalloc.get_traced_memory()[0]
+                tracemalloc.reset_peak()
+                objective = shared.objective(rows, masks)
+                optimizer.step(objective)
+                objective.correct()
+                taken.append(tracemalloc.get_traced_memory()[1] - before)
 
     tracemalloc.start()
     try:
