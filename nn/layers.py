@@ -50,13 +50,14 @@ class Layer(ABC):
         bound = vars(self)  # past __setattr__, which would write into the old views
         bound.update(views(theta, self.shapes()))
         bound.update({"d" + name: view for name, view in views(grad, self.shapes()).items()})
+        bound["views"] = frozenset(self.shapes())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        held = vars(self).get(name)
-        if held is None or held is value or name not in self.shapes():
-            super().__setattr__(name, value)
-        else:  # a parameter is a view into theta, and stays one
-            write(name, held, value)
+        held = vars(self)
+        if name not in held.get("views", ()):
+            held[name] = value
+        elif held[name] is not value:  # a parameter is a view into theta, and stays one
+            write(name, held[name], value)
 
     def bind_tangents(self, v: Array, Hv: Array) -> None:
         """Take directions from, and write products to, these two flat vectors: this layer's part of v and of Hv."""

@@ -178,9 +178,9 @@ class SoftmaxCrossEntropy(CrossEntropy):
     def value(self, z: Array, target: Array, scale: float) -> float:
         across, of_each, total = self._across("shifted", z), *(self.buffers(name, z.shape[:1]) for name in "mt")
         np.copyto(across, z.T)
-        across -= np.max(across, axis=0, out=of_each)
+        across -= np.maximum.reduce(across, axis=0, out=of_each)
         self.exp = np.exp(across, out=self._across("exp", z))
-        self.total = np.sum(self.exp, axis=0, out=total)
+        self.total = np.add.reduce(self.exp, axis=0, out=total)
         shifted = self.buffers("rows", z.shape)
         np.copyto(shifted, across.T)
         return scale * (np.log(total, out=of_each).sum() - np.dot(_flat(target), _flat(shifted))).item()
@@ -198,7 +198,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
         p, across, product = self._softmax(z), self._across("v", z), self._across("pv", z)
         np.copyto(across, v.T)
         np.multiply(p, across, out=product)
-        across -= np.sum(product, axis=0, out=self.buffers("m", z.shape[:1]))
+        across -= np.add.reduce(product, axis=0, out=self.buffers("m", z.shape[:1]))
         across *= p
         across *= scale
         np.copyto(out, across.T)

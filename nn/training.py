@@ -65,7 +65,8 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
         for e in range(first, last + 1):
             loss, correct, start = 0.0, 0, perf_counter()
             rng = stream(DROPOUT, model.seed, e)
-            with shared:
+            # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
+            with shared, np.errstate(over="ignore", invalid="ignore"):
                 for step, rows in enumerate(batches.rows(e), 1):
                     if model.stop_training:
                         return history
@@ -73,11 +74,9 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                     if objective is None or not fixed:
                         objective = shared.objective(rows, rng)
                     counted = objective.gradients
-                    # overflow on the way to an infinite loss is no news: the loss itself is looked at in every step
-                    with np.errstate(over="ignore", invalid="ignore"):
-                        stepping = True
-                        batch_loss = optimizer.step(objective)
-                        stepping = False
+                    stepping = True
+                    batch_loss = optimizer.step(objective)
+                    stepping = False
                     if batch_loss is None:
                         raise ValueError(f"{type(optimizer).__name__}.step returned None: it must return the loss")
                     refused += bool(getattr(optimizer, "message", ""))
