@@ -21,6 +21,8 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.bench
 	$(RUN) -m benchmarks.speed $(ARGS)
+	$(RUN) -m benchmarks.steps
+	$(RUN) -m benchmarks.beginning
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

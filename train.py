@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from importlib import metadata
@@ -79,6 +79,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="one seed, one result (default: 0)")
     add("--seeds", type=int, default=1, metavar="N", help="train from N seeds, from --seed on, and compare their means")
     add("--jobs", type=int, metavar="N", help="how many train at once (default: as many as there are cores)")
+    add("--threads", type=int, metavar="N", help="how many each training works on (default: as many as NumPy's BLAS "
+        "has, or its share of them with --jobs)")
     add("--dtype", default="float32", metavar="NAME", help="float32 or float64 (default: float32)")
     add("--out", type=Path, metavar="DIR", help="the run folder (default: runs/DATASET-OPTIMIZER-TIME)")
     add("--no-plots", action="store_true", help="draw no pictures")
@@ -324,7 +326,7 @@ def train(run: Run, args: argparse.Namespace, data: datasets.Dataset, config: di
     try:
         for stage, optimizer, size in built:
             model.fit(data.x_train, data.y_train, optimizer, stage.epochs, size, (data.x_test, data.y_test), callbacks,
-                      progress=False, history=run.history)
+                      progress=False, history=run.history, threads=args.threads)
             messages += [f"{stage.name}: {run.history.message}"] if run.history.message else []
             if stop.asked:
                 break
@@ -413,8 +415,9 @@ def draw(runs: Sequence[Run], out: Path, data: datasets.Dataset) -> None:
 def main_run(args: argparse.Namespace) -> int:
     if args.seeds < 1:
         raise Refused(f"--seeds {args.seeds}: write 1 or more")
-    if args.jobs is not None and args.jobs < 1:
-        raise Refused(f"--jobs {args.jobs}: write 1 or more")
+    for name in ("jobs", "threads"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise Refused(f"--{name} {value}: write 1 or more")
     plans = plan(args.optimizer, args.epochs)
     names = list(dict.fromkeys(stage.name for stages in plans for stage in stages))
     have_lr = [name for name in names if "lr" in optimizers.hyperparameters(optimizers.OPTIMIZERS[name])]
@@ -465,6 +468,8 @@ def main_run(args: argparse.Namespace) -> int:
         if len(runs) > 1:
             write_json(out / "config.json", {**config, "runs": [
                 {"optimizer": run.name, "seed": run.seed, "folder": run.folder.name, **run.results} for run in runs]})
+        # the pictures show the test images alone, and matplotlib takes some of the room of the others
+        data = replace(data, x_train=data.x_train[:0].copy(), y_train=data.y_train[:0].copy())
         if not args.no_plots and not stop.asked:
             draw(runs, out, data)
     print(report(runs, data))

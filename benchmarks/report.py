@@ -1,6 +1,8 @@
 """RESULTS.md and its figures: each command replaces the part between its own two marks, and nothing else."""
 
 from collections.abc import Sequence
+import contextlib
+from importlib import metadata
 import os
 from pathlib import Path
 import platform
@@ -8,6 +10,7 @@ import re
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from nn.files import write_whole
 
@@ -43,4 +46,16 @@ def machine() -> str:
     if Path("/proc/cpuinfo").exists():
         names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
         model = names[0] if names else model
-    return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, NumPy {np.__version__}"
+    blas = [f"{pool['internal_api']} {pool['version']} with {pool.get('architecture', 'its')} kernels"
+            for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return (f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, NumPy {np.__version__}"
+            + (f" ({blas[0]})" if blas else ""))
+
+
+def versions(*packages: str) -> str:
+    """Those that are installed, with their versions."""
+    found = []
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{package} {metadata.version(package)}")
+    return ", ".join(found)

@@ -210,6 +210,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     (["--optimizer", "bfgs", "gd", "--hidden", "500"], "BFGS: its matrix for 37,510 parameters would take 5.6 GB"),
     (["--hidden", "10000000000"], "train.py: not enough memory: "),
     (["--jobs", "0"], "--jobs 0: write 1 or more"),
+    (["--threads", "0"], "--threads 0: write 1 or more"),
     (["--optimizer", "adam:x", "gd"], "--optimizer adam:x: write NAME:EPOCHS, such as adam:20"),
     (["--optimizer", "adam:20"], "--optimizer adam:20: name the optimizer that it hands over to"),
     (["--optimizer", "adam:100", "gd"], "--optimizer adam:100: the hand-over leaves it none of the 100 epochs"),

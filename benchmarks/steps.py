@@ -1,0 +1,133 @@
+"""What a step of each rule costs beside torch's, and what gradients and products with the curvature cost.
+
+    python -m benchmarks.steps
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+import importlib.util
+import statistics
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.report import machine, replace_part, table, versions
+from benchmarks.second_order import new_model
+from datasets import Dataset, load
+from nn.buffers import Array
+from optimizers import OPTIMIZERS, FirstOrder, fused, get
+from tests.references.rules import CASES
+
+SIZES = {"784-50-10": 39_760, "784-512-512-10": 669_706}
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")  # of torch's, those with a fused form on a CPU
+COLUMNS = ("NumPy alone", "compiled", "torch", "torch, fused")
+ROUNDS, STEPS = 9, 20
+
+
+def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int, steps: int, bar: Any) -> dict[str, float]:
+    """The median time of one call of each, in milliseconds, over rounds in which all take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            began = perf_counter()
+            for _ in range(steps):
+                run()
+            seconds[name].append((perf_counter() - began) / steps)
+            bar.update()
+    return {name: 1000 * statistics.median(several[1:]) for name, several in seconds.items()}
+
+
+def our_step(name: str, theta: Array, given: Array, compiled: bool) -> Callable[[], None]:
+    optimizer, grad = get(name), np.empty_like(theta)
+    assert isinstance(optimizer, FirstOrder)
+    optimizer.start(theta)
+
+    def step() -> None:
+        np.copyto(grad, given)  # which rules may overwrite
+        optimizer.t += 1
+        smallest, fused.SMALLEST = fused.SMALLEST, 0 if compiled else 1 << 60
+        fused.run(optimizer, optimizer.move, theta, grad)
+        fused.SMALLEST = smallest
+
+    return step
+
+
+def torch_step(name: str, arguments: Any, theta: Array, given: Array, fused: bool) -> Callable[[], None]:
+    """On one parameter, which is torch's best case."""
+    import torch
+
+    parameter = torch.nn.Parameter(torch.tensor(theta))
+    parameter.grad = torch.empty_like(parameter)
+    optimizer = getattr(torch.optim, name)([parameter], **{"lr": 0.01, **arguments, **({"fused": True} if fused else {})})
+    source = torch.tensor(given)
+
+    def step() -> None:
+        assert parameter.grad is not None
+        parameter.grad.copy_(source)  # as above
+        optimizer.step()
+
+    return step
+
+
+def rules(P: int, bar: Any) -> list[list[str]]:
+    rng = np.random.default_rng(0)
+    theta, given = rng.normal(size=P).astype("float32"), rng.normal(size=P).astype("float32")
+    rows = []
+    for name, kind in OPTIMIZERS.items():
+        if not issubclass(kind, FirstOrder):
+            continue
+        runs = {"NumPy alone": our_step(name, theta.copy(), given, compiled=False)}
+        if fused.available():
+            runs["compiled"] = our_step(name, theta.copy(), given, compiled=True)
+        if importlib.util.find_spec("torch"):
+            _, _, theirs, arguments = CASES[name]
+            runs["torch"] = torch_step(theirs, arguments, theta, given, fused=False)
+            if theirs in FUSED:
+                runs["torch, fused"] = torch_step(theirs, arguments, theta, given, fused=True)
+        took = interleaved(runs, ROUNDS, STEPS, bar)
+        best = min((took[key] for key in took if key.startswith("torch")), default=None)
+        cells = [f"{took[key]:.3f}" if key in took else "" for key in COLUMNS]
+        ratios = [f"{took[key] / best:.2f}" if best and key in took else "" for key in COLUMNS[:2]]
+        rows.append([name, *cells, *ratios])
+    return rows
+
+
+def passes(data: Dataset, bar: Any) -> list[list[str]]:
+    """A gradient over the whole training set and both products with the curvature at one theta."""
+    model = new_model()
+    objective = model.objective(data.x_train, data.y_train)
+    v = np.random.default_rng(0).normal(size=len(model.theta)).astype("float32")
+    took = interleaved({"gradient": objective.value_and_gradient,
+                        "Hessian product": lambda: objective.hessian_product(v),
+                        "Gauss-Newton product": lambda: objective.gauss_newton_product(v)}, ROUNDS, 2, bar)
+    return [[name, f"{ms:.0f}", f"{1000 / ms:.1f}", f"{ms / took['gradient']:.2f}"] for name, ms in took.items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
+    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    args = parser.parse_args()
+    data = load("mnist", args.data_dir)
+    head = ["", *COLUMNS, *(f"{ours} / torch's best" for ours in COLUMNS[:2])]
+    with tqdm(desc="rules and products", unit=" rounds") as bar:
+        parts = [f"Milliseconds of a step on {P:,} parameters, as of {name}:\n\n{table(head, rules(P, bar))}\n"
+                 for name, P in SIZES.items()]
+        products = table(["", "ms", "a second", "gradients"], passes(data, bar))
+    text = "\n".join([*parts, "784-50-10 on all 60,000 images at once, products at a theta whose gradient is known:\n",
+                      products])
+    print(text)
+    replace_part("steps", f"""
+{text}
+
+float32, the medians of {ROUNDS} rounds in which all take turns, with a copy of the gradient in each step. Rules are
+compiled by themselves from {fused.SMALLEST:,} parameters on; here also below. torch works on a single tensor.
+
+Measured by `python -m benchmarks.steps` on {machine()};
+{versions("torch", "numba")}.
+""")
+
+
+if __name__ == "__main__":
+    main()
