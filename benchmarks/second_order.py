@@ -36,12 +36,13 @@ class Watch:
     def note(self, passes: float) -> bool:
         """The model as it is now, after so many passes; whether it has had enough."""
         self.seconds += perf_counter() - self.began
-        now = self.model.evaluate_targets(self.x, self.target)
-        self.history.epochs.append({"epoch": len(self.history.epochs) + 1, "loss": now["loss"],
-                                    "accuracy": now["accuracy"], "seconds": self.seconds, "passes": passes})
-        self.bar.set_postfix_str(f"loss {now['loss']:.4f}, accuracy {now['accuracy']:.2%}", refresh=False)
+        loss, correct = self.model.network.asked().evaluate(self.x, self.target, len(self.x))
+        accuracy = correct / len(self.x)
+        self.history.epochs.append({"epoch": len(self.history.epochs) + 1, "loss": loss, "accuracy": accuracy,
+                                    "seconds": self.seconds, "passes": passes})
+        self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}", refresh=False)
         self.bar.update(min(passes, AT_MOST) - self.bar.n)
-        reached = (now["accuracy"] or 0.0) >= GOAL
+        reached = accuracy >= GOAL
         enough = passes >= (PASSES if reached else AT_MOST) or len(self.history.epochs) >= STEPS
         self.began = perf_counter()
         return enough

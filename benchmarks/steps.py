@@ -60,7 +60,8 @@ def torch_step(name: str, arguments: Any, theta: Array, given: Array, fused: boo
 
     parameter = torch.nn.Parameter(torch.tensor(theta))
     parameter.grad = torch.empty_like(parameter)
-    optimizer = getattr(torch.optim, name)([parameter], **{"lr": 0.01, **arguments, **({"fused": True} if fused else {})})
+    form = {"fused": True} if fused else {}
+    optimizer = getattr(torch.optim, name)([parameter], **{"lr": 0.01, **arguments, **form})
     source = torch.tensor(given)
 
     def step() -> None:

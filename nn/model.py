@@ -1,6 +1,6 @@
 """The layers in order, over one flat vector of parameters: what users build, train, ask and keep."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 import os
 from typing import Any
 
@@ -13,13 +13,12 @@ from nn.history import History
 from nn.layers import Layer
 from nn.losses import LOSSES, Loss
 from nn.names import choose
-from nn.network import Network
+from nn.network import Network, chunks
 from nn.objective import BatchObjective
 from nn.parameters import Live, size
 from nn.training import fit
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
-CHUNK = 4096  # rows run at once where no gradient is wanted: memory stays small whatever N is
 
 
 class Model:
@@ -79,21 +78,15 @@ class Model:
     def evaluate(self, x: Any, y: Any) -> dict[str, float | None]:
         """{"loss", "accuracy"} on x (N, n_in) and y; accuracy, from 0 to 1, is None where y are not classes."""
         x = self.examples(x)
-        return self.evaluate_targets(x, self.targets(y, len(x)))
-
-    def evaluate_targets(self, x: Array, target: Array) -> dict[str, float | None]:
-        """`evaluate` of what `examples` and `targets` have made."""
-        loss, correct, network = 0.0, 0, self._asked()
-        for rows in _chunks(len(x)):
-            loss += network.value(x[rows], target[rows], 1 / len(x))
-            correct += network.correct(target[rows])
-        return {"loss": loss, "accuracy": correct / len(x) if network.loss.classifies(target) else None}
+        target = self.targets(y, len(x))
+        loss, correct = self.network.asked().evaluate(x, target, len(x))
+        return {"loss": loss, "accuracy": correct / len(x) if self.network.loss.classifies(target) else None}
 
     def predict(self, x: Any) -> Array:
         """The outputs (N, K) for x (N, n_in): probabilities where the model ends in Softmax or Sigmoid."""
         x = self.examples(x)
-        out, network = np.empty((len(x), self.n_out), self.dtype), self._asked()
-        for rows in _chunks(len(x)):
+        out, network = np.empty((len(x), self.n_out), self.dtype), self.network.asked()
+        for rows in chunks(len(x)):
             out[rows] = network.predict(x[rows])
         return out
 
@@ -101,10 +94,6 @@ class Model:
         """The class (N,) of each row of x (N, n_in): the largest output; of a single output, whether it is over 1/2."""
         y = self.predict(x)
         return np.argmax(y, axis=1) if self.n_out > 1 else (y[:, 0] > 0.5).astype(np.int64)
-
-    def _asked(self) -> Network:
-        """What answers evaluate and predict: apart from training, whose activations stay, and from other threads."""
-        return Network(self.layers, self.loss, self.theta, self.grad).frozen()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How copy and pickle make another: from its description and parameters, so that the views are its own."""
@@ -144,7 +133,7 @@ class Model:
             raise ValueError(f"x holds no examples: its shape is {x.shape}; give at least one row")
         with np.errstate(over="ignore"):  # what becomes infinite is reported below
             x = np.ascontiguousarray(x, self.dtype)
-        for rows in _chunks(len(x)):
+        for rows in chunks(len(x)):
             if not np.isfinite(x[rows]).all():
                 row = rows.start + int(np.argmin(np.isfinite(x[rows]).all(axis=1)))
                 raise ValueError(f"x holds NaN or infinity (as {self.dtype}), first in row {row}: "
@@ -185,7 +174,3 @@ def widths(layers: Sequence[Layer]) -> tuple[int, int]:
     if n_in is None or width is None:
         raise ValueError("a model needs at least one layer with weights: give Dense(n_in, n_out) among its layers")
     return n_in, width
-
-
-def _chunks(n: int) -> Iterator[slice]:
-    return (slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))

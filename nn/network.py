@@ -1,6 +1,6 @@
 """The layers bound to one parameter vector, with buffers of their own: what runs a batch forward and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import copy
 
 import numpy as np
@@ -10,6 +10,13 @@ from nn.buffers import Array, Buffers
 from nn.layers import Layer
 from nn.losses import Loss, joined
 from nn.parameters import size
+
+CHUNK = 4096  # rows run at once where no gradient is wanted: memory stays small whatever N is
+
+
+def chunks(n: int) -> Iterator[slice]:
+    """The rows 0 to n, a slice for each chunk."""
+    return (slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
 
 
 class Network:
@@ -55,10 +62,19 @@ class Network:
         """Whether two evaluations of one batch may differ."""
         return any(layer.random for layer in self.layers)
 
-    def frozen(self) -> "Network":
-        """This network, with nothing random in it."""
-        self.freeze(None)
-        return self
+    def asked(self) -> "Network":
+        """Another without anything random, to evaluate and predict: apart from training, whose activations stay."""
+        network = Network(self.layers, self.given, self.theta, self.grad)
+        network.freeze(None)
+        return network
+
+    def evaluate(self, x: Array, target: Array, of: int) -> tuple[float, int]:
+        """The loss on these examples, as a part of a mean over `of`, and how many were put in their class."""
+        loss, correct = 0.0, 0
+        for rows in chunks(len(x)):
+            loss += self.value(x[rows], target[rows], 1 / of)
+            correct += self.correct(target[rows])
+        return loss, correct
 
     def freeze(self, rng: Generator | None) -> None:
         """Draw what is random (the masks of Dropout) from `rng` at the next forward; None: nothing is random."""

@@ -134,6 +134,15 @@ class Shared:
         return Sum(self._each(lambda k: BatchObjective(self.networks[k], *self.batches.take(cut[k], k), of=len(rows))),
                    self._each)
 
+    def evaluate(self, x: Array, target: Array) -> tuple[float, int]:
+        """The mean loss on these examples, and how many were put in their class, with nothing random.
+
+        Here too BLAS must not wake its threads, which would go on spinning into the next steps.
+        """
+        x_parts, target_parts = (np.array_split(array, len(self.networks)) for array in (x, target))
+        parts = self._each(lambda k: self.networks[k].asked().evaluate(x_parts[k], target_parts[k], len(x)))
+        return sum(loss for loss, _ in parts), sum(correct for _, correct in parts)
+
     def _each(self, ask: Callable[[int], T]) -> list[T]:
         """ask(k) for each part k, at once: the first on this thread, the others on threads of their own."""
         # a thread begins without this one's settings, such as what NumPy does about overflow

@@ -297,6 +297,8 @@ def test_progress_on_a_terminal_is_one_bar(capsys, monkeypatch):
     ({"batch_size": 41}, "batch_size 41 is larger than the data, 40 examples: give at most 40"),
     ({"optimizer": "adam"}, r"optimizer must have a step\(objective\), which 'adam' has not: write optimizer="),
     ({"optimizer": type(get("adam"))}, "optimizer is the class Adam: write optimizer=Adam()"),
+    ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
+    ({"validation_data": (1, 2, 3)}, r"validation_data must be a pair \(x, y\)"),
     ({"callbacks": [print]}, "callback .* has none of the methods on_fit_begin"),
 ])
 def test_bad_arguments_are_named(options, message):
