@@ -5,6 +5,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import importlib.util
 import sys
 from time import perf_counter
@@ -16,6 +17,9 @@ from tqdm import tqdm
 from benchmarks.report import machine, replace_part, save_figure, table
 from datasets import Dataset, load
 from nn import CrossEntropy, Dense, History, Model, ReLU, Softmax, plots
+from nn.batches import Batches
+from nn.objective import BatchObjective
+from nn.sharing import Shared, Sum
 from optimizers import get
 
 PASSES, STEPS = 300, 600
@@ -55,13 +59,22 @@ def new_model(dtype: str = "float32") -> Model:
 def ours(name: str, data: Dataset, **fields: Any) -> History:
     """Steps on the whole training set."""
     model, optimizer = new_model(), get(name, **fields)
-    objective = model.objective(data.x_train, data.y_train)
     watch = Watch(name, model, data)
-    while not optimizer.message:
-        optimizer.step(objective)
-        if watch.note(objective.gradients / len(data.x_train)):
-            break
+    with whole(model, data) as objective:
+        while not optimizer.message:
+            optimizer.step(objective)
+            if watch.note(objective.gradients / len(data.x_train)):
+                break
     return watch.history
+
+
+@contextmanager
+def whole(model: Model, data: Dataset) -> Iterator[BatchObjective | Sum]:
+    """The loss of the whole training set, on as many threads as fit would take."""
+    n = len(data.x_train)
+    batches = Batches(data.x_train, model.targets(data.y_train, n), n, model.seed)
+    with (shared := Shared(model.network, batches, None)):
+        yield shared.objective(np.arange(n), None)
 
 
 def batches(name: str, data: Dataset, epochs: int, history: History | None = None, model: Model | None = None,
@@ -82,13 +95,14 @@ def batches(name: str, data: Dataset, epochs: int, history: History | None = Non
 def hand_over(first: int, name: str, data: Dataset) -> History:
     """Adam on batches for so many epochs, then the other on the whole set."""
     model, history = batches("adam", data, first, lr=0.01)
-    optimizer, objective = get(name), model.objective(data.x_train, data.y_train)
+    optimizer = get(name)
     watch = Watch(f"adam:{first}+{name}", model, data)
     watch.history, watch.seconds = history, history.epochs[-1]["seconds"]
-    while not optimizer.message:
-        optimizer.step(objective)
-        if watch.note(first + objective.gradients / len(data.x_train)):
-            break
+    with whole(model, data) as objective:
+        while not optimizer.message:
+            optimizer.step(objective)
+            if watch.note(first + objective.gradients / len(data.x_train)):
+                break
     return history
 
 
