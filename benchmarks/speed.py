@@ -22,8 +22,9 @@ from tqdm import tqdm
 from benchmarks.report import machine, replace_part, save_figure, table, versions
 from datasets import Dataset, load
 from nn import CrossEntropy, Dense, History, Layer, Model, ReLU, Softmax
+from nn.batches import Batches
 from nn.plots import COLOURS
-from optimizers import fused, get
+from optimizers import FirstOrder, fused, get
 
 WORKLOADS = {  # the widths of the layers, and the batch
     "seed": ((784, 50, 10), 6000),
@@ -36,12 +37,16 @@ COLD = 2  # epochs before those that count: ours compiles in its first, and othe
 Epoch = Callable[[], object]  # trains one; gives its seconds, or nothing where the whole call is to be timed
 
 
-def ours(data: Dataset, widths: tuple[int, ...], batch: int, compiled: bool) -> Epoch:
-    """By our own clock, which leaves out only what fit checks before its first epoch; without numba if not compiled."""
+def new_model(widths: tuple[int, ...]) -> Model:
     layers: list[Layer] = []
     for pair in pairwise(widths):
         layers += [Dense(*pair), ReLU()]
-    model, optimizer, history = Model([*layers[:-1], Softmax()], CrossEntropy()), get("adam", lr=LR), History()
+    return Model([*layers[:-1], Softmax()], CrossEntropy())
+
+
+def ours(data: Dataset, widths: tuple[int, ...], batch: int, compiled: bool) -> Epoch:
+    """By our own clock, which leaves out only what fit checks before its first epoch; without numba if not compiled."""
+    model, optimizer, history = new_model(widths), get("adam", lr=LR), History()
     smallest = fused.SMALLEST
 
     def epoch() -> float:
@@ -54,10 +59,13 @@ def ours(data: Dataset, widths: tuple[int, ...], batch: int, compiled: bool) -> 
     return epoch
 
 
-def products(data: Dataset, widths: tuple[int, ...], batch: int) -> Epoch:
-    """Only the matrix products that a step cannot do without: forward, dW, and dx but for the first layer."""
+def products(data: Dataset, widths: tuple[int, ...], batch: int, rows: int | None = None) -> Epoch:
+    """Only the matrix products that a step cannot do without: forward, dW, and dx but for the first layer.
+
+    rows: how many a step has, where that is not `batch`, which says how many steps there are.
+    """
     rng = np.random.default_rng(0)
-    x = [rng.normal(size=(batch, n)).astype(np.float32) for n in widths]
+    x = [rng.normal(size=(rows or batch, n)).astype(np.float32) for n in widths]
     W = [rng.normal(size=pair).astype(np.float32) for pair in pairwise(widths)]
     dW = [np.empty_like(w) for w in W]
     steps = -(-len(data.x_train) // batch)
@@ -195,6 +203,42 @@ def measure(data: Dataset, name: str, rounds: int) -> dict[str, float]:
     return {runner: statistics.median(several[COLD:]) for runner, several in seconds.items()}
 
 
+def shares(data: Dataset, name: str, whole: float) -> dict[str, float]:
+    """Where `whole`, the seconds of our epoch, goes: each part's work by itself, and what is left."""
+    widths, batch = WORKLOADS[name]
+    model, optimizer = new_model(widths), get("adam", lr=LR)
+    n, theta, grad = len(data.x_train), model.theta, np.full_like(model.theta, 1e-3)
+    batches = Batches(data.x_train, model.targets(data.y_train, n), batch, model.seed)
+    assert isinstance(optimizer, FirstOrder)
+    optimizer.start(theta)
+
+    def gather() -> None:
+        for rows in batches.rows(1):
+            batches.take(rows)
+
+    def update() -> None:
+        for _ in range(len(batches)):
+            optimizer.t += 1
+            fused.run(optimizer, optimizer.move, theta, grad)
+
+    def keep() -> None:
+        for _ in range(len(batches)):
+            np.copyto(grad, theta)
+
+    parts = {"products": products(data, widths, batch), "gathering": gather, "Adam's rule": update,
+             "a copy of theta, kept in case": keep}
+    took = {}
+    for part, run in parts.items():
+        run()
+        times = []
+        for _ in range(3):
+            began = perf_counter()
+            run()
+            times.append(perf_counter() - began)
+        took[part] = statistics.median(times)
+    return {**took, "the rest": whole - sum(took.values())}
+
+
 def picture(seconds: dict[str, dict[str, float]]) -> Any:
     from matplotlib.figure import Figure
 
@@ -222,8 +266,10 @@ def main() -> None:
     first = runners[0]
     rows = [[runner, *(f"{row[runner]:.3f} ({row[first] / row[runner]:.2f})" for row in seconds.values())]
             for runner in runners]
+    parts = {name: shares(data, name, row[first]) for name, row in seconds.items()}
+    profile = [[part, *(f"{row[part]:.3f}" for row in parts.values())] for part in next(iter(parts.values()))]
     text = table(["", *seconds], rows)
-    print(text)
+    print(text, table(["", *seconds], profile), sep="\n\n")
     if set(seconds) == set(WORKLOADS):
         pinned = os.environ.get("OPENBLAS_CORETYPE")
         figure = "speed-pinned.png" if pinned else "speed.png"
@@ -233,6 +279,11 @@ def main() -> None:
 
 Seconds of a warm epoch, the median of {args.rounds} rounds in which each trains one epoch after the other; in brackets
 those of {first} over theirs, below 1 where we are faster. Adam, float32.
+
+Where the seconds of {first} go, each part's work measured by itself, on all of BLAS's threads or on one; the rest is
+activations, biases, the loss, what is counted and what Python takes, less what two threads save on the seed's batches:
+
+{table(["", *seconds], profile)}
 
 ![Seconds of an epoch](benchmarks/figures/{figure})
 
