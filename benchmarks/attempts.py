@@ -57,7 +57,7 @@ def split(data: Dataset, name: str, pool: ThreadPoolExecutor) -> tuple[Turn, Tur
     whole, first, second = adam(P), adam(P // 2), adam(P - P // 2)
 
     def update(optimizer: Adam, theta: Array, grad: Array) -> None:
-        fused.run(optimizer, optimizer.move, theta, grad)
+        fused.run(optimizer, theta, grad)
 
     def on_one() -> None:
         one_step()

@@ -219,7 +219,7 @@ def shares(data: Dataset, name: str, whole: float) -> dict[str, float]:
     def update() -> None:
         for _ in range(len(batches)):
             optimizer.t += 1
-            fused.run(optimizer, optimizer.move, theta, grad)
+            (fused.run if fused.fits(optimizer, theta) else FirstOrder.move)(optimizer, theta, grad)
 
     def keep() -> None:
         for _ in range(len(batches)):

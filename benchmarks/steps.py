@@ -47,9 +47,7 @@ def our_step(name: str, theta: Array, given: Array, compiled: bool) -> Callable[
     def step() -> None:
         np.copyto(grad, given)  # which rules may overwrite
         optimizer.t += 1
-        smallest, fused.SMALLEST = fused.SMALLEST, 0 if compiled else 1 << 60
-        fused.run(optimizer, optimizer.move, theta, grad)
-        fused.SMALLEST = smallest
+        (fused.run if compiled else FirstOrder.move)(optimizer, theta, grad)
 
     return step
 

@@ -20,6 +20,8 @@ from nn.layers import Layer
 class Elementwise(Layer):
     """y = f(x), each element by itself; everything else follows from f, df and d2f."""
 
+    by_rows = True
+
     @abstractmethod
     def f(self, x: Array, out: Array) -> Array:
         """f(x)."""
@@ -252,6 +254,8 @@ class Softmax(Layer):
     As the last layer under CrossEntropy it is computed together with the loss; anywhere else it stands by itself, with
     its full Jacobian diag(y) - y y^T.
     """
+
+    by_rows = True
 
     def forward(self, x: Array) -> Array:
         column = self.buffers("column", (len(x), 1))

@@ -8,7 +8,7 @@ direction v of the parameters. A leading t marks such a tangent: ty is that of y
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -55,7 +55,7 @@ class Layer(ABC):
     def __setattr__(self, name: str, value: Any) -> None:
         held = vars(self)
         if name not in held.get("views", ()):
-            held[name] = value
+            super().__setattr__(name, value)
         elif held[name] is not value:  # a parameter is a view into theta, and stays one
             write(name, held[name], value)
 
@@ -78,6 +78,11 @@ class Layer(ABC):
     def random(self) -> bool:
         """Whether two batches alike may come out differently."""
         return False
+
+    by_rows: ClassVar[bool] = False
+    """Whether each row of y follows from that row of x alone, so that parts of a batch can be run on several threads,
+    each in a copy of this layer (copy.copy).
+    """
 
     @abstractmethod
     def forward(self, x: Array) -> Array:
@@ -119,6 +124,7 @@ class Dense(Layer):
     Once in a model, `W` (n_in, n_out) and `b` (n_out,) are views into its theta, `dW` and `db` into its gradient.
     """
 
+    by_rows = True
     n_in: int
     n_out: int
     init: str = "he"
@@ -167,7 +173,7 @@ class Dense(Layer):
         """The sum over examples, by a product, which is quicker than np.sum."""
         ones = self.buffers("ones", dy.shape[:1])
         ones.fill(1)
-        np.dot(ones, dy, out=out)
+        np.matmul(ones, dy, out=out)
 
     def jvp(self, tx: Array | None) -> Array:
         """ty = tx W + x vW + vb."""
@@ -205,6 +211,7 @@ class Dropout(Layer):
     stays the same until the next `freeze`. Srivastava et al. (2014), in its inverted form.
     """
 
+    by_rows = True
     rate: float = 0.5
 
     def __post_init__(self) -> None:

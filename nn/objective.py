@@ -30,6 +30,8 @@ class BatchObjective:
 
     def __init__(self, network: Network, x: Array, target: Array, rng: Generator | None = None,
                  whole: "BatchObjective | None" = None, of: int | None = None) -> None:
+        if not len(x):
+            raise ValueError("a subsample needs at least one row, and these are none")
         self.network, self.x, self.target = network, x, target
         self.examples = len(x)
         self.theta = network.theta
@@ -50,8 +52,6 @@ class BatchObjective:
         if self.network.random and self.network.holds not in (self._forward, self._backward):
             self.value()  # to have masks
         x = self.x[rows]
-        if not len(x):
-            raise ValueError("a subsample needs at least one row, and these are none")
         return BatchObjective(self.network.restricted(rows), x, self.target[rows], whole=self)
 
     def value(self) -> float:

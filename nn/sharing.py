@@ -1,9 +1,10 @@
 """The work of a batch shared over threads: its loss is the sum of the losses of its parts, each on its own thread."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 import contextvars
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,10 +28,55 @@ def parts(network: Network, batch: int, threads: int) -> int:
     A thread that has a part of the batch also gathers it, and does all that lies between the products; but BLAS's
     threads wait for nobody, and there is but one gradient. Masks of Dropout are drawn for a batch as a whole.
     """
+    if network.random or not all(layer.by_rows for layer in network.layers):
+        return 1
     widths = [shape for layer in network.layers for shape in layer.shapes().values() if len(shape) == 2]
-    numbers = batch * (widths[0][0] + sum(n_out for _, n_out in widths))
+    numbers = batch * (sum(n_in for n_in, _ in widths[:1]) + sum(n_out for _, n_out in widths))
     # nor is it worth it where the parameters, and so the gradients to add up, are more
-    return 1 if network.random or numbers < max(SMALLEST, len(network.theta)) else min(threads, batch)
+    return 1 if numbers < max(SMALLEST, len(network.theta)) else min(threads, batch)
+
+
+class Blas:
+    """The threads of NumPy's BLAS, which all of a process's trainings have in common."""
+
+    def __init__(self) -> None:
+        self._lock, self._held = Lock(), 0
+        self._before: list[tuple[Any, int]] = []
+
+    def threads(self) -> int:
+        """How many it has, where no training holds them."""
+        with self._lock:
+            return max((threads for _, threads in self._before or self._libraries()), default=1)
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """A context with so many; where several overlap, the first to come limits them, the last to go gives them back.
+        """
+        with self._lock:
+            self._held += 1
+            if self._held == 1:
+                self._before = self._libraries()
+                for library, _ in self._before:
+                    library.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= 1
+                if not self._held:
+                    for library, before in self._before:
+                        library.set_num_threads(before)
+                    self._before = []
+
+    @staticmethod
+    def _libraries() -> list[tuple[Any, int]]:
+        from threadpoolctl import ThreadpoolController
+
+        libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        return [(library, library.num_threads) for library in libraries]
+
+
+BLAS = Blas()
 
 
 class Sum:
@@ -109,17 +155,15 @@ class Shared:
     """
 
     def __init__(self, network: Network, batches: Batches, threads: int | None) -> None:
-        from threadpoolctl import ThreadpoolController
-
         self.batches, self._context = batches, ExitStack()
-        self._blas = ThreadpoolController().select(user_api="blas")
-        given = threads or max((pool["num_threads"] for pool in self._blas.info()), default=1)
+        given = threads or BLAS.threads()
         n = parts(network, batches.size, given)
         self.networks = [network, *(network.another() for _ in range(n - 1))]
         self._limit = given // n if threads or n > 1 else None
 
     def __enter__(self) -> None:
-        self._context.enter_context(self._blas.limit(limits=self._limit))
+        if self._limit is not None:
+            self._context.enter_context(BLAS.limited(self._limit))
         if len(self.networks) > 1:
             self._pool = self._context.enter_context(ThreadPoolExecutor(len(self.networks) - 1))
 
@@ -147,4 +191,8 @@ class Shared:
         """ask(k) for each part k, at once: the first on this thread, the others on threads of their own."""
         # a thread begins without this one's settings, such as what NumPy does about overflow
         others = [self._pool.submit(contextvars.copy_context().run, ask, k) for k in range(1, len(self.networks))]
-        return [ask(0), *(other.result() for other in others)]
+        try:
+            first = ask(0)
+        finally:
+            wait(others)  # for who catches an error may come back at once, and none may be in a network then
+        return [first, *(other.result() for other in others)]

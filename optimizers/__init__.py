@@ -17,6 +17,7 @@ from optimizers.first_order import (
     Nesterov,
     RMSprop,
 )
+from optimizers.fused import elementwise
 from optimizers.levenberg_marquardt import LevenbergMarquardt
 from optimizers.minimize import Function, Result, minimize
 from optimizers.newton import Newton
@@ -63,7 +64,7 @@ __all__ = [
     "OPTIMIZERS", "get", "hyperparameters",
     "Function", "Result", "minimize",
     "SCHEDULES", "Scheduled", "parse_schedule",
-    "FirstOrder", "Objective", "Optimizer",
+    "FirstOrder", "Objective", "Optimizer", "elementwise",
     "GradientDescent", "Momentum", "Nesterov", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax", "Nadam",
     "AMSGrad", "Newton", "ConjugateGradient", "BFGS", "LBFGS", "LevenbergMarquardt",
 ]

@@ -213,7 +213,10 @@ class FirstOrder(Optimizer):
             self.start(objective.theta)
             self.t += 1
             self.clip(grad)
-            fused.run(self, self.move, objective.theta, grad)
+            if fused.fits(self, objective.theta):
+                fused.run(self, objective.theta, grad)
+            else:
+                self.move(objective.theta, grad)
         return loss
 
     def move(self, theta: Array, grad: Array) -> None:
@@ -228,6 +231,7 @@ class FirstOrder(Optimizer):
         if self.clip_norm is not None and (norm := math.sqrt(np.dot(grad, grad))) > self.clip_norm:
             grad *= self.clip_norm / norm
 
+    @fused.elementwise
     def decay_weights(self, theta: Array, grad: Array) -> None:
         """g := g + weight_decay theta"""
         if self.weight_decay:
@@ -249,6 +253,10 @@ class SecondOrder(Optimizer):
     """A method that looks at several points in a step. It keeps what it knows of the last one: where the next step
     begins there, on the same objective, nothing is computed twice.
     """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes along: not the last point, which holds its objective, with data and threads of its own."""
+        return {name: value for name, value in vars(self).items() if name != "_last"}
 
     def evaluate(self, objective: Objective) -> Point:
         """The objective's value and gradient at its theta, from memory where that is possible."""

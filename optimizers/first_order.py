@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from optimizers.base import Array, FirstOrder, flag, number, scalar, vector
+from optimizers.fused import elementwise
 
 
 def _average(m: Array, decay: float, x: Array, scratch: Array) -> None:
@@ -43,6 +44,7 @@ class GradientDescent(FirstOrder):
     Cauchy (1847); on batches, Robbins & Monro (1951). The same everywhere.
     """
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         theta -= np.multiply(grad, self.lr, out=self.scratch)
 
@@ -59,6 +61,7 @@ class Momentum(FirstOrder):
     momentum: float = number(0.9, least=0, below=1)
     v: Array = vector()
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         self.v *= self.momentum
         self.v += grad
@@ -74,6 +77,7 @@ class Nesterov(Momentum):
     to, which is what Sutskever et al. (2013) have: torch's form. As with momentum, lr is not folded into v.
     """
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         self.v *= self.momentum
@@ -95,6 +99,7 @@ class Adagrad(FirstOrder):
     eps: float = number(1e-10, above=0)
     G: Array = vector()
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         self.G += np.multiply(grad, grad, out=step)
@@ -119,6 +124,7 @@ class Adadelta(FirstOrder):
     v: Array = vector()
     u: Array = vector()
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         _average_square(self.v, self.rho, grad, step)
@@ -149,6 +155,7 @@ class RMSprop(FirstOrder):
     mean: Array = vector(when="centered")
     velocity: Array = vector(when="momentum")
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         _average_square(self.v, self.rho, grad, step)
@@ -184,6 +191,7 @@ class Adam(FirstOrder):
     m: Array = vector()
     v: Array = vector()
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         _average(self.m, self.beta1, grad, step)
@@ -203,6 +211,7 @@ class AdamW(Adam):
 
     weight_decay: float = number(0.01, least=0)
 
+    @elementwise
     def decay_weights(self, theta: Array, grad: Array) -> None:
         """theta := (1 - lr weight_decay) theta"""
         theta *= 1 - self.lr * self.weight_decay
@@ -224,6 +233,7 @@ class Adamax(FirstOrder):
     m: Array = vector()
     u: Array = vector()
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         _average(self.m, self.beta1, grad, step)
@@ -259,6 +269,7 @@ class Nadam(FirstOrder):
     def _mu(self, t: int) -> float:
         return self.beta1 * (1 - 0.5 * 0.96 ** (self.momentum_decay * t))
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         mu, mu_next = self._mu(self.t), self._mu(self.t + 1)
@@ -291,6 +302,7 @@ class AMSGrad(FirstOrder):
     v: Array = vector()
     v_max: Array = vector()
 
+    @elementwise
     def update(self, theta: Array, grad: Array) -> None:
         step = self.scratch
         _average(self.m, self.beta1, grad, step)

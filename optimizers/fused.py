@@ -2,24 +2,35 @@
 
 The rule is run on stand-ins for its vectors, which note what is done to them instead of doing it. What they noted is
 compiled, once for each sequence of operations; the scalars between them, such as lr and the bias corrections, are the
-loop's arguments, for they change from step to step. It rounds as NumPy does, operation for operation: the results are
-the rule's own to the bit.
+loop's arguments, for they change from step to step. Only operations are known that are rounded exactly, so that the
+loop gives what NumPy gives, to the bit.
 """
 
 from collections.abc import Callable
 from functools import cache
 import importlib.util
-from typing import Any
+from typing import Any, TypeVar
+import warnings
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Method = TypeVar("Method", bound=Callable[..., None])
 Operation = tuple[str, str, tuple[str, ...]]  # what it is, where its result goes, and what it is of, by name
 
 SMALLEST = 1 << 17  # numbers in a vector, below which a loop saves too little to be worth compiling
-_unfit: set[type] = set()  # kinds of optimizers whose rule does more than the stand-ins can note
+KNOWN = {"add", "subtract", "multiply", "divide", "sqrt", "square", "absolute", "negative", "positive", "maximum",
+         "minimum", "sign"}
+
+
+def elementwise(method: Method) -> Method:
+    """Marks an `update` that may become a loop: it does nothing but arithmetic, element by element, on theta, grad,
+    scratch and the vectors that its optimizer declares, and leaves nothing in them for later but in the declared ones.
+    """
+    method.elementwise = True  # type: ignore[attr-defined]
+    return method
 
 
 class Notes:
@@ -31,18 +42,20 @@ class Notes:
         self.temporaries = 0
 
     def add(self, what: str, operands: tuple[Any, ...], out: "StandIn | None") -> "StandIn":
+        if what not in KNOWN:
+            raise TypeError(f"{what} is none of {', '.join(sorted(KNOWN))}")
         names = tuple(self._name(operand) for operand in operands)
         if out is None:
             out = StandIn(f"temporary{self.temporaries}", self)
             self.temporaries += 1
-        self.operations.append((what, out.name, names))
+        self.operations.append((what, self._name(out), names))
         return out
 
     def _name(self, operand: Any) -> str:
-        if isinstance(operand, StandIn):
+        if isinstance(operand, StandIn) and operand.notes is self:
             return operand.name
-        if type(operand) not in (int, float):  # NumPy's own scalars may promote, and arrays have no place in the loop
-            raise TypeError(f"{type(operand).__name__} cannot be an argument of the loop")
+        if type(operand) not in (int, float):  # NumPy's own scalars may promote, and other arrays have no place here
+            raise TypeError(f"{type(operand).__name__} is neither a vector of this step nor a number of Python's")
         self.scalars.append(operand)
         return f"scalar{len(self.scalars) - 1}"
 
@@ -67,8 +80,23 @@ class StandIn(NDArrayOperatorsMixin):
 
 @cache
 def available() -> bool:
-    """Whether numba is installed: the extra `fast`."""
-    return importlib.util.find_spec("numba") is not None
+    """Whether numba is there: the extra `fast`."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:  # as it is with a NumPy newer than it knows
+        warnings.warn(f"rules are not compiled: numba is installed, but cannot be imported: {error}", stacklevel=2)
+        return False
+    return True
+
+
+def fits(optimizer: Any, theta: Array) -> bool:
+    """Whether the rule of this optimizer becomes a loop for a vector like theta."""
+    kind = type(optimizer)
+    return (theta.size >= SMALLEST and theta.dtype in (np.float32, np.float64)
+            and all(getattr(method, "elementwise", False) for method in (kind.update, kind.decay_weights))
+            and available())
 
 
 @cache
@@ -90,29 +118,19 @@ def compiled(operations: tuple[Operation, ...], vectors: tuple[str, ...], kept: 
     return loop
 
 
-def run(optimizer: Any, rule: Callable[[Array, Array], None], theta: Array, grad: Array) -> None:
-    """Do what rule(theta, grad), a method of the optimizer, does to theta and to the optimizer's state."""
-    kind = type(optimizer)
-    if theta.size < SMALLEST or not available() or kind in _unfit:
-        rule(theta, grad)
-        return
-    attributes = vars(optimizer)
-    before = attributes.copy()
-    vectors = {name: value for name, value in before.items() if getattr(value, "shape", None) == theta.shape}
-    notes = Notes()
+def run(optimizer: Any, theta: Array, grad: Array) -> None:
+    """Do what optimizer.move(theta, grad) does, in one loop. Raises TypeError where its rule is no such rule."""
+    declared = [name for name, shape in optimizer.arrays(theta.size).items() if shape == theta.shape]
+    vectors = {name: getattr(optimizer, name) for name in (*declared, "scratch")}
+    notes, attributes = Notes(), vars(optimizer)
     try:
-        attributes.update({name: StandIn(name, notes) for name in vectors})
-        rule(StandIn("theta", notes), StandIn("grad", notes))  # type: ignore[arg-type]
-        fits = all(attributes[name].name == name for name in vectors)  # none was replaced
-    except Exception:  # whatever it was, the rule itself says it better
-        fits = False
-    if not fits:
-        attributes.clear()
-        attributes.update(before)
-        _unfit.add(kind)
-        rule(theta, grad)
-        return
-    attributes.update(vectors)
-    kept = tuple(name for name in ("theta", *vectors) if name != "scratch")
-    loop = compiled(tuple(notes.operations), ("theta", "grad", *vectors), kept, len(notes.scalars))
+        attributes.update({name: StandIn(f"self_{name}", notes) for name in vectors})
+        optimizer.move(StandIn("theta", notes), StandIn("grad", notes))
+    except TypeError as error:
+        raise TypeError(f"{type(optimizer).__name__}.update is marked @elementwise, but cannot be a loop: {error}; "
+                        "take the mark away") from error
+    finally:
+        attributes.update(vectors)
+    loop = compiled(tuple(notes.operations), ("theta", "grad", *(f"self_{name}" for name in vectors)),
+                    ("theta", *(f"self_{name}" for name in declared)), len(notes.scalars))
     loop(theta, grad, *vectors.values(), *map(theta.dtype.type, notes.scalars))

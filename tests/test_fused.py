@@ -1,6 +1,7 @@
 """Rules compiled to one loop: the same to the bit, and never another result where one cannot be."""
 
 from dataclasses import dataclass
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from test_base import Bowl
 from test_first_order import trace
 
 from optimizers import FirstOrder, fused, get
-from optimizers.base import scalar, vector
+from optimizers.base import vector
 from optimizers.first_order import Adam
 
 numba = pytest.importorskip("numba", reason="numba is not installed (extra fast)")
@@ -60,73 +61,111 @@ def test_loops_take_the_lr_and_state_of_the_moment(used):
 
 
 @dataclass(eq=False, kw_only=True)
-class Plainly(FirstOrder):
-    """Written with operators and temporaries, as users will."""
-
-    m: np.ndarray = vector()
-
-    def update(self, theta, grad):
-        self.m[...] = 0.9 * self.m + grad
-        theta -= self.lr * self.m
-
-
-@dataclass(eq=False, kw_only=True)
 class Operators(FirstOrder):
-    m: np.ndarray = vector()
+    """Written with operators and temporaries, as users may."""
 
+    m: np.ndarray = vector()
+    grad: np.ndarray = vector()  # a name that the loop has too
+    i: np.ndarray = vector()
+
+    @fused.elementwise
     def update(self, theta, grad):
         self.m *= 0.9
         self.m += grad * grad + 1
+        self.grad -= self.i
+        self.i += 1
         np.copyto(self.scratch, self.m)
-        theta -= self.lr * -self.scratch / np.maximum(self.m, 2)
+        theta -= self.lr * -self.scratch / np.maximum(self.m, 2) + self.grad
 
 
-@dataclass(eq=False, kw_only=True)
-class Normed(FirstOrder):
-    """Does what no loop over single elements can, after it has changed its state."""
-
-    m: np.ndarray = vector()
-    seen: float = scalar(0.0)
-
-    def update(self, theta, grad):
-        self.seen += 1
-        self.m += grad
-        theta -= self.lr * self.m / np.linalg.norm(self.m)
-
-
-@dataclass(eq=False, kw_only=True)
-class Replacing(FirstOrder):
-    m: np.ndarray = vector()
-
-    def update(self, theta, grad):
-        self.m = 0.9 * self.m + grad
-        theta -= self.lr * self.m
-
-
-@pytest.mark.parametrize(("kind", "fits"), [(Plainly, False), (Operators, True), (Normed, False), (Replacing, False)])
-def test_a_users_rule_gives_the_same_with_and_without(kind, fits, monkeypatch, used):
-    looped = steps(kind(lr=0.1), "float64")
-    assert bool(used) == fits
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_users_marked_rule_gives_the_same_with_and_without(dtype, monkeypatch, used):
+    looped = steps(Operators(lr=0.1), dtype)
+    assert len(used) == 5
     monkeypatch.setattr(fused, "SMALLEST", 1 << 60)
-    check_equal(looped, steps(kind(lr=0.1), "float64"))
+    check_equal(looped, steps(Operators(lr=0.1), dtype))
 
 
-def test_an_array_beside_the_vectors_is_not_taken_for_a_scalar(used):
-    @dataclass(eq=False, kw_only=True)
-    class Weighed(FirstOrder):
+def test_a_rule_without_the_mark_runs_as_it_is(used):
+    class Unmarked(Adam):
         def update(self, theta, grad):
-            theta -= np.multiply(grad, np.arange(len(self.weights)), out=self.scratch)
+            super().update(theta, grad)
 
-    optimizer = Weighed()
-    optimizer.weights = list(range(1000))
-    theta, *_ = steps(optimizer, count=1)
+    class OfItsOwn(Adam):
+        def decay_weights(self, theta, grad):
+            theta *= 0.99
+
+    for kind in (Unmarked, OfItsOwn):
+        steps(kind())
     assert not used
-    assert not np.array_equal(theta, Bowl(1000, "float32").theta)
 
 
-def test_without_numba_and_for_short_vectors_the_rule_itself_runs(monkeypatch, used):
-    monkeypatch.setattr(fused, "available", lambda: False)
-    steps(Adam())
+def norm(self, theta, grad):
+    theta -= self.lr * grad / np.linalg.norm(grad)
+
+
+def other_array(self, theta, grad):
+    theta -= np.multiply(grad, np.arange(len(self.numbers)), out=self.scratch)
+
+
+def kept(self, theta, grad):
+    """Keeps what stands for a vector of one step, and takes it for one of the next."""
+    if getattr(self, "before", None) is not None:
+        theta -= self.before
+    self.before = self.lr * grad
+
+
+def inexact(self, theta, grad):
+    theta -= np.tanh(grad)
+
+
+def promoted(self, theta, grad):
+    theta -= np.float64(self.lr) * grad
+
+
+@pytest.mark.parametrize(("update", "why"), [
+    (norm, "no implementation found for 'numpy.linalg.norm'"),
+    (other_array, "ndarray is neither a vector of this step nor a number of Python's"),
+    (kept, "StandIn is neither a vector of this step nor"),
+    (inexact, "tanh is none of absolute, add, divide"),
+    (promoted, "float64 is neither a vector of this step nor a number of Python's"),
+])
+def test_a_rule_that_is_wrongly_marked_is_refused_and_left_whole(update, why, used):
+    kind = dataclass(eq=False, kw_only=True)(type("Wrong", (FirstOrder,), {"update": fused.elementwise(update)}))
+    optimizer = kind()
+    optimizer.numbers = [0] * 1000
+    with pytest.raises(TypeError, match=f"Wrong.update is marked @elementwise, but cannot be a loop: .*{why}.*; take"):
+        steps(optimizer)
+    assert isinstance(optimizer.scratch, np.ndarray)
+
+
+def test_an_interrupt_leaves_the_vectors_in_place(used):
+    class Interrupted(Adam):
+        @fused.elementwise
+        def update(self, theta, grad):
+            super().update(theta, grad)
+            raise KeyboardInterrupt
+
+    optimizer = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        steps(optimizer)
+    assert all(isinstance(array, np.ndarray) for array in (optimizer.m, optimizer.v, optimizer.scratch))
+
+
+def test_a_numba_that_cannot_be_imported_is_said_once_and_done_without(monkeypatch):
+    monkeypatch.setattr(fused.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    fused.available.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="rules are not compiled: numba is installed, but cannot be imported"):
+            assert not fused.available()
+        assert not fused.available()
+    finally:
+        fused.available.cache_clear()
+
+
+def test_for_short_vectors_and_other_dtypes_the_rule_itself_runs(monkeypatch, used):
+    steps(Adam(), np.longdouble)
     monkeypatch.undo()
     assert fused.SMALLEST > 1000
     steps(Adam())

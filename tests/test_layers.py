@@ -4,7 +4,7 @@ from derivatives import CENTRAL, COMPLEX, layer_errors, make, random_shapes
 import numpy as np
 import pytest
 
-from nn import LAYERS, Dense, Dropout
+from nn import LAYERS, Dense, Dropout, MeanSquaredError, Model, ReLU
 from nn.activations import Elementwise
 
 PARAMETERIZED = [name for name, kind in LAYERS.items() if make(kind, 3, 2).shapes()]
@@ -213,3 +213,25 @@ def test_dropout_keeps_the_mean_and_its_mask_until_it_is_frozen_anew():
 def test_bad_fields_are_named(make_bad, message):
     with pytest.raises(ValueError, match=message):
         make_bad()
+
+
+def test_a_layer_of_a_users_own_may_have_properties_and_another_dtype():
+    class Scaled(ReLU):
+        @property
+        def scale(self):
+            return self._scale
+
+        @scale.setter
+        def scale(self, value):
+            self._scale = float(value)
+
+        def backward(self, dy, needs_dx=True):
+            return super().backward(dy).astype("float64") * self.scale
+
+    scaled = Scaled()
+    scaled.scale = 2
+    layers = [Dense(3, 4), scaled]
+    model = Model([*layers, Dense(4, 2)], MeanSquaredError())
+    _, gradient = model.objective(np.ones((5, 3)), np.ones((5, 2))).value_and_gradient()
+    assert scaled._scale == 2.0
+    assert gradient.dtype == "float32"

@@ -1,5 +1,9 @@
 """A batch shared over threads: the sum of its parts is the whole, and nothing else changes."""
 
+import copy
+import pickle
+import time
+
 import numpy as np
 import pytest
 from test_base import with_lr
@@ -15,8 +19,16 @@ from optimizers import OPTIMIZERS, get
 
 @pytest.fixture(autouse=True)
 def small_batches_are_shared(monkeypatch):
-    monkeypatch.setattr(sharing, "SMALLEST", 0)
     monkeypatch.setattr(sharing, "parts", lambda network, batch, threads: min(threads, batch))
+
+
+class Centred(ReLU):
+    """Couples the examples of a batch."""
+
+    by_rows = False
+
+    def forward(self, x):
+        return super().forward(x - x.mean(axis=0))
 
 
 def both(loss="CrossEntropy", ending=None, n=11, threads=3):
@@ -111,6 +123,57 @@ def test_blas_has_one_thread_while_parts_have_theirs_and_all_of_them_again_after
     assert blas_threads() == before
 
 
+def test_where_trainings_overlap_blas_has_its_threads_again_after_the_last():
+    before = blas_threads()
+    first, second = sharing.BLAS.limited(1), sharing.BLAS.limited(1)
+    known = sharing.BLAS.threads()
+    first.__enter__()
+    second.__enter__()
+    assert sharing.BLAS.threads() == known  # of what is there, not of what is left
+    first.__exit__(None, None, None)
+    assert set(blas_threads()) == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_can_be_copied_and_pickled_after_a_shared_fit(name):
+    (x, y), optimizer = small_data(), with_lr(name, 0.02)
+    model = small(dtype="float64")
+    model.fit(x, y, optimizer, 2, progress=False, threads=2)
+    theta = model.theta.copy()
+    model.fit(x, y, optimizer, 1, progress=False, threads=2)
+    after = model.theta.copy()
+    for make in (copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+        again = with_lr(name, 0.02)
+        model.theta[:] = theta
+        model.theta[:] = small(dtype="float64").theta
+        model.fit(x, y, again, 2, progress=False, threads=2)
+        model.fit(x, y, make(again), 1, progress=False, threads=2)
+        np.testing.assert_array_equal(model.theta, after)
+
+
+def test_all_parts_are_waited_for_where_one_fails():
+    *_, shared = both("MeanSquaredError", threads=2)
+    done = []
+
+    def ask(k):
+        if k == 0:
+            raise ArithmeticError("of the first part")
+        time.sleep(0.1)
+        done.append(k)
+
+    with shared, pytest.raises(ArithmeticError, match="of the first part"):
+        shared._each(ask)
+    assert done == [1]
+
+
+def test_no_rows_are_no_subsample():
+    _, parts, shared = both("MeanSquaredError", threads=2)
+    with shared, pytest.raises(ValueError, match="a subsample needs at least one row"):
+        parts.subsample(np.array([], int))
+
+
 def test_large_batches_are_shared_and_others_are_not(monkeypatch):
     monkeypatch.undo()
 
@@ -122,4 +185,5 @@ def test_large_batches_are_shared_and_others_are_not(monkeypatch):
     assert parts(article, 6000, threads=1) == 1
     assert parts(article, 128) == 1
     assert parts([Dense(784, 50), ReLU(), Dropout(0.2), Dense(50, 10)], 6000) == 1  # one mask for the whole batch
+    assert parts([Centred(), *article], 6000) == 1  # its rows are not each by themselves
     assert parts([Dense(784, 4000), ReLU(), Dense(4000, 10)], 256) == 1  # two gradients cost more than they save
