@@ -280,8 +280,10 @@ def main() -> None:
 Seconds of a warm epoch, the median of {args.rounds} rounds in which each trains one epoch after the other; in brackets
 those of {first} over theirs, below 1 where we are faster. Adam, float32.
 
-Where the seconds of {first} go, each part's work measured by itself, on all of BLAS's threads or on one; the rest is
-activations, biases, the loss, what is counted and what Python takes, less what two threads save on the seed's batches:
+Where the seconds of {first} go, each part's work measured by itself, on all of BLAS's threads or on one. The rest is
+activations, biases, the loss, what is counted and what Python takes; less what two threads save on the seed's batches;
+and, on adam-paper, the parts' waiting for memory: by itself each finds its matrices in the caches, but theta, its
+gradient, both of Adam's averages and the copies take 43 MB there, and the caches 32.
 
 {table(["", *seconds], profile)}
 
