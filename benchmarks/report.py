@@ -47,7 +47,7 @@ def machine() -> str:
         names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
         model = names[0] if names else model
     blas = [f"{pool['internal_api']} {pool['version']} with {pool.get('architecture', 'its')} kernels"
-            for pool in threadpool_info() if pool["user_api"] == "blas"]
+            for pool in threadpool_info() if pool["user_api"] == "blas" and "numpy" in pool["filepath"]]
     return (f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, NumPy {np.__version__}"
             + (f" ({blas[0]})" if blas else ""))
 
