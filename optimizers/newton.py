@@ -54,7 +54,13 @@ class Newton(TrustRegion):
                                  min(self.inner, P), along=False))
         self._check_memory(3 * 8 * P * P, "cg")
         w, U = np.linalg.eigh(self._matrix(objective, product, P))
-        return Model(w, U.T @ here.gradient.astype(float), U.T)
+        b = U.T @ here.gradient.astype(float)
+        # what is rounding alone is no curvature, nor, where it comes out negative, a way to the boundary
+        lost = P * float(np.finfo(here.theta.dtype).eps)
+        flat = np.abs(w) <= lost * np.abs(w).max()
+        w[flat] = 0
+        b[flat & (np.abs(b) <= lost * np.abs(b).max())] = 0
+        return Model(w, b, U.T)
 
     def _matrix(self, objective: Objective, product: Callable[[Array], Array], P: int) -> Array:
         """H, symmetric, (P, P)."""

@@ -247,3 +247,36 @@ def test_curvature_may_be_taken_on_a_share_of_the_examples(name):
     assert losses[0] != losses[1]
     assert all(history[-1] < 0.9 * history[0] for history in losses)
     assert passes[1] < passes[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_where_the_function_is_flat_rounding_leads_nowhere(seed, dtype):
+    """Half of the directions do not matter: their eigenvalues come out a little above or below zero."""
+    rng = np.random.default_rng(seed)
+    n = 20
+    Q, _ = np.linalg.qr(rng.normal(size=(n, n)))
+    H = (Q[:, : n // 2] * np.linspace(1, 10, n // 2)) @ Q[:, : n // 2].T
+    H = ((H + H.T) / 2).astype(dtype)
+    theta0 = rng.normal(size=n).astype(dtype)
+
+    class Flat:
+        theta = theta0.copy()
+
+        def value(self):
+            return float(self.theta @ H @ self.theta) / 2
+
+        def value_and_gradient(self):
+            return self.value(), H @ self.theta
+
+        def hessian(self):
+            return H
+
+        def hessian_product(self, v):
+            return H @ v
+
+    f = Flat()
+    get("newton", form="dense").step(f)
+    flat = Q[:, n // 2 :].T @ (f.theta - theta0)
+    assert np.abs(Q[:, : n // 2].T @ f.theta).max() < 1e3 * np.finfo(dtype).eps
+    assert np.abs(flat).max() < 1e3 * np.finfo(dtype).eps
