@@ -13,6 +13,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from time import perf_counter
 
 from tqdm import tqdm
@@ -76,7 +77,7 @@ def main() -> None:
     args = parser.parse_args()
     data_dir = args.data_dir or os.environ.get("MNIST_DIR")
     rows = []
-    with tqdm(desc="beginnings", total=2 * RUNS * len(CANDIDATES) + 4, unit=" runs") as bar:
+    with tqdm(desc="beginnings", total=2 * RUNS * len(CANDIDATES) + 3, unit=" runs") as bar:
         def several(code: str) -> list[tuple[float, float]]:
             taken = []
             for _ in range(RUNS):
@@ -94,9 +95,9 @@ def main() -> None:
                          f"{size(distributions):.0f}"])
         commands: list[list[str]] = []
         for what in (["--epochs", "1"], ["--epochs", "100"], ["--dataset", "digits"]):
-            out = ROOT / "runs" / f"beginning-{os.getpid()}"
             where = ["--data-dir", data_dir] if data_dir and "digits" not in what else []
-            seconds, memory = run([sys.executable, "train.py", *what, *where, "--out", f"{out}-{len(commands)}"])
+            with tempfile.TemporaryDirectory() as out:
+                seconds, memory = run([sys.executable, "train.py", *what, *where, "--out", out])
             commands.append([f"`python train.py {' '.join(what)}`", f"{seconds:.2f}", f"{memory:.0f}"])
             bar.update()
     head = ["", "import, s", "to the end of the first epoch, s", "most memory, MB", "on the disk, MB"]

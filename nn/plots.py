@@ -80,6 +80,7 @@ def compare(histories: Mapping[str, Sequence[History]], against: str = "epoch", 
                 ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
             ends.append((name, colour, x[-1], mean[-1]))
         ax.set(xlabel=AXES[against], ylabel="cost" if key == "loss" else key)
+        ax.xaxis.get_major_locator().set_params(integer=against == "epoch")
         ax.grid(alpha=0.3)
         if not ends:
             continue

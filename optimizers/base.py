@@ -192,10 +192,11 @@ class Optimizer(Declared, ABC):
 class FirstOrder(Optimizer):
     """A rule that needs the gradient alone. It is one method, `update`, in a few in-place operations on whole vectors.
 
-    `scratch` is a vector for what lies between them; the gradient may be overwritten as well. Before each update the
-    gradient g is, in this order, clipped to [-clip_value, clip_value] in each component, shortened to the length
-    clip_norm if it is longer (Pascanu et al. 2013; torch's clip_grad_norm_ adds 1e-6 to the length), and given weight
-    decay: g + weight_decay theta, the gradient of an L2 penalty weight_decay / 2 |theta|^2.
+    `scratch` is a vector for what lies between them; the gradient may be overwritten as well. Where it is marked
+    @elementwise it may be compiled to one loop: see optimizers.fused. Before each update the gradient g is, in this
+    order, clipped to [-clip_value, clip_value] in each component, shortened to the length clip_norm if it is longer
+    (Pascanu et al. 2013; torch's clip_grad_norm_ adds 1e-6 to the length), and given weight decay: g + weight_decay
+    theta, the gradient of an L2 penalty weight_decay / 2 |theta|^2.
     """
 
     lr: float = number(0.01, above=0)
