@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 import contextvars
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -172,25 +173,26 @@ class Shared:
 
     def objective(self, rows: Array, rng: Generator | None) -> BatchObjective | Sum:
         """The mean loss on these rows, as a function of theta."""
-        if len(self.networks) == 1:
+        n = min(len(self.networks), len(rows))
+        if n == 1:
             return BatchObjective(self.networks[0], *self.batches.take(rows), rng)
-        cut = np.array_split(rows, len(self.networks))
-        return Sum(self._each(lambda k: BatchObjective(self.networks[k], *self.batches.take(cut[k], k), of=len(rows))),
-                   self._each)
+        cut, each = np.array_split(rows, n), partial(self._each, n)
+        return Sum(each(lambda k: BatchObjective(self.networks[k], *self.batches.take(cut[k], k), of=len(rows))), each)
 
     def evaluate(self, x: Array, target: Array) -> tuple[float, int]:
         """The mean loss on these examples, and how many were put in their class, with nothing random.
 
         Here too BLAS must not wake its threads, which would go on spinning into the next steps.
         """
-        x_parts, target_parts = (np.array_split(array, len(self.networks)) for array in (x, target))
-        parts = self._each(lambda k: self.networks[k].asked().evaluate(x_parts[k], target_parts[k], len(x)))
-        return sum(loss for loss, _ in parts), sum(correct for _, correct in parts)
+        n = len(self.networks)
+        x_parts, target_parts = np.array_split(x, n), np.array_split(target, n)
+        found = self._each(n, lambda k: self.networks[k].asked().evaluate(x_parts[k], target_parts[k], len(x)))
+        return sum(loss for loss, _ in found), sum(correct for _, correct in found)
 
-    def _each(self, ask: Callable[[int], T]) -> list[T]:
-        """ask(k) for each part k, at once: the first on this thread, the others on threads of their own."""
+    def _each(self, n: int, ask: Callable[[int], T]) -> list[T]:
+        """ask(k) for each part k of n, at once: the first on this thread, the others on threads of their own."""
         # a thread begins without this one's settings, such as what NumPy does about overflow
-        others = [self._pool.submit(contextvars.copy_context().run, ask, k) for k in range(1, len(self.networks))]
+        others = [self._pool.submit(contextvars.copy_context().run, ask, k) for k in range(1, n)]
         try:
             first = ask(0)
         finally:

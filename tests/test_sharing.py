@@ -88,6 +88,19 @@ def test_the_result_depends_on_the_threads_by_rounding_alone(name, batch_size):
             np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("batch_size", [39, 20, 13])
+def test_a_last_batch_with_fewer_rows_than_parts(batch_size):
+    """40 rows leave a last batch of 1, of none too few, and of 1."""
+    x, y = small_data()
+    ends = []
+    for threads in (1, 3):
+        model = small(dtype="float64")
+        model.fit(x, y, get("adam", lr=0.02), 3, batch_size, validation_data=(x[:2], y[:2]), progress=False,
+                  threads=threads)
+        ends.append(model.theta.copy())
+    np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)
+
+
 def test_one_number_of_threads_gives_one_result_to_the_bit():
     x, y = small_data()
     first, again = small(), small()
@@ -164,7 +177,7 @@ def test_all_parts_are_waited_for_where_one_fails():
         done.append(k)
 
     with shared, pytest.raises(ArithmeticError, match="of the first part"):
-        shared._each(ask)
+        shared._each(2, ask)
     assert done == [1]
 
 
