@@ -82,7 +82,7 @@ class EarlyStopping:
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
 
     def on_fit_begin(self, model: Any, plan: dict[str, int]) -> None:
-        self.best, self.best_epoch, self.best_theta = math.inf, 0, model.theta.copy()
+        self.best, self.best_epoch, self.best_theta = math.inf, plan["first"] - 1, model.theta.copy()
 
     def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
         if epoch.get(self.monitor) is None:
@@ -97,7 +97,7 @@ class EarlyStopping:
             model.stop_training = True
 
     def on_fit_end(self, model: Any, history: Any) -> None:
-        if self.restore_best and self.best_epoch:
+        if self.restore_best and self.best < math.inf:
             np.copyto(model.theta, self.best_theta)
 
 
@@ -114,6 +114,6 @@ class CSVLog:
     def on_epoch_end(self, model: Any, epoch: dict[str, Any]) -> None:
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(epoch), lineterminator="\n")
-            if epoch["epoch"] == 1:
+            if not self.path.stat().st_size:
                 writer.writeheader()
             writer.writerow(epoch)

@@ -13,7 +13,7 @@ from nn.activations import ACTIVATIONS
 from nn.buffers import Array
 from nn.files import write_whole
 from nn.layers import Dense, Dropout, Layer
-from nn.losses import LOSSES
+from nn.losses import LOSSES, Loss
 from nn.names import choose
 from nn.parameters import Shapes, size, views
 
@@ -40,6 +40,10 @@ def save(model: "Model", path: str | os.PathLike[str]) -> None:
     """Write the model to `path`, whole or not at all. Raises OSError; ValueError for weights that are not finite."""
     if not np.isfinite(model.theta).all():
         raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
+    for i, layer in enumerate(model.layers):
+        if type(layer) not in KINDS:
+            raise ValueError(f"layer {i} ({layer}) is none of {', '.join(LAYERS)}, so that nothing could load it: "
+                             f"{path} was not written; keep model.theta yourself, with numpy.save")
     from safetensors.numpy import save as serialize
 
     tensors = views(model.theta, shapes(model.layers))
@@ -92,9 +96,12 @@ def build(described: dict[str, Any]) -> "Model":
     return Model(layers, choose("loss", described["loss"], LOSSES)(), seed=described["seed"], dtype=described["dtype"])
 
 
-def rebuild(described: dict[str, Any], theta: Array) -> "Model":
-    """The model that `describe` described, with these parameters (P,)."""
-    model = build(described)
+def rebuild(layers: Sequence[tuple[type[Layer], dict[str, Any]]], loss: type[Loss], seed: int, dtype: str,
+            theta: Array) -> "Model":
+    """The model with layers of these classes and fields, and these parameters (P,)."""
+    from nn.model import Model
+
+    model = Model([kind(**described) for kind, described in layers], loss(), seed, dtype)
     model.theta = theta
     return model
 

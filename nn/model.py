@@ -97,7 +97,8 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How copy and pickle make another: from its description and parameters, so that the views are its own."""
-        return checkpoint.rebuild, (checkpoint.describe(self), self.theta.copy())
+        layers = [(type(layer), layer.description()) for layer in self.layers]
+        return checkpoint.rebuild, (layers, type(self.loss), self.seed, self.dtype.name, self.theta.copy())
 
     def summary(self) -> str:
         """A table of the layers, with their outputs and how many parameters each holds."""

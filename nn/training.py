@@ -99,8 +99,12 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     validation = _validation(model, validation_data)
     batches = Batches(x, target, batch_size, model.seed, shuffle)
 
+    if not isinstance(callbacks, Sequence):
+        raise ValueError(f"callbacks must be a list, not {callbacks!r}")
     notify = _notifier([*callbacks, *([Progress()] if progress else [])], model)
     history = History() if history is None else history
+    if not isinstance(history, History):
+        raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
     history.message = ""
     last: dict[str, Any] = history.epochs[-1] if history.epochs else {"epoch": 0, "seconds": 0.0, "passes": 0.0}
     until, seconds, passes = last["epoch"] + epochs, last["seconds"], last["passes"]
@@ -108,8 +112,8 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
     steps = Steps(model, optimizer, batches, shared, history, notify)
     classifies = model.network.loss.classifies
     model.stop_training = False
-    notify("on_fit_begin", {"first": last["epoch"] + 1, "last": until, "steps": len(batches), "examples": N})
     try:
+        notify("on_fit_begin", {"first": last["epoch"] + 1, "last": until, "steps": len(batches), "examples": N})
         with shared:
             for e in range(last["epoch"] + 1, until + 1):
                 start = perf_counter()
@@ -120,7 +124,8 @@ def fit(model: "Model", x: Any, y: Any, optimizer: Any, epochs: int, batch_size:
                 seconds, passes = seconds + perf_counter() - start, passes + cost
                 val_loss, val_accuracy = None, None
                 if validation is not None:
-                    val_loss, val_correct = shared.evaluate(*validation)
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        val_loss, val_correct = shared.evaluate(*validation)
                     val_accuracy = val_correct / len(validation[0]) if classifies(validation[1]) else None
                 history.epochs.append({
                     "epoch": e, "loss": loss, "accuracy": correct / N if classifies(target) else None,
@@ -163,6 +168,8 @@ def _notifier(callbacks: Sequence[Any], model: "Model") -> Callable[[str, Any], 
     """A function that calls the method of that name of every callback that has it."""
     events = ("on_fit_begin", "on_step_end", "on_epoch_end", "on_fit_end")
     for callback in callbacks:
+        if isinstance(callback, type):
+            raise ValueError(f"callback {callback.__name__} is a class: write {callback.__name__}()")
         if not any(callable(getattr(callback, event, None)) for event in events):
             raise ValueError(f"callback {callback!r} has none of the methods {', '.join(events)}: "
                              "give an object with on_epoch_end(model, epoch)")

@@ -61,7 +61,7 @@ class Notes:
 
 
 class StandIn(NDArrayOperatorsMixin):
-    """Stands for a vector: notes ufuncs, operators and copyto; anything else that is asked of it is a TypeError."""
+    """Stands for a vector: notes ufuncs, operators and copyto; anything else that is asked of it is an error."""
 
     def __init__(self, name: str, notes: Notes) -> None:
         self.name, self.notes = name, notes
@@ -126,7 +126,10 @@ def run(optimizer: Any, theta: Array, grad: Array) -> None:
     try:
         attributes.update({name: StandIn(f"self_{name}", notes) for name in vectors})
         optimizer.move(StandIn("theta", notes), StandIn("grad", notes))
-    except TypeError as error:
+        for name in vectors:
+            if getattr(attributes[name], "name", "") != f"self_{name}":
+                raise TypeError(f"it puts another array in the place of {name}, instead of writing into it")
+    except (TypeError, AttributeError) as error:
         raise TypeError(f"{type(optimizer).__name__}.update is marked @elementwise, but cannot be a loop: {error}; "
                         "take the mark away") from error
     finally:

@@ -234,7 +234,10 @@ class Scheduled(Optimizer):
 
     def step(self, objective: Objective) -> float:
         time = self.t / self.unit
-        vars(self.optimizer)["lr"] = self.peak * self.schedule(time)  # unchecked: a cosine ends at 0
+        try:
+            vars(self.optimizer)["lr"] = self.peak * float(self.schedule(time))  # unchecked: a cosine ends at 0
+        except OverflowError:
+            raise ValueError(f"{self.schedule!r} has grown past every number at time {time:g}: end sooner") from None
         loss: float = self.optimizer.step(objective)
         if math.isfinite(loss):
             self.t += 1

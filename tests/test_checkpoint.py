@@ -1,7 +1,9 @@
 """A saved model comes back to the bit; a file that is damaged, foreign or hostile is one line of explanation."""
 
+import copy
 import json
 import os
+import pickle
 
 from derivatives import make
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from safetensors.numpy import save
 from test_model import small, small_data
 
-from nn import ELU, LAYERS, LOSSES, Dense, Model, Sigmoid, Softmax
+from nn import ELU, LAYERS, LOSSES, CrossEntropy, Dense, Model, Sigmoid, Softmax
+from nn.activations import Elementwise
 from nn.checkpoint import FORMAT, describe
 
 
@@ -155,3 +158,27 @@ def test_training_goes_on_from_a_loaded_model(tmp_path):
     for m in (model, loaded):
         m.fit(x, y, get("adam"), epochs=2, batch_size=10, progress=False)
     np.testing.assert_array_equal(model.theta, loaded.theta)
+
+
+class Cube(Elementwise):
+    """A layer of a user's own."""
+
+    def f(self, x, out):
+        return np.power(x, 3, out=out)
+
+    def df(self, x, y, out):
+        return np.multiply(np.square(x, out=out), 3, out=out)
+
+    def d2f(self, x, y, out):
+        return np.multiply(x, 6, out=out)
+
+
+def test_a_layer_of_a_users_own_is_copied_and_pickled_but_not_saved(tmp_path):
+    model = Model([Dense(3, 4), Cube(), Dense(4, 2), Softmax()], CrossEntropy(), seed=3)
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(again.predict(x), model.predict(x))
+        assert not np.shares_memory(again.theta, model.theta)
+    with pytest.raises(ValueError, match=r"layer 1 \(Cube\(\)\) is none of Dense, Dropout, .* was not written; keep"):
+        model.save(tmp_path / "model.safetensors")
+    assert not any(tmp_path.iterdir())

@@ -123,7 +123,24 @@ def promoted(self, theta, grad):
     theta -= np.float64(self.lr) * grad
 
 
+def replaced(self, theta, grad):
+    self.m = 0.9 * self.m + grad
+    theta -= self.lr * self.m
+
+
+def swapped(self, theta, grad):
+    np.copyto(self.n, grad)
+    self.m, self.n = self.n, self.m
+
+
+def measured(self, theta, grad):
+    theta -= self.lr * grad / theta.size
+
+
 @pytest.mark.parametrize(("update", "why"), [
+    (replaced, "it puts another array in the place of m, instead of writing into it"),
+    (swapped, "it puts another array in the place of m, instead of writing into it"),
+    (measured, "'StandIn' object has no attribute 'size'"),
     (norm, "no implementation found for 'numpy.linalg.norm'"),
     (other_array, "ndarray is neither a vector of this step nor a number of Python's"),
     (kept, "StandIn is neither a vector of this step nor"),
@@ -131,12 +148,14 @@ def promoted(self, theta, grad):
     (promoted, "float64 is neither a vector of this step nor a number of Python's"),
 ])
 def test_a_rule_that_is_wrongly_marked_is_refused_and_left_whole(update, why, used):
-    kind = dataclass(eq=False, kw_only=True)(type("Wrong", (FirstOrder,), {"update": fused.elementwise(update)}))
+    body = {"__annotations__": {"m": np.ndarray, "n": np.ndarray}, "m": vector(), "n": vector(),
+            "update": fused.elementwise(update)}
+    kind = dataclass(eq=False, kw_only=True)(type("Wrong", (FirstOrder,), body))
     optimizer = kind()
     optimizer.numbers = [0] * 1000
     with pytest.raises(TypeError, match=f"Wrong.update is marked @elementwise, but cannot be a loop: .*{why}.*; take"):
         steps(optimizer)
-    assert isinstance(optimizer.scratch, np.ndarray)
+    assert all(isinstance(array, np.ndarray) for array in (optimizer.m, optimizer.n, optimizer.scratch))
 
 
 def test_an_interrupt_leaves_the_vectors_in_place(used):

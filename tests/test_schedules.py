@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_base import Bowl
 
-from optimizers import OPTIMIZERS, SCHEDULES, FirstOrder, Scheduled, get, hyperparameters
+from optimizers import OPTIMIZERS, SCHEDULES, FirstOrder, Function, Scheduled, get, hyperparameters
 from optimizers.schedules import (
     Cosine,
     Exponential,
@@ -148,3 +148,12 @@ def test_the_lr_of_a_scheduled_optimizer_is_its_peak_to_set():
 def test_what_cannot_be_scheduled_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         Scheduled(*arguments)
+
+
+def test_a_schedule_that_grows_past_every_number_says_so():
+    scheduled = Scheduled(get("gd", lr=1e-300), Exponential(1e200))
+    f = Function([1.0], value=lambda t: float(t @ t) / 2, gradient=lambda t: t)
+    for _ in range(2):
+        scheduled.step(f)
+    with pytest.raises(ValueError, match=r"Exponential\(decay=1e\+200\) has grown past every number at time 2: end"):
+        scheduled.step(f)

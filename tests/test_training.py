@@ -10,7 +10,20 @@ import pytest
 from test_base import with_lr
 from test_model import small, small_data
 
-from nn import CrossEntropy, CSVLog, Dense, Diverged, Dropout, EarlyStopping, History, Model, Progress, ReLU, Softmax
+from nn import (
+    CrossEntropy,
+    CSVLog,
+    Dense,
+    Diverged,
+    Dropout,
+    EarlyStopping,
+    History,
+    MeanSquaredError,
+    Model,
+    Progress,
+    ReLU,
+    Softmax,
+)
 from nn.batches import ORDER, Batches, stream
 from nn.sharing import Shared
 from optimizers import OPTIMIZERS, FirstOrder, fused, get
@@ -297,6 +310,9 @@ def test_progress_on_a_terminal_is_one_bar(capsys, monkeypatch):
     ({"batch_size": 41}, "batch_size 41 is larger than the data, 40 examples: give at most 40"),
     ({"optimizer": "adam"}, r"optimizer must have a step\(objective\), which 'adam' has not: write optimizer="),
     ({"optimizer": type(get("adam"))}, "optimizer is the class Adam: write optimizer=Adam()"),
+    ({"history": []}, r"history must be the History of an earlier fit, not \[\]"),
+    ({"callbacks": Progress()}, "callbacks must be a list, not <"),
+    ({"callbacks": [EarlyStopping]}, r"callback EarlyStopping is a class: write EarlyStopping\(\)"),
     ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
     ({"validation_data": (1, 2, 3)}, r"validation_data must be a pair \(x, y\)"),
     ({"callbacks": [print]}, "callback .* has none of the methods on_fit_begin"),
@@ -359,3 +375,45 @@ def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
         tracemalloc.stop()
     assert max(cold) > 8192 * 100 * 4  # the first step does, and is seen to
     assert max(taken) < numpys_own
+
+
+def test_a_log_that_begins_late_has_a_header_too(tmp_path):
+    model, (x, y), optimizer = small(), small_data(), get("adam")
+    history = model.fit(x, y, optimizer, 2, progress=False)
+    model.fit(x, y, optimizer, 2, progress=False, history=history, callbacks=[CSVLog(tmp_path / "late.csv")])
+    assert History.read(tmp_path / "late.csv").epochs == history.epochs[2:]
+
+
+def test_the_end_of_a_fit_is_told_even_if_its_beginning_failed():
+    class Failing:
+        def on_fit_begin(self, model, plan):
+            raise RuntimeError("no room")
+
+    class Told:
+        told = False
+
+        def on_fit_end(self, model, history):
+            self.told = True
+
+    told, (x, y) = Told(), small_data()
+    with pytest.raises(RuntimeError, match="no room"):
+        small().fit(x, y, get("adam"), progress=False, callbacks=[told, Failing()])
+    assert told.told
+
+
+def test_what_overflows_in_the_validation_is_no_warning():
+    x, y = small_data()
+    model = Model([Dense(6, 5), ReLU(), Dense(5, 3)], MeanSquaredError())
+    with pytest.raises(Diverged):
+        model.fit(x, y, get("gd", lr=1e12), 20, 40, validation_data=(x * 1e20, y), progress=False)
+
+
+def test_patience_counts_from_where_a_fit_goes_on():
+    model, stopping = small(), EarlyStopping(patience=3)
+    model.stop_training = False
+    stopping.on_fit_begin(model, {"first": 11, "last": 20, "steps": 1, "examples": 40})
+    for epoch in (11, 12):
+        stopping.on_epoch_end(model, {"epoch": epoch, "val_loss": math.inf})
+        assert not model.stop_training
+    stopping.on_epoch_end(model, {"epoch": 13, "val_loss": math.inf})
+    assert model.stop_training
