@@ -6,13 +6,13 @@
 import argparse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.networks import new_model, parameters
 from benchmarks.report import machine, replace_part, table, versions
-from benchmarks.speed import COLD, WORKLOADS, new_model, products
+from benchmarks.speed import COLD, WORKLOADS, products
 from benchmarks.steps import interleaved
 from datasets import Dataset, load
 from nn import History, sharing
@@ -26,19 +26,19 @@ Turn = Callable[[], object]
 
 def halves(data: Dataset, name: str) -> tuple[Turn, Turn]:
     """An epoch with BLAS on all threads, and with half of each batch on each."""
-    def epochs(smallest: int) -> Turn:
+    def epochs(halved: bool) -> Turn:
         widths, batch = WORKLOADS[name]
         model, optimizer, history = new_model(widths), get("adam"), History()
         parts = sharing.parts
 
         def epoch() -> None:
-            sharing.parts = lambda network, batch, threads: 1 if smallest else min(2, threads)
+            sharing.parts = lambda network, batch, threads: min(2, threads) if halved else 1
             model.fit(data.x_train, data.y_train, optimizer, 1, batch, progress=False, history=history)
             sharing.parts = parts
 
         return epoch
 
-    return epochs(1), epochs(0)
+    return epochs(False), epochs(True)
 
 
 def adam(P: int) -> tuple[Adam, Array, Array]:
@@ -53,7 +53,7 @@ def split(data: Dataset, name: str, pool: ThreadPoolExecutor) -> tuple[Turn, Tur
     """A step's products and the compiled update after them, on one thread, and with half of it on each of two."""
     widths, batch = WORKLOADS[name]
     one_step = products(data, widths, len(data.x_train), rows=batch)
-    P = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
+    P = parameters(widths)
     whole, first, second = adam(P), adam(P // 2), adam(P - P // 2)
 
     def update(optimizer: Adam, theta: Array, grad: Array) -> None:
@@ -74,7 +74,7 @@ def split(data: Dataset, name: str, pool: ThreadPoolExecutor) -> tuple[Turn, Tur
 
 def blocks(name: str, size: int = 1 << 16) -> tuple[Turn, Turn]:
     """Adam in NumPy on the whole vectors, and block by block, so that each stays in the cache."""
-    P = sum((n_in + 1) * n_out for n_in, n_out in pairwise(WORKLOADS[name][0]))
+    P = parameters(WORKLOADS[name][0])
     whole = adam(P)
     several = [adam(min(size, P - start)) for start in range(0, P, size)]
 

@@ -5,6 +5,7 @@
 
 import argparse
 from collections.abc import Sequence
+from configparser import ConfigParser
 from importlib import metadata
 import importlib.util
 import os
@@ -21,13 +22,14 @@ from tqdm import tqdm
 from benchmarks.report import ROOT, machine, replace_part, table, versions
 
 RUNS = 5
-# who, what is imported, how the benchmark of epochs calls it, and the distributions that must be installed
-CANDIDATES = (
-    ("feedforward", "import nn, optimizers, datasets", "feedforward, NumPy alone",
-     ("numpy", "scipy", "matplotlib", "tqdm", "safetensors", "pooch", "requests", "platformdirs", "threadpoolctl")),
-    ("feedforward[fast]", "import nn, optimizers, datasets, numba", "feedforward",
-     ("numpy", "scipy", "matplotlib", "tqdm", "safetensors", "pooch", "requests", "platformdirs", "threadpoolctl",
-      "numba")),
+SETUP = ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+OURS = SETUP["options"]["install_requires"].split("\n")
+FAST = SETUP["options.extras_require"]["fast"].split("\n")
+# who, what is imported, how the benchmark of epochs calls it, and the requirements that must be installed
+CANDIDATES: tuple[tuple[str, str, str, Sequence[str]], ...] = (
+    ("feedforward", "import nn, optimizers, datasets", "feedforward, NumPy alone", OURS),
+    ("feedforward[fast]", "import nn, optimizers, datasets, numba", "feedforward", OURS + FAST),
     ("torch", "import torch", "torch, fused", ("torch",)),
     ("JAX", "import jax, optax", "JAX, a step", ("jax", "optax")),
     ("scikit-learn", "import sklearn.neural_network", "scikit-learn", ("scikit-learn",)),
@@ -53,12 +55,12 @@ def run(command: Sequence[str]) -> tuple[float, float]:
     return perf_counter() - began, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def size(distributions: Sequence[str]) -> float:
+def size(requirements: Sequence[str]) -> float:
     """What these and all that they require take on the disk, in MB."""
-    total, waiting, done = 0, list(distributions), set()
+    total, waiting, done = 0, list(requirements), set()
     while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in done:
+        match = re.match(r"[\w.-]+", requirement := waiting.pop())
+        if not match or "extra ==" in requirement or (name := re.sub(r"[-_.]+", "-", match[0]).lower()) in done:
             continue
         done.add(name)
         try:
@@ -66,8 +68,7 @@ def size(distributions: Sequence[str]) -> float:
         except metadata.PackageNotFoundError:  # required on other systems
             continue
         total += sum(path.stat().st_size for file in found.files or () if (path := Path(str(file.locate()))).exists())
-        waiting += [match[0] for requirement in found.requires or () if "extra ==" not in requirement
-                    and (match := re.match(r"[\w.-]+", requirement))]
+        waiting += found.requires or ()
     return total / 1e6
 
 
@@ -85,14 +86,14 @@ def main() -> None:
                 bar.update()
             return taken
 
-        for who, imports, runner, distributions in CANDIDATES:
+        for who, imports, runner, requirements in CANDIDATES:
             if any(importlib.util.find_spec(module.split(".")[0].strip()) is None
                    for module in imports.removeprefix("import ").split(",")):
                 continue
             importing, epoch = several(imports), several(EPOCH.format(runner=runner, data_dir=data_dir))
             rows.append([who, f"{statistics.median(s for s, _ in importing):.2f}",
                          f"{statistics.median(s for s, _ in epoch):.2f}", f"{max(mb for _, mb in epoch):.0f}",
-                         f"{size(distributions):.0f}"])
+                         f"{size(requirements):.0f}"])
         commands: list[list[str]] = []
         for what in (["--epochs", "1"], ["--epochs", "100"], ["--dataset", "digits"]):
             where = ["--data-dir", data_dir] if data_dir and "digits" not in what else []

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.networks import new_model
 from benchmarks.report import machine, replace_part, save_figure, table
 from datasets import Dataset, load
-from nn import CrossEntropy, Dense, History, Model, ReLU, Softmax, plots
+from nn import History, Model, plots
 from nn.batches import Batches
 from nn.objective import BatchObjective
 from nn.sharing import Shared, Sum
@@ -50,10 +51,6 @@ class Watch:
         enough = passes >= (PASSES if reached else AT_MOST) or len(self.history.epochs) >= STEPS
         self.began = perf_counter()
         return enough
-
-
-def new_model(dtype: str = "float32") -> Model:
-    return Model([Dense(784, 50), ReLU(), Dense(50, 10), Softmax()], CrossEntropy(), seed=0, dtype=dtype)
 
 
 def ours(name: str, data: Dataset, **fields: Any) -> History:
@@ -110,7 +107,7 @@ def scipys(method: str, data: Dataset) -> History:
     """scipy.optimize.minimize on the same objective in float64, which is what it works in."""
     from scipy.optimize import minimize
 
-    model = new_model("float64")
+    model = new_model(dtype="float64")
     objective = model.objective(data.x_train, data.y_train)
     watch = Watch(f"SciPy {method}", model, data)
     watch.x = objective.x

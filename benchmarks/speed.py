@@ -19,29 +19,23 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.networks import ARTICLE, new_model
 from benchmarks.report import machine, replace_part, save_figure, table, versions
 from datasets import Dataset, load
-from nn import CrossEntropy, Dense, History, Layer, Model, ReLU, Softmax
+from nn import History
 from nn.batches import Batches
 from nn.plots import COLOURS
 from optimizers import FirstOrder, fused, get
 
 WORKLOADS = {  # the widths of the layers, and the batch
-    "seed": ((784, 50, 10), 6000),
-    "small": ((784, 50, 10), 128),
+    "seed": (ARTICLE, 6000),
+    "small": (ARTICLE, 128),
     "keras": ((784, 512, 512, 10), 128),
     "adam-paper": ((784, 1000, 1000, 10), 128),
 }
 LR = 0.001
 COLD = 2  # epochs before those that count: ours compiles in its first, and others as well
 Epoch = Callable[[], object]  # trains one; gives its seconds, or nothing where the whole call is to be timed
-
-
-def new_model(widths: tuple[int, ...]) -> Model:
-    layers: list[Layer] = []
-    for pair in pairwise(widths):
-        layers += [Dense(*pair), ReLU()]
-    return Model([*layers[:-1], Softmax()], CrossEntropy())
 
 
 def ours(data: Dataset, widths: tuple[int, ...], batch: int, compiled: bool) -> Epoch:

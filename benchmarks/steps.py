@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.networks import ARTICLE, new_model, parameters
 from benchmarks.report import machine, replace_part, table, versions
-from benchmarks.second_order import new_model
 from datasets import Dataset, load
 from nn.buffers import Array
 from optimizers import OPTIMIZERS, FirstOrder, fused, get
 from tests.references.rules import CASES
 
-SIZES = {"784-50-10": 39_760, "784-512-512-10": 669_706}
+NETWORKS = (ARTICLE, (784, 512, 512, 10))
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")  # of torch's, those with a fused form on a CPU
 COLUMNS = ("NumPy alone", "compiled", "torch", "torch, fused")
 ROUNDS, STEPS = 9, 20
@@ -111,8 +111,8 @@ def main() -> None:
     data = load("mnist", args.data_dir)
     head = ["", *COLUMNS, *(f"{ours} / torch's best" for ours in COLUMNS[:2])]
     with tqdm(desc="rules and products", unit=" rounds") as bar:
-        parts = [f"Milliseconds of a step on {P:,} parameters, as of {name}:\n\n{table(head, rules(P, bar))}\n"
-                 for name, P in SIZES.items()]
+        parts = [f"Milliseconds of a step on {(P := parameters(widths)):,} parameters, as of "
+                 f"{'-'.join(map(str, widths))}:\n\n{table(head, rules(P, bar))}\n" for widths in NETWORKS]
         products = table(["", "ms", "a second", "gradients"], passes(data, bar))
     text = "\n".join([*parts, "784-50-10 on all 60,000 images at once, products at a theta whose gradient is known:\n",
                       products])

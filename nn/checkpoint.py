@@ -75,7 +75,7 @@ def load(path: str | os.PathLike[str]) -> "Model":
             layers = [_layer(fields_) for fields_ in described["layers"]]
             if shapes(layers) != held:
                 raise ValueError(f"its layers call for {_brief(shapes(layers))}, but it holds {_brief(held)}")
-            model = build(described)
+            model = _model(layers, described)
             for name, view in views(model.theta, shapes(model.layers)).items():
                 if file.get_slice(name).get_dtype() != f"F{8 * model.dtype.itemsize}":
                     raise ValueError(f"its {name} is {file.get_slice(name).get_dtype()}, not {model.dtype} as it says")
@@ -88,11 +88,9 @@ def load(path: str | os.PathLike[str]) -> "Model":
     return model
 
 
-def build(described: dict[str, Any]) -> "Model":
-    """The model that `describe` described, with the parameters that it begins with."""
+def _model(layers: Sequence[Layer], described: dict[str, Any]) -> "Model":
     from nn.model import Model
 
-    layers = [_layer(fields_) for fields_ in described["layers"]]
     return Model(layers, choose("loss", described["loss"], LOSSES)(), seed=described["seed"], dtype=described["dtype"])
 
 

@@ -50,11 +50,11 @@ class Layer(ABC):
         bound = vars(self)  # past __setattr__, which would write into the old views
         bound.update(views(theta, self.shapes()))
         bound.update({"d" + name: view for name, view in views(grad, self.shapes()).items()})
-        bound["views"] = frozenset(self.shapes())
+        bound["_views"] = frozenset(self.shapes())
 
     def __setattr__(self, name: str, value: Any) -> None:
         held = vars(self)
-        if name not in held.get("views", ()):
+        if name not in held.get("_views", ()):
             super().__setattr__(name, value)
         elif held[name] is not value:  # a parameter is a view into theta, and stays one
             write(name, held[name], value)

@@ -176,14 +176,14 @@ class SoftmaxCrossEntropy(CrossEntropy):
         return self.buffers(name, (z.size,)).reshape(z.shape[::-1])
 
     def value(self, z: Array, target: Array, scale: float) -> float:
-        across, of_each, total = self._across("shifted", z), *(self.buffers(name, z.shape[:1]) for name in "mt")
+        across, each = self._across("shifted", z), self.buffers("each", z.shape[:1])
         np.copyto(across, z.T)
-        across -= np.maximum.reduce(across, axis=0, out=of_each)
+        across -= np.maximum.reduce(across, axis=0, out=each)
         self.exp = np.exp(across, out=self._across("exp", z))
-        self.total = np.add.reduce(self.exp, axis=0, out=total)
+        self.total = np.add.reduce(self.exp, axis=0, out=self.buffers("total", z.shape[:1]))
         shifted = self.buffers("rows", z.shape)
         np.copyto(shifted, across.T)
-        return scale * (np.log(total, out=of_each).sum() - np.dot(_flat(target), _flat(shifted))).item()
+        return scale * (np.log(self.total, out=each).sum() - np.dot(_flat(target), _flat(shifted))).item()
 
     def _softmax(self, z: Array) -> Array:
         return np.divide(self.exp, self.total, out=self._across("p", z))
@@ -198,7 +198,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
         p, across, product = self._softmax(z), self._across("v", z), self._across("pv", z)
         np.copyto(across, v.T)
         np.multiply(p, across, out=product)
-        across -= np.add.reduce(product, axis=0, out=self.buffers("m", z.shape[:1]))
+        across -= np.add.reduce(product, axis=0, out=self.buffers("each", z.shape[:1]))
         across *= p
         across *= scale
         np.copyto(out, across.T)

@@ -90,23 +90,29 @@ def test_no_more_is_allocated_than_the_declared_state_and_one_scratch(name):
         tracemalloc.stop()
 
 
+def check_continuation(new_objective, new_optimizer, begun, more):
+    """An optimizer that takes up another's state goes on as that does, to the bit; returns the objective."""
+    f, optimizer = new_objective(), new_optimizer()
+    for _ in range(begun):
+        optimizer.step(f)
+    kept = {key: np.copy(value) if isinstance(value, np.ndarray) else value for key, value in optimizer.state().items()}
+    theta = f.theta.copy()
+    for _ in range(more):
+        optimizer.step(f)
+
+    g, other = new_objective(), new_optimizer()
+    g.theta[:] = theta
+    other.restore(kept, g.theta)
+    for _ in range(more):
+        other.step(g)
+    np.testing.assert_array_equal(g.theta, f.theta)
+    return f
+
+
 @pytest.mark.parametrize("begun", [0, 20])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_saved_and_restored_it_goes_on_to_the_bit(name, begun):
-    bowl, optimizer = Bowl(), get(name)
-    for _ in range(begun):
-        optimizer.step(bowl)
-    kept = {key: np.copy(value) if isinstance(value, np.ndarray) else value for key, value in optimizer.state().items()}
-    theta = bowl.theta.copy()
-    for _ in range(20):
-        optimizer.step(bowl)
-
-    other, again = Bowl(), get(name)
-    other.theta[:] = theta
-    again.restore(kept, other.theta)
-    for _ in range(20):
-        again.step(other)
-    np.testing.assert_array_equal(other.theta, bowl.theta)
+    check_continuation(Bowl, lambda: get(name), begun, more=20)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -7,6 +7,7 @@ from least_squares import PROBLEMS
 import numpy as np
 import pytest
 from regression import REGRESSIONS
+from test_base import check_continuation
 
 from optimizers import Function, LevenbergMarquardt, minimize
 import optimizers.levenberg_marquardt
@@ -186,17 +187,7 @@ def test_a_jacobian_that_is_not_finite_moves_nothing(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_saved_and_restored_it_goes_on_to_the_bit(form):
-    f, lm = small(), LevenbergMarquardt(form=form)
-    for _ in range(3):
-        lm.step(f)
-    state = {name: np.copy(value) for name, value in lm.state().items()}
-    g, other = small(), LevenbergMarquardt(form=form)
-    g.theta[:] = f.theta
-    other.restore(state, g.theta)
-    for _ in range(3):
-        lm.step(f)
-        other.step(g)
-    np.testing.assert_array_equal(f.theta, g.theta)
+    f = check_continuation(small, lambda: LevenbergMarquardt(form=form), begun=3, more=3)
     assert f.value() > 0
 
 

@@ -6,6 +6,7 @@ import math
 from least_squares import PROBLEMS
 import numpy as np
 import pytest
+from test_base import check_continuation
 
 from nn import CrossEntropy, Dense, Model, Softmax, Tanh
 from optimizers import Function, Newton, get, minimize
@@ -175,17 +176,7 @@ def test_curvature_that_is_not_finite_moves_nothing(form, bad):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_saved_and_restored_it_goes_on_to_the_bit(form):
-    f, newton = PROBLEMS["wood"].function(), Newton(form=form)
-    for _ in range(4):
-        newton.step(f)
-    state = {name: np.copy(value) for name, value in newton.state().items()}
-    g, other = PROBLEMS["wood"].function(), Newton(form=form)
-    g.theta[:] = f.theta
-    other.restore(state, g.theta)
-    for _ in range(3):
-        newton.step(f)
-        other.step(g)
-    np.testing.assert_array_equal(f.theta, g.theta)
+    check_continuation(PROBLEMS["wood"].function, lambda: Newton(form=form), begun=4, more=3)
 
 
 def test_float32_ends_at_its_rounding_and_says_so():

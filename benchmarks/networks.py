@@ -1,0 +1,19 @@
+"""The networks that are measured: ReLU between dense layers, softmax and cross-entropy at the end."""
+
+from itertools import pairwise
+
+from nn import CrossEntropy, Dense, Layer, Model, ReLU, Softmax
+
+ARTICLE = (784, 50, 10)
+
+
+def new_model(widths: tuple[int, ...] = ARTICLE, dtype: str = "float32") -> Model:
+    layers: list[Layer] = []
+    for pair in pairwise(widths):
+        layers += [Dense(*pair), ReLU()]
+    return Model([*layers[:-1], Softmax()], CrossEntropy(), seed=0, dtype=dtype)
+
+
+def parameters(widths: tuple[int, ...]) -> int:
+    """How many such a network has."""
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
