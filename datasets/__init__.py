@@ -1,43 +1,179 @@
-"""Datasets by name, ready to train on: `load("mnist")` finds or fetches the files, checks them and scales them."""
+"""Datasets by name: `load("mnist")` finds or downloads the files, verifies them and scales the pixels to [0, 1].
+
+`DATASETS` maps the name of every dataset to its `Entry`:
+
+>>> from datasets import DATASETS
+>>> list(DATASETS)
+['mnist', 'fashion-mnist', 'digits']
+>>> DATASETS["digits"].source
+'ships with this package'
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 import difflib
+from functools import partial
 import os
+from pathlib import Path
 
 from datasets.dataset import Dataset
-from datasets.digits import load_digits
+from datasets.digits import list_missing_digits, load_digits
 from datasets.idx import DataError, read_idx
-from datasets.mnist import load_fashion_mnist, load_mnist
+from datasets.mnist import list_missing, load_fashion_mnist, load_mnist
 
-__all__ = ["DATASETS", "DataError", "Dataset", "load", "load_digits", "load_fashion_mnist", "load_mnist", "read_idx"]
+__all__ = [
+    "DATASETS", "DataError", "Dataset", "load", "load_digits", "load_fashion_mnist", "load_mnist", "missing_files",
+    "read_idx",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table of datasets: how to load one, and what to say of it in a line."""
+    """Describe a dataset in `DATASETS`.
+
+    Parameters
+    ----------
+    load : callable
+        The function that loads the dataset, given a folder or None.
+    list_missing : callable
+        The function that lists the files that would have to be downloaded, given a folder or None.
+    subject : str
+        What the images show.
+    n_train, n_test : int
+        The number of examples to train on, and to test on.
+    image_shape : tuple of int
+        The height and the width of an image, in pixels.
+    n_classes : int
+        The number of classes.
+    source : str
+        Where the files come from, in one line.
+    """
 
     load: Callable[[str | os.PathLike[str] | None], Dataset]
-    examples: str
+    list_missing: Callable[[str | os.PathLike[str] | None], list[Path]]
+    subject: str
+    n_train: int
+    n_test: int
+    image_shape: tuple[int, int]
+    n_classes: int
     source: str
+
+    @property
+    def examples(self) -> str:
+        """Describe the examples in one line."""
+        height, width = self.image_shape
+        return f"{self.n_train:,} + {self.n_test:,} {self.subject}, {height} x {width}"
 
 
 DATASETS = {
-    "mnist": Entry(load_mnist, "60,000 + 10,000 handwritten digits, 28 x 28", "downloaded once (11 MB)"),
-    "fashion-mnist": Entry(load_fashion_mnist, "60,000 + 10,000 clothes, 28 x 28", "downloaded once (31 MB)"),
-    "digits": Entry(load_digits, "1,437 + 360 handwritten digits, 8 x 8", "ships with this package"),
+    "mnist": Entry(
+        load=load_mnist,
+        list_missing=partial(list_missing, "mnist"),
+        subject="handwritten digits",
+        n_train=60_000,
+        n_test=10_000,
+        image_shape=(28, 28),
+        n_classes=10,
+        source="downloaded once (11 MB)",
+    ),
+    "fashion-mnist": Entry(
+        load=load_fashion_mnist,
+        list_missing=partial(list_missing, "fashion-mnist"),
+        subject="clothes",
+        n_train=60_000,
+        n_test=10_000,
+        image_shape=(28, 28),
+        n_classes=10,
+        source="downloaded once (31 MB)",
+    ),
+    "digits": Entry(
+        load=load_digits,
+        list_missing=list_missing_digits,
+        subject="handwritten digits",
+        n_train=1_437,
+        n_test=360,
+        image_shape=(8, 8),
+        n_classes=10,
+        source="ships with this package",
+    ),
 }
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """
-    Load a dataset by its name in DATASETS: images as float32 rows in [0, 1], labels as int64.
+    """Load a dataset by its name, and download it if necessary.
 
-    `data_dir` is the folder that has its files, or that they are downloaded to. Raises DataError if there is no such
-    dataset, or its files cannot be had.
+    Parameters
+    ----------
+    name : str
+        A name in `DATASETS`.
+    data_dir : str or path-like, optional
+        The folder that has the files of the dataset, or that they are downloaded into. If it is not given, the
+        environment variable of the dataset (MNIST_DIR, FASHION_MNIST_DIR) names the folder. If that is not set
+        either, the folder is in the user's cache. It must not be given for a dataset that ships with the package.
+
+    Returns
+    -------
+    Dataset
+        The images as float32 rows in [0, 1], and the labels as int64.
+
+    Raises
+    ------
+    DataError
+        If no dataset has this name, if its files are not in the folder and cannot be downloaded, or if the folder
+        cannot be used.
+
+    Examples
+    --------
+    >>> from datasets import load
+    >>> data = load("digits")
+    >>> data.x_train.shape, data.y_train.shape
+    ((1437, 64), (1437,))
     """
+    return _entry(name).load(data_dir)
+
+
+def missing_files(name: str, data_dir: str | os.PathLike[str] | None = None) -> list[Path]:
+    """List the files of a dataset that `load` would have to download.
+
+    Parameters
+    ----------
+    name : str
+        A name in `DATASETS`.
+    data_dir : str or path-like, optional
+        The folder of the files, chosen as in `load`.
+
+    Returns
+    -------
+    list of Path
+        The files that do not exist or have the wrong sha256. The list is empty if every file is there, or if the
+        dataset ships with the package.
+
+    Raises
+    ------
+    DataError
+        If no dataset has this name, or if the folder cannot be used. `load` raises the same errors.
+
+    Notes
+    -----
+    This function only reads. It opens no connection, creates no folder and writes no file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from datasets import missing_files
+    >>> with tempfile.TemporaryDirectory() as empty_folder:
+    ...     [path.name for path in missing_files("mnist", empty_folder)][:2]
+    ['train-images-idx3-ubyte.gz', 'train-labels-idx1-ubyte.gz']
+    >>> missing_files("digits")
+    []
+    """
+    return _entry(name).list_missing(data_dir)
+
+
+def _entry(name: str) -> Entry:
+    """Return the entry of a dataset; raise DataError if no dataset has this name."""
     if name not in DATASETS:
         close = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise DataError(f"no dataset is called {name!r}: {hint}choose from {', '.join(DATASETS)}")
-    return DATASETS[name].load(data_dir)
+    return DATASETS[name]

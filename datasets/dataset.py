@@ -1,4 +1,4 @@
-"""What every dataset looks like to those who use it, and how IDX files become one."""
+"""The type of every dataset, and the function that reads its images and labels from IDX files."""
 
 from dataclasses import dataclass, field
 import os
@@ -10,11 +10,38 @@ from datasets.idx import DataError, read_idx
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """
-    Images and labels, to train and to test; rows are examples, D = h * w pixels.
+    """Hold the images and labels of a dataset, for training and for testing.
 
-    x_train (N, D) and x_test (M, D) are float32 in [0, 1]; y_train (N,) and y_test (M,) are int64, each an index
-    into `classes`.
+    There are N training and M test examples. Each row of `x_train` and `x_test` is one image of D = h * w pixels,
+    row by row.
+
+    Parameters
+    ----------
+    name : str
+        The name of the dataset in `DATASETS`.
+    x_train : np.ndarray, shape (N, D)
+        The training images, float32 in [0, 1].
+    y_train : np.ndarray, shape (N,)
+        The training labels, int64. Each is an index into `classes`.
+    x_test : np.ndarray, shape (M, D)
+        The test images, float32 in [0, 1].
+    y_test : np.ndarray, shape (M,)
+        The test labels, int64. Each is an index into `classes`.
+    image_shape : tuple of int
+        The height and width of an image in pixels, (h, w).
+    classes : tuple of str
+        The names of the classes.
+
+    Examples
+    --------
+    >>> from datasets import load
+    >>> data = load("digits")
+    >>> data.x_train.shape, data.x_test.shape, data.image_shape
+    ((1437, 64), (360, 64), (8, 8))
+    >>> [data.classes[label] for label in data.y_train[:3]]
+    ['0', '1', '2']
+    >>> data.x_train[0].reshape(data.image_shape).max()
+    np.float32(0.9375)
     """
 
     name: str
@@ -27,25 +54,46 @@ class Dataset:
 
 
 def read_examples(
-    images: str | os.PathLike[str], labels: str | os.PathLike[str], white: int, classes: int = 10
+    images: str | os.PathLike[str], labels: str | os.PathLike[str], max_value: int, n_classes: int = 10
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """
-    Read N images and their labels from two IDX files; a pixel of value `white` becomes 1.
+    """Read N images and their labels from two IDX files.
 
-    Returns x (N, h * w) float32 in [0, 1], y (N,) int64 in [0, classes), and (h, w).
-    Raises DataError if a file is damaged, or the two do not belong together.
+    Parameters
+    ----------
+    images : str or path-like
+        The IDX file of the images, uint8 of shape (N, h, w) with values in 0..max_value.
+    labels : str or path-like
+        The IDX file of the labels, integers of shape (N,) in 0..n_classes - 1.
+    max_value : int
+        The largest possible value of a pixel, 1 to 255. The pixels are divided by it.
+    n_classes : int, default 10
+        The number of classes, at least 1.
+
+    Returns
+    -------
+    x : np.ndarray, shape (N, h * w)
+        The images, float32 in [0, 1].
+    y : np.ndarray, shape (N,)
+        The labels, int64.
+    image_shape : tuple of int
+        The height and width of an image in pixels, (h, w).
+
+    Raises
+    ------
+    DataError
+        If a file is not available or damaged, or if the labels do not match the images.
     """
     pixels = read_idx(images)
     y = read_idx(labels).astype(np.int64)
-    if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.max() > white:
+    if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.max() > max_value:
         raise DataError(
-            f"{images}: expected images of uint8 in 0..{white} with shape (N, h, w), "
+            f"{images}: expected images of uint8 in 0..{max_value} with shape (N, h, w), "
             f"found {pixels.dtype} up to {pixels.max()} with shape {pixels.shape}"
         )
     if y.shape != pixels.shape[:1]:
         raise DataError(f"{labels}: expected {len(pixels)} labels, one for each image, found shape {y.shape}")
-    if y.min() < 0 or y.max() >= classes:
-        raise DataError(f"{labels}: expected labels in 0..{classes - 1}, found {y.min()}..{y.max()}")
+    if y.min() < 0 or y.max() >= n_classes:
+        raise DataError(f"{labels}: expected labels in 0..{n_classes - 1}, found {y.min()}..{y.max()}")
     n, h, w = pixels.shape
-    # With dtype given, NumPy converts as it divides: one array of float32 and no copy beside it.
-    return np.divide(pixels.reshape(n, h * w), white, dtype=np.float32), y, (h, w)
+    # With dtype given, NumPy converts while it divides, so the float32 result is the only large new array.
+    return np.divide(pixels.reshape(n, h * w), max_value, dtype=np.float32), y, (h, w)

@@ -1,4 +1,4 @@
-"""Bring one file of known sha256 from one address to its place, whole or not at all, however its host misbehaves."""
+"""Download one file of known sha256. The file at its destination is either complete and verified, or unchanged."""
 
 from collections.abc import Iterator
 import contextlib
@@ -9,17 +9,37 @@ from pathlib import Path
 import tempfile
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from datasets.idx import DataError
 
+if TYPE_CHECKING:
+    import requests
+    from tqdm import tqdm
+
 
 class DownloadError(Exception):
-    """Why one address did not give its file, in a few words."""
+    """Report in a few words why a download from one URL failed."""
 
 
 def sha256_of(path: Path) -> str | None:
-    """The sha256 of a file in hexadecimal, None if there is no such file; DataError if it cannot be read."""
+    """Compute the sha256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str or None
+        The sha256 in hexadecimal, or None if there is no such file.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -29,95 +49,131 @@ def sha256_of(path: Path) -> str | None:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from None
 
 
-def download(url: str, path: Path, sha256: str, size: int, patience: float) -> None:
-    """
-    Fetch `url` into a scratch folder beside `path`, and move it to `path` once its sha256 is right.
+def download(url: str, path: Path, sha256: str, size: int, timeout: float) -> None:
+    """Download a file, verify it and move it to `path`.
 
-    It may take as long as it needs while bytes arrive, but is given up after `patience` seconds without any. `size`
-    in bytes is for the progress bar, shown if stderr is a terminal. Raises DownloadError if the address does not give
-    the file, and DataError if the folder of `path` cannot be made or written to; `path` is then as it was.
-    """
-    import pooch  # slow to import, and needed only here
-    from tqdm import tqdm
+    Parameters
+    ----------
+    url : str
+        The URL of the file.
+    path : Path
+        The destination. Its folder is created if it does not exist.
+    sha256 : str
+        The expected sha256 in hexadecimal.
+    size : int
+        The expected size in bytes, for the progress bar. The bar is shown only if stderr is a terminal.
+    timeout : float
+        The download is stopped after this many seconds without new data. The total time is not limited.
 
+    Raises
+    ------
+    DownloadError
+        If the URL does not deliver the file.
+    DataError
+        If the folder cannot be created, or the folder or the file cannot be written.
+
+    Notes
+    -----
+    The file is downloaded into a temporary folder beside `path`. It replaces `path` in one step after its sha256 was
+    verified. If an error is raised, `path` is unchanged.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".download-", dir=path.parent, ignore_cleanup_errors=True)
+        temporary = tempfile.TemporaryDirectory(prefix=".download-", dir=path.parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise DataError(f"{path.parent}: expected a folder to download into, found: {error.strerror}") from None
-
-    errors: list[Exception] = []
-
-    def retrieve(progress: tqdm) -> None:
-        responses: list[Any] = []
-        fetcher = pooch.HTTPDownloader(
-            progress,
-            timeout=patience,
-            # A host that packs the file once more, as some do with .gz, would change its sha256: ask for it as it is.
-            headers={"Accept-Encoding": "identity"},
-            hooks={"response": lambda response, **_: responses.append(response)},
-        )
+    with temporary:
+        downloaded = Path(temporary.name, path.name)
+        _download_in_thread(url, downloaded, sha256, size, timeout)
         try:
-            pooch.retrieve(url, sha256, path.name, scratch.name, downloader=fetcher)
-        except Exception as error:
-            errors.append(error)
-        finally:
-            for response in responses:  # pooch leaves the connection open after an error
-                response.close()
-
-    bar = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False, disable=None)
-    with scratch, _quiet(pooch.get_logger()), bar as progress:
-        # The timeout of a request does not bound the search for its host's address, which can hang for a minute:
-        # only a thread can be walked away from.
-        thread = threading.Thread(target=retrieve, args=(progress,), daemon=True)
-        thread.start()
-        _wait(thread, Path(scratch.name), patience)
-        if errors:
-            raise DownloadError(_reason(errors[0], patience))
-        arrived = Path(scratch.name, path.name)
-        try:
-            arrived.chmod(0o644)  # pooch makes files that only their owner may read; others may share this folder
-            os.replace(arrived, path)
+            downloaded.chmod(0o644)  # pooch lets only the owner read its files, but users may share the folder
+            os.replace(downloaded, path)
         except OSError as error:
             raise DataError(f"{path}: expected a file that can be replaced, found: {error.strerror}") from None
 
 
-def _wait(thread: threading.Thread, scratch: Path, patience: float) -> None:
-    """Wait for the end of a thread as long as the files in `scratch` grow; DownloadError after too long a silence."""
-    size, heard = 0, time.monotonic()
+def _download_in_thread(url: str, path: Path, sha256: str, size: int, timeout: float) -> None:
+    """Download a file to `path` in a thread that is abandoned if no data arrives."""
+    import pooch  # slow to import
+    from tqdm import tqdm
+
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            _retrieve(url, path, sha256, timeout, bar)
+        except Exception as error:
+            errors.append(error)
+
+    with (
+        _warnings_only(pooch.get_logger()),
+        tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False, disable=None) as bar,
+    ):
+        # The timeout of a request does not cover the DNS lookup, which can block for a minute. A lookup cannot be
+        # interrupted, but its thread can be abandoned.
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        _wait(thread, path.parent, timeout)
+    if errors:
+        raise DownloadError(_reason(errors[0], timeout))
+
+
+def _retrieve(url: str, path: Path, sha256: str, timeout: float, bar: "tqdm") -> None:
+    """Download a file to `path` with pooch, and close the connection in every case."""
+    import pooch
+
+    with contextlib.ExitStack() as stack:
+
+        def close_at_end(response: "requests.Response", **_: object) -> None:
+            stack.callback(response.close)  # after an error, pooch leaves the connection open
+
+        downloader = pooch.HTTPDownloader(
+            bar,
+            timeout=timeout,
+            # Some servers compress .gz files again, which changes the sha256: ask for the file as it is.
+            headers={"Accept-Encoding": "identity"},
+            hooks={"response": close_at_end},
+        )
+        pooch.retrieve(url, sha256, path.name, path.parent, downloader=downloader)
+
+
+def _wait(thread: threading.Thread, folder: Path, timeout: float) -> None:
+    """Wait for a thread; raise DownloadError if the files in `folder` do not grow for `timeout` seconds."""
+    size, last_change = 0, time.monotonic()
     while thread.is_alive():
         thread.join(timeout=0.05)
-        before = size
-        with contextlib.suppress(FileNotFoundError):  # pooch may rename its file meanwhile
-            size = sum(file.stat().st_size for file in scratch.iterdir())
-        if size != before:
-            heard = time.monotonic()
-        elif thread.is_alive() and time.monotonic() - heard > patience:
-            raise DownloadError(_silence(patience))
+        previous_size = size
+        with contextlib.suppress(FileNotFoundError):  # pooch may rename its file at the same time
+            size = sum(file.stat().st_size for file in folder.iterdir())
+        if size != previous_size:
+            last_change = time.monotonic()
+        elif thread.is_alive() and time.monotonic() - last_change > timeout:
+            raise DownloadError(_timeout_message(timeout))
 
 
-def _reason(error: BaseException, patience: float) -> str:
-    """What went wrong, in a few words: requests wraps it in pages."""
+def _reason(error: BaseException, timeout: float) -> str:
+    """Describe an error in a few words; the messages of requests are long and nested."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code}"
-    if isinstance(error, ValueError) and not isinstance(error, OSError):  # what pooch says of a wrong sha256
-        return "it sent another file, by its sha256"
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # what pooch raises for a wrong sha256
+        return "wrong sha256"
     while cause := error.__cause__ or error.__context__:
         error = cause
     if isinstance(error, TimeoutError):
-        return _silence(patience)
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(words).split())[:100]
+        return _timeout_message(timeout)
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())[:100]
 
 
-def _silence(patience: float) -> str:
-    return f"silent for {patience:g} s"
+def _timeout_message(timeout: float) -> str:
+    """Describe a timeout in a few words."""
+    return f"no data for {timeout:g} s"
 
 
 @contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Only warnings from this logger, for as long as the block lasts."""
+def _warnings_only(logger: logging.Logger) -> Iterator[None]:
+    """Let a logger pass only warnings and errors inside the block."""
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Read IDX, the format of MNIST: a few bytes that say type and shape, then the numbers, often with gzip around it."""
+"""Read IDX files, the format of MNIST: a header with the data type and the shape, then the numbers, often gzipped."""
 
 import gzip
 import io
@@ -11,47 +11,120 @@ import zlib
 import numpy as np
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
-MAX_DIMENSIONS = 32  # what every NumPy can hold
-MAX_EXPANSION = 1032  # deflate cannot unpack a byte to more than this many
-CHUNK = 1 << 20  # bytes read at a time: gzip reads into a buffer of its own first, which this keeps small
+MAX_DIMENSIONS = 32  # every version of NumPy supports this many
+MAX_COMPRESSION_RATIO = 1032  # the limit of the deflate format
+CHUNK_SIZE = 1 << 20  # bytes per read; gzip holds a chunk in a buffer of its own, so chunks are kept small
 
 
 class DataError(Exception):
-    """Data that cannot be had or cannot be trusted; the message is one line that says what to do about it."""
+    """Report data that is missing, damaged or not available.
+
+    The message is one line. It says what was expected, what was found and, if the user can fix it, what to do.
+
+    Examples
+    --------
+    >>> from datasets import DataError, load
+    >>> try:
+    ...     load("imagenet")
+    ... except DataError as error:
+    ...     print(error)
+    no dataset is called 'imagenet': choose from mnist, fashion-mnist, digits
+    """
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """
-    Read an IDX file, gzipped or plain (its first bytes tell, not its name), into an array in native byte order.
+    """Read an IDX file, gzipped or not, into an array.
 
-    The size that the header claims is held against the size of the file before any memory is taken, so that a
-    damaged or hostile file costs nothing. Raises DataError, naming path, what was expected and what was found, if
-    anything is wrong with the file.
+    Parameters
+    ----------
+    path : str or path-like
+        The file. Its first bytes decide if it is read as gzip; its name does not matter.
+
+    Returns
+    -------
+    np.ndarray
+        A new C-contiguous array in native byte order, with the shape and the data type that the header gives:
+        uint8, int8, int16, int32, float32 or float64, with 1 to 32 dimensions of at least 1.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is truncated, damaged or longer than its header says, or does not fit in memory.
+
+    Notes
+    -----
+    The size that the header gives is compared with the size of the file before the array is allocated. A damaged
+    or malicious file therefore cannot exhaust the memory.
+
+    References
+    ----------
+    Y. LeCun, C. Cortes, C. J. C. Burges, *The MNIST database of handwritten digits*, 1998, describes the format.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from datasets import read_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "labels-idx1-ubyte")
+    ...     header = bytes([0, 0, 0x08, 1, 0, 0, 0, 3])  # two zeros, uint8, one dimension, of length 3
+    ...     _ = path.write_bytes(header + bytes([7, 2, 1]))
+    ...     read_idx(path)
+    array([7, 2, 1], dtype=uint8)
     """
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if file.peek(2)[:2] != b"\x1f\x8b":
-                return _read(file, path, size)
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                return _read(unpacked, path, size, _trailer(file, size))
+                return _read_array(file, path, size)
+            with gzip.GzipFile(fileobj=file) as decompressed:
+                return _read_array(decompressed, path, size, _stated_size(file, size))
     except (OSError, EOFError, zlib.error) as error:
         found = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: expected a whole IDX file, found: {found}") from None
+        raise DataError(f"{path}: expected a complete IDX file, found: {found}") from None
     except MemoryError:
         raise DataError(f"{path}: expected an IDX file that fits in memory, found a larger one") from None
 
 
-def _trailer(file: io.BufferedReader, size: int) -> int:
-    """The length of the unpacked content modulo 2**32, which gzip writes into the last four bytes."""
+def _stated_size(file: io.BufferedReader, size: int) -> int:
+    """Return the decompressed size modulo 2**32 that the last four bytes of a gzip file state."""
     file.seek(max(size - 4, 0))
-    length = int.from_bytes(file.read(4), "little")
+    stated = int.from_bytes(file.read(4), "little")
     file.seek(0)
-    return length
+    return stated
 
 
-def _read(file: io.BufferedIOBase, path: str | os.PathLike[str], size: int, trailer: int | None = None) -> np.ndarray:
-    """Read an IDX file of `size` bytes on disk; if that is gzipped, `trailer` is the length it claims to unpack to."""
+def _read_array(
+    file: io.BufferedIOBase, path: str | os.PathLike[str], size: int, stated_size: int | None = None
+) -> np.ndarray:
+    """Read an IDX file of `size` bytes on disk; `stated_size` is None if the file is not gzipped."""
+    shape, dtype = _read_header(file, path)
+    total = 4 + 4 * len(shape) + math.prod(shape) * dtype.itemsize
+    expected = f"{path}: expected {total:,} bytes for {_format_shape(shape)} of {dtype}"
+    if stated_size is None and total != size:
+        raise DataError(f"{expected}, found {size:,}")
+    if stated_size is not None and total > size * MAX_COMPRESSION_RATIO:
+        raise DataError(f"{expected}, found a gzip file of {size:,} bytes, which is too small to contain them")
+    if stated_size is not None and total % 2**32 != stated_size:
+        raise DataError(f"{expected}, found a truncated or damaged gzip file, which states {stated_size:,} bytes")
+
+    array = np.empty(shape, dtype)
+    buffer = array.reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(buffer):
+        count = file.readinto(buffer[done : done + CHUNK_SIZE])
+        if not count:
+            raise DataError(f"{expected}, found {total - len(buffer) + done:,}")
+        done += count
+    if file.read(1):  # at the end of a gzip file, this read also verifies the checksum
+        raise DataError(f"{expected}, found more")
+    if sys.byteorder == "little":
+        array.byteswap(inplace=True)
+    return array
+
+
+def _read_header(file: io.BufferedIOBase, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the shape and the data type from the start of an IDX file."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         found = f"{magic!r}" if magic else "an empty file"
@@ -62,37 +135,15 @@ def _read(file: io.BufferedIOBase, path: str | os.PathLike[str], size: int, trai
         raise DataError(f"{path}: expected an IDX type among {known}, found 0x{code:02x}")
     if not 1 <= ndim <= MAX_DIMENSIONS:
         raise DataError(f"{path}: expected 1 to {MAX_DIMENSIONS} dimensions, found {ndim}")
-    header = file.read(4 * ndim)
-    if len(header) < 4 * ndim:
-        raise DataError(f"{path}: expected {ndim} dimensions of 4 bytes each, found {len(header)} bytes")
-    shape = struct.unpack(f">{ndim}I", header)
+    sizes = file.read(4 * ndim)
+    if len(sizes) < 4 * ndim:
+        raise DataError(f"{path}: expected {ndim} dimensions of 4 bytes each, found {len(sizes)} bytes")
+    shape = struct.unpack(f">{ndim}I", sizes)
     if 0 in shape:
-        raise DataError(f"{path}: expected dimensions of at least 1, found {_times(shape)}")
-
-    dtype = np.dtype(TYPES[code])
-    total = 4 + 4 * ndim + math.prod(shape) * dtype.itemsize
-    expected = f"{path}: expected {total:,} bytes for {_times(shape)} of {dtype}"
-    if trailer is None and total != size:
-        raise DataError(f"{expected}, found {size:,}")
-    if trailer is not None and total > size * MAX_EXPANSION:
-        raise DataError(f"{expected}, found a gzip file of {size:,} bytes, which cannot hold as many")
-    if trailer is not None and total % 2**32 != trailer:
-        raise DataError(f"{expected}, found a gzip file that ends by claiming {trailer:,}: cut short or damaged")
-
-    array = np.empty(shape, dtype)
-    buffer = array.reshape(-1).view(np.uint8).data
-    done = 0
-    while done < len(buffer):
-        count = file.readinto(buffer[done : done + CHUNK])
-        if not count:
-            raise DataError(f"{expected}, found {total - len(buffer) + done:,}")
-        done += count
-    if file.read(1):  # at the end of a gzip file this also compares its checksum
-        raise DataError(f"{expected}, found more")
-    if sys.byteorder == "little":
-        array.byteswap(inplace=True)
-    return array
+        raise DataError(f"{path}: expected dimensions of at least 1, found {_format_shape(shape)}")
+    return shape, np.dtype(TYPES[code])
 
 
-def _times(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
+    """Format a shape as in "3 x 4 x 5"."""
     return " x ".join(map(str, shape))

@@ -1,5 +1,6 @@
-"""The digits inside the package are the ones we know, split as we say; and the table of datasets loads by name."""
+"""The digits are the published ones, split as documented. Datasets load by name, and unknown names are errors."""
 
+from collections.abc import Callable
 import hashlib
 from pathlib import Path
 import subprocess
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets import DATASETS, DataError, load
-from datasets.digits import DATA
+from datasets import DATASETS, DataError, load, missing_files
+from datasets.digits import DATA_FOLDER
 
 SHA256 = {
     "digits-images-idx3-ubyte.gz": "c41c947a1014aa9bb82e371b01f16724f9ef929893351173edcc47aa0fc03930",
@@ -19,11 +20,11 @@ SHA256 = {
 
 
 @pytest.mark.parametrize("name", SHA256)
-def test_files(name: str) -> None:
-    assert hashlib.sha256((DATA / name).read_bytes()).hexdigest() == SHA256[name]
+def test_sha256_of_files(name: str) -> None:
+    assert hashlib.sha256((DATA_FOLDER / name).read_bytes()).hexdigest() == SHA256[name]
 
 
-def test_shapes_types_and_range() -> None:
+def test_shapes_types_and_ranges() -> None:
     data = load("digits")
     assert data.name == "digits"
     assert data.image_shape == (8, 8)
@@ -43,13 +44,18 @@ def test_shapes_types_and_range() -> None:
     assert data.y_train[:10].tolist() == list(range(10))
 
 
-def test_needs_no_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", [load, missing_files])
+def test_data_dir_is_an_error(function: Callable[..., object], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="digits ship with the package and need no data_dir"):
-        load("digits", data_dir=tmp_path)
+        function("digits", data_dir=tmp_path)
+
+
+def test_digits_have_no_missing_files() -> None:
+    assert missing_files("digits") == []
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_table_says_a_line_of_each(name: str) -> None:
+def test_every_entry_has_one_line_texts_and_a_docstring(name: str) -> None:
     entry = DATASETS[name]
     for text in (entry.examples, entry.source):
         assert text
@@ -57,26 +63,28 @@ def test_table_says_a_line_of_each(name: str) -> None:
     assert entry.load.__doc__
 
 
+@pytest.mark.parametrize("function", [load, missing_files])
 @pytest.mark.parametrize(
     ("name", "hint"), [("minst", "'mnist'"), ("Digits", "'digits'"), ("fashion_mnist", "'fashion-mnist'")]
 )
-def test_unknown_name_suggests_a_close_one(name: str, hint: str) -> None:
+def test_unknown_name_suggests_a_similar_one(function: Callable[[str], object], name: str, hint: str) -> None:
     with pytest.raises(DataError) as caught:
-        load(name)
+        function(name)
     assert f"did you mean {hint}?" in str(caught.value)
     assert all(choice in str(caught.value) for choice in DATASETS)
 
 
-def test_unknown_name_far_from_all() -> None:
+@pytest.mark.parametrize("function", [load, missing_files])
+def test_unknown_name_lists_the_choices(function: Callable[[str], object]) -> None:
     with pytest.raises(DataError, match="no dataset is called 'imagenet': choose from mnist, fashion-mnist, digits"):
-        load("imagenet")
+        function("imagenet")
 
 
-def test_import_is_light_and_alone() -> None:
-    """Neither what only a download needs, nor the other packages of this project."""
+def test_import_loads_only_numpy() -> None:
+    """Importing datasets loads neither the libraries for downloads nor the project's other packages."""
     program = (
-        "import sys, datasets; datasets.load('digits')\n"
-        "heavy = {'pooch', 'requests', 'tqdm', 'platformdirs', 'nn', 'optimizers', 'train'}\n"
+        "import sys, datasets; datasets.load('digits'); datasets.missing_files('digits')\n"
+        "heavy = {'pooch', 'requests', 'tqdm', 'platformdirs', 'nn', 'optimizers', 'feedforward', 'train'}\n"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     root = Path(datasets.__file__).parent.parent

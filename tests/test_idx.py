@@ -1,4 +1,4 @@
-"""Every right IDX file is read, and every wrong one is refused in one line before it costs anything."""
+"""Valid IDX files are read. Invalid ones raise DataError with a one-line message and allocate almost no memory."""
 
 import contextlib
 import gzip
@@ -16,6 +16,7 @@ from datasets.idx import TYPES
 
 
 def idx(array: np.ndarray) -> bytes:
+    """Return the array as an IDX file."""
     code = {kind: code for code, kind in TYPES.items()}[array.dtype.str[1:]]
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
     return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
@@ -23,23 +24,23 @@ def idx(array: np.ndarray) -> bytes:
 
 IMAGES = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
 PLAIN = idx(IMAGES)
-PACKED = gzip.compress(PLAIN, mtime=0)
-HOSTILE = b"\0\0\x08\x02" + b"\x80\0\0\0" * 2  # claims 2**31 x 2**31 bytes
-LARGE = b"\0\0\x08\x01\xff\xff\xff\xff"  # claims 4 GB
+GZIPPED = gzip.compress(PLAIN, mtime=0)
+HUGE = b"\0\0\x08\x02" + b"\x80\0\0\0" * 2  # the header gives 2**31 x 2**31 bytes
+LARGE = b"\0\0\x08\x01\xff\xff\xff\xff"  # the header gives 4 GB
 
 
-def lying(content: bytes, length: int) -> bytes:
-    """Gzipped content whose trailer claims another length."""
-    return gzip.compress(content)[:-4] + struct.pack("<I", length % 2**32)
+def with_stated_size(content: bytes, size: int) -> bytes:
+    """Compress content with gzip, and state another decompressed size in the trailer."""
+    return gzip.compress(content)[:-4] + struct.pack("<I", size % 2**32)
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("gzipped", [False, True])
 @pytest.mark.parametrize("kind", TYPES.values())
 @pytest.mark.parametrize("shape", [(7,), (1,), (3, 4), (2, 3, 4, 5)])
-def test_round_trip(tmp_path: Path, kind: str, shape: tuple[int, ...], packed: bool) -> None:
+def test_round_trip(tmp_path: Path, kind: str, shape: tuple[int, ...], gzipped: bool) -> None:
     array = np.random.default_rng(0).uniform(0, 100, shape).astype(kind)
-    path = tmp_path / "named.gz"  # the name does not matter
-    path.write_bytes(gzip.compress(idx(array)) if packed else idx(array))
+    path = tmp_path / "name.gz"  # the name does not matter
+    path.write_bytes(gzip.compress(idx(array)) if gzipped else idx(array))
     result = read_idx(path)
     np.testing.assert_array_equal(result, array)
     assert result.dtype == np.dtype(kind)
@@ -52,41 +53,50 @@ FAULTS = {
     "empty": (b"", "found an empty file"),
     "web page": (b"<!DOCTYPE html><html>", r"begins with two zero bytes, found b'<!DO'"),
     "gzipped web page": (gzip.compress(b"<!DOCTYPE html><html>"), r"found b'<!DO'"),
-    "gzipped nothing": (gzip.compress(b""), "found an empty file"),
-    "magic": (b"\1" + PLAIN[1:], "begins with two zero bytes"),
-    "short magic": (PLAIN[:3], "begins with two zero bytes"),
-    "type": (b"\0\0\x0a\x03" + PLAIN[4:], "type among 0x08, .* found 0x0a"),
+    "gzipped empty file": (gzip.compress(b""), "found an empty file"),
+    "wrong magic number": (b"\1" + PLAIN[1:], "begins with two zero bytes"),
+    "short magic number": (PLAIN[:3], "begins with two zero bytes"),
+    "unknown type": (b"\0\0\x0a\x03" + PLAIN[4:], "type among 0x08, .* found 0x0a"),
     "no dimensions": (b"\0\0\x08\x00" + PLAIN[4:], "expected 1 to 32 dimensions, found 0"),
-    "many dimensions": (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "dimensions, found 255"),
-    "cut dimensions": (PLAIN[:11], "expected 3 dimensions of 4 bytes each, found 7 bytes"),
+    "too many dimensions": (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "dimensions, found 255"),
+    "truncated dimensions": (PLAIN[:11], "expected 3 dimensions of 4 bytes each, found 7 bytes"),
     "zero dimension": (b"\0\0\x08\x02\0\0\0\0\xff\xff\xff\xff", "at least 1, found 0 x 4294967295"),
     "truncated": (PLAIN[:-1], "expected 76 bytes for 3 x 4 x 5 of uint8, found 75"),
-    "trailing": (PLAIN + b"x", "expected 76 bytes .* found 77"),
-    "hostile": (HOSTILE, r"expected 4,611,686,018,427,387,916 bytes .* found 12"),
+    "trailing byte": (PLAIN + b"x", "expected 76 bytes .* found 77"),
+    "huge": (HUGE, r"expected 4,611,686,018,427,387,916 bytes .* found 12"),
     "4 GB": (LARGE, "expected 4,294,967,303 bytes .* found 8"),
-    "gzipped truncated": (gzip.compress(PLAIN[:-1]), "expected 76 bytes .* claiming 75"),
-    "gzipped truncated, lying": (lying(PLAIN[:-1], 76), "found: Incorrect length|found 75"),
-    "gzipped trailing": (gzip.compress(PLAIN + b"x"), "expected 76 bytes .* claiming 77"),
-    "gzipped trailing, lying": (lying(PLAIN + b"x", 76), "expected 76 bytes .* found more"),
-    "gzipped hostile": (gzip.compress(HOSTILE), "cannot hold as many"),
-    "gzipped hostile, lying": (lying(HOSTILE, 2**62 + 12), "cannot hold as many"),
-    "gzipped 4 GB": (gzip.compress(LARGE), "cannot hold as many"),
-    "gzipped 4 GB, lying": (lying(LARGE, 2**32 + 7), "found a gzip file of .* cannot hold as many"),
-    "bomb": (gzip.compress(PLAIN + bytes(50_000_000)), "expected 76 bytes .* claiming 50,000,076"),
-    "bomb, lying": (lying(PLAIN + bytes(50_000_000), 76), "expected 76 bytes .* found more"),
-    "gzip cut": (PACKED[:-9], "cut short or damaged"),
-    "gzip begun": (PACKED[:2], "ended before the end-of-stream"),
-    "gzip header only": (PACKED[:10], "ended before the end-of-stream"),
-    "gzip trailed": (PACKED + b"trailing", "cut short or damaged"),
-    "gzip trailed, lying": (PACKED + PACKED[-4:], "Not a gzipped file"),
-    "bad checksum": (PACKED[:-8] + b"\0\0\0\0" + PACKED[-4:], "CRC check failed"),
-    "bad deflate": (PACKED[:10] + b"\xff\xff" + PACKED[12:], "invalid block type"),
-    "unknown method": (b"\x1f\x8b\x07" + PACKED[3:], "Unknown compression method"),
+    "gzipped truncated": (gzip.compress(PLAIN[:-1]), "expected 76 bytes .* which states 75 bytes"),
+    "gzipped truncated, wrong stated size": (with_stated_size(PLAIN[:-1], 76), "found: Incorrect length|found 75"),
+    "gzipped trailing byte": (gzip.compress(PLAIN + b"x"), "expected 76 bytes .* which states 77 bytes"),
+    "gzipped trailing byte, wrong stated size": (with_stated_size(PLAIN + b"x", 76), "expected 76 bytes .* found more"),
+    "gzipped huge": (gzip.compress(HUGE), "which is too small to contain them"),
+    "gzipped huge, wrong stated size": (with_stated_size(HUGE, 2**62 + 12), "which is too small to contain them"),
+    "gzipped 4 GB": (gzip.compress(LARGE), "which is too small to contain them"),
+    "gzipped 4 GB, wrong stated size": (
+        with_stated_size(LARGE, 2**32 + 7),
+        "found a gzip file of .* which is too small to contain them",
+    ),
+    "decompression bomb": (
+        gzip.compress(PLAIN + bytes(50_000_000)),
+        "expected 76 bytes .* which states 50,000,076 bytes",
+    ),
+    "decompression bomb, wrong stated size": (
+        with_stated_size(PLAIN + bytes(50_000_000), 76),
+        "expected 76 bytes .* found more",
+    ),
+    "truncated gzip": (GZIPPED[:-9], "truncated or damaged gzip file"),
+    "gzip magic number only": (GZIPPED[:2], "ended before the end-of-stream"),
+    "gzip header only": (GZIPPED[:10], "ended before the end-of-stream"),
+    "bytes after gzip": (GZIPPED + b"trailing", "truncated or damaged gzip file"),
+    "bytes after gzip, wrong stated size": (GZIPPED + GZIPPED[-4:], "Not a gzipped file"),
+    "bad checksum": (GZIPPED[:-8] + b"\0\0\0\0" + GZIPPED[-4:], "CRC check failed"),
+    "bad deflate": (GZIPPED[:10] + b"\xff\xff" + GZIPPED[12:], "invalid block type"),
+    "unknown method": (b"\x1f\x8b\x07" + GZIPPED[3:], "Unknown compression method"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_is_one_line_that_names_the_path(tmp_path: Path, fault: str) -> None:
+def test_error_is_one_line_that_names_the_path(tmp_path: Path, fault: str) -> None:
     content, message = FAULTS[fault]
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -97,7 +107,7 @@ def test_fault_is_one_line_that_names_the_path(tmp_path: Path, fault: str) -> No
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2_000_000, "a file that is refused takes no memory"
+    assert peak < 2_000_000, "no memory must be allocated for an invalid file"
     text = str(caught.value)
     assert text.startswith(f"{path}: expected ")
     assert "found" in text
@@ -105,24 +115,24 @@ def test_fault_is_one_line_that_names_the_path(tmp_path: Path, fault: str) -> No
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="missing: expected a whole IDX file, found: No such file or directory"):
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="missing: expected a complete IDX file, found: No such file or directory"):
         read_idx(tmp_path / "missing")
-    with pytest.raises(DataError, match="expected a whole IDX file, found: Is a directory"):
+    with pytest.raises(DataError, match="expected a complete IDX file, found: Is a directory"):
         read_idx(tmp_path)
 
 
-def test_more_than_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def empty(*_: object) -> None:
+def test_file_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object) -> None:
         raise MemoryError
 
     (tmp_path / "file").write_bytes(PLAIN)
-    monkeypatch.setattr(np, "empty", empty)
+    monkeypatch.setattr(np, "empty", out_of_memory)
     with pytest.raises(DataError, match="expected an IDX file that fits in memory"):
         read_idx(tmp_path / "file")
 
 
-def test_reads_without_a_second_copy(tmp_path: Path) -> None:
+def test_peak_memory_is_one_copy(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (100, 200, 200), dtype=np.uint8)
     path = tmp_path / "file"
     for content in (idx(array), gzip.compress(idx(array), compresslevel=1)):
@@ -138,13 +148,13 @@ def test_reads_without_a_second_copy(tmp_path: Path) -> None:
         assert peak < array.nbytes + 3_000_000
 
 
-def test_no_damage_is_ever_believed(tmp_path: Path) -> None:
-    """Random cuts, flips of bits and both: the right array or a DataError, never anything else."""
+def test_random_damage_is_detected(tmp_path: Path) -> None:
+    """A file with random truncation and flipped bits gives the right array or a DataError, nothing else."""
     rng = random.Random(0)
     path = tmp_path / "file"
     messages = []
     for _ in range(3000):
-        content = bytearray(PACKED)
+        content = bytearray(GZIPPED)
         if rng.random() < 0.3:
             del content[rng.randrange(len(content)) :]
         for _ in range(rng.randrange(4)):
@@ -159,8 +169,8 @@ def test_no_damage_is_ever_believed(tmp_path: Path) -> None:
     assert all(message.startswith(str(path)) and "\n" not in message for message in messages)
 
 
-def test_no_damage_inside_gzip_ends_badly(tmp_path: Path) -> None:
-    """The same with a checksum that fits: some array of the claimed shape or a DataError."""
+def test_random_damage_with_a_valid_checksum(tmp_path: Path) -> None:
+    """A damaged header inside an intact gzip file gives an array that is not too large or a DataError."""
     rng = random.Random(1)
     path = tmp_path / "file"
     for _ in range(1000):
@@ -172,5 +182,5 @@ def test_no_damage_inside_gzip_ends_badly(tmp_path: Path) -> None:
             assert read_idx(path).nbytes <= 72
 
 
-def test_checksum_is_that_of_the_content() -> None:
-    assert struct.unpack("<I", PACKED[-8:-4])[0] == zlib.crc32(PLAIN)
+def test_gzip_checksum_is_the_crc32_of_the_content() -> None:
+    assert struct.unpack("<I", GZIPPED[-8:-4])[0] == zlib.crc32(PLAIN)

@@ -1,4 +1,4 @@
-"""MNIST is found, verified and fetched, and every mirror that misbehaves leaves nothing but a sentence behind."""
+"""MNIST is found, verified and downloaded. Mirrors that fail give a one-line error and leave no files."""
 
 from collections.abc import Callable, Iterator
 import dataclasses
@@ -21,33 +21,35 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets import DataError, load, mnist
-from datasets.mnist import NAMES, SOURCES, File, Source
+from datasets import DataError, load, missing_files, mnist
+from datasets.mnist import FILE_NAMES, SOURCES, File, Source
 
-REAL = dict(SOURCES)
-Mirrors = Callable[..., tuple[str, ...]]
+REAL_SOURCES = dict(SOURCES)
+UseMirrors = Callable[..., tuple[str, ...]]
 
 
-def packed(array: np.ndarray) -> bytes:
+def gzipped_idx(array: np.ndarray) -> bytes:
+    """Return the array as a gzipped IDX file of uint8."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
-def miniature(seed: int) -> dict[str, bytes]:
-    """The four files of a dataset like MNIST with 40 + 20 images of 30 x 20, noise, so that they stay large packed."""
+def small_dataset(seed: int) -> dict[str, bytes]:
+    """Make the four files of a dataset like MNIST, with 40 + 20 images of 30 x 20 random pixels."""
     rng = np.random.default_rng(seed)
     contents = []
     for n in (40, 20):
         contents += [rng.integers(0, 256, (n, 30, 20)), (np.arange(n) + seed) % 10]
-    return {name: packed(content) for name, content in zip(NAMES, contents, strict=True)}
+    return {name: gzipped_idx(content) for name, content in zip(FILE_NAMES, contents, strict=True)}
 
 
-def described(files: dict[str, bytes]) -> dict[str, File]:
+def describe(files: dict[str, bytes]) -> dict[str, File]:
+    """Return the size and the sha256 of each file."""
     return {name: File(len(body), hashlib.sha256(body).hexdigest()) for name, body in files.items()}
 
 
-MNIST, FASHION = miniature(0), miniature(1)
-IMAGES = NAMES[0]
+MNIST, FASHION = small_dataset(0), small_dataset(1)
+IMAGES = FILE_NAMES[0]
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +60,21 @@ def server() -> Iterator[Loopback]:
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch, server: Loopback, tmp_path: Path) -> None:
-    """Miniatures for the real sources, no mirror but on loopback, no cache but a temporary one."""
+    """Replace the real datasets by small ones, the mirrors by loopback mirrors, and the cache by a temporary folder."""
     server.requests.clear()
     for name, files in (("mnist", MNIST), ("fashion-mnist", FASHION)):
-        source = dataclasses.replace(REAL[name], mirrors=(server.mirror("good"),), files=described(files))
+        source = dataclasses.replace(REAL_SOURCES[name], mirrors=(server.mirror("good"),), files=describe(files))
         monkeypatch.setitem(SOURCES, name, source)
-        monkeypatch.delenv(source.variable, raising=False)
-    monkeypatch.setattr(mnist, "PATIENCE", 1.0)
+        monkeypatch.delenv(source.environment_variable, raising=False)
+    monkeypatch.setattr(mnist, "TIMEOUT", 1.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
-def mirrors(monkeypatch: pytest.MonkeyPatch, server: Loopback) -> Mirrors:
-    """Let mnist have these mirrors: Mirrors, each a kind that the server plays or an address."""
+def use_mirrors(monkeypatch: pytest.MonkeyPatch, server: Loopback) -> UseMirrors:
+    """A function that replaces the mirrors of mnist. Each argument is a kind of Loopback mirror or a URL."""
 
     def use(*kinds: str) -> tuple[str, ...]:
         addresses = tuple(kind if "://" in kind else server.mirror(kind) for kind in kinds)
@@ -89,6 +91,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def fill(folder: Path, files: dict[str, bytes]) -> Path:
+    """Create a folder with these files."""
     folder.mkdir()
     for name, body in files.items():
         (folder / name).write_bytes(body)
@@ -96,21 +99,22 @@ def fill(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
+    """Read all files of a folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def refusal(data_dir: Path, name: str = "mnist") -> str:
-    """The one line with which a dataset is refused."""
+def load_error(data_dir: Path, name: str = "mnist") -> str:
+    """Return the message of the DataError that load raises, after checking that it is one line."""
     with pytest.raises(DataError) as caught:
         load(name, data_dir)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-# Files that are there
+# Files that exist
 
 
-def test_loads(folder: Path) -> None:
+def test_load(folder: Path) -> None:
     data = load("mnist", folder)
     assert data.name == "mnist"
     assert data.image_shape == (30, 20)
@@ -127,12 +131,12 @@ def test_loads(folder: Path) -> None:
     assert len(repr(data)) < 200
 
 
-def test_verified_files_are_not_asked_for(folder: Path, server: Loopback) -> None:
+def test_verified_files_are_not_downloaded(folder: Path, server: Loopback) -> None:
     load("mnist", folder)
     assert not server.requests
 
 
-def test_verified_files_need_nothing_to_download_with(folder: Path) -> None:
+def test_verified_files_need_no_download_libraries(folder: Path) -> None:
     program = CHILD + "print({'pooch', 'requests', 'tqdm', 'platformdirs'} & set(sys.modules))"
     assert child(program, folder).communicate()[0].split() == ["40", "set()"]
 
@@ -142,18 +146,18 @@ def test_read_only_folder(folder: Path) -> None:
     try:
         before = folder.stat().st_mtime_ns
         load("mnist", folder)
-        assert folder.stat().st_mtime_ns == before, "nothing was made in it, even for a moment"
+        assert folder.stat().st_mtime_ns == before, "no file was created in the folder, not even temporarily"
     finally:
         folder.chmod(0o755)
 
 
-def test_data_dir_goes_before_the_environment(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_dir_overrides_the_environment(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_DIR", str(tmp_path / "environment"))
     load("mnist", folder)
     assert not (tmp_path / "environment").exists()
 
 
-def test_environment_goes_before_the_cache(folder: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_overrides_the_cache(folder: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_DIR", str(folder))
     load("mnist")
     assert not server.requests
@@ -168,37 +172,37 @@ def test_each_dataset_has_its_own_variable_and_cache(tmp_path: Path, monkeypatch
     assert data.classes[9] == "Ankle boot"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the cache is elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache is in another place")
 def test_cache(tmp_path: Path) -> None:
     load("mnist")
     assert contents(tmp_path / "cache" / "feedforward" / "mnist") == MNIST
 
 
-def test_labels_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_that_do_not_match_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for labels, message in ((np.arange(39) % 10, "expected 40 labels"), (np.arange(40), "expected labels in 0..9")):
-        files = MNIST | {NAMES[1]: packed(labels)}
-        monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(SOURCES["mnist"], files=described(files)))
-        assert message in refusal(fill(tmp_path / str(len(labels)), files))
+        files = MNIST | {FILE_NAMES[1]: gzipped_idx(labels)}
+        monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(SOURCES["mnist"], files=describe(files)))
+        assert message in load_error(fill(tmp_path / str(len(labels)), files))
 
 
-def test_images_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = MNIST | {IMAGES: MNIST[NAMES[1]]}
-    monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(SOURCES["mnist"], files=described(files)))
-    assert "expected images of uint8" in refusal(fill(tmp_path / "folder", files))
+def test_images_that_are_not_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = MNIST | {IMAGES: MNIST[FILE_NAMES[1]]}
+    monkeypatch.setitem(SOURCES, "mnist", dataclasses.replace(SOURCES["mnist"], files=describe(files)))
+    assert "expected images of uint8" in load_error(fill(tmp_path / "folder", files))
 
 
-# Files that are fetched
+# Files that are downloaded
 
 
 def test_download(tmp_path: Path, server: Loopback, capfd: pytest.CaptureFixture[str]) -> None:
     load("mnist", tmp_path / "new" / "folder")
     assert contents(tmp_path / "new" / "folder") == MNIST
     assert server.requests == {"good": 4}
-    assert capfd.readouterr() == ("", ""), "neither pooch's log nor a progress bar where nobody sees it"
+    assert capfd.readouterr() == ("", ""), "no log of pooch, and no progress bar if stderr is not a terminal"
     assert stat.S_IMODE((tmp_path / "new" / "folder" / IMAGES).stat().st_mode) == 0o644
 
 
-def test_logging_is_left_as_it_was(tmp_path: Path) -> None:
+def test_logging_levels_are_restored(tmp_path: Path) -> None:
     import pooch
 
     level, root = pooch.get_logger().level, logging.getLogger().level
@@ -214,132 +218,138 @@ def test_progress_on_a_terminal(
     assert IMAGES in capsys.readouterr().err
 
 
-def test_only_what_is_missing_is_fetched(folder: Path, server: Loopback) -> None:
+def test_only_missing_files_are_downloaded(folder: Path, server: Loopback) -> None:
     (folder / IMAGES).unlink()
     load("mnist", folder)
     assert server.requests == {"good": 1}
     assert contents(folder) == MNIST
 
 
-def test_slow_mirror_may_take_its_time(folder: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnist, "PATIENCE", 0.5)
+def test_slow_mirror_may_take_longer_than_the_timeout(
+    folder: Path, use_mirrors: UseMirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "TIMEOUT", 0.5)
     (folder / IMAGES).unlink()
-    mirrors("slow")
+    use_mirrors("slow")
     start = time.monotonic()
     load("mnist", folder)
-    assert time.monotonic() - start > mnist.PATIENCE
+    assert time.monotonic() - start > mnist.TIMEOUT
 
 
-REFUSALS = {
-    "html": "it sent another file, by its sha256",
+FAILURES = {
+    "html": "wrong sha256",
     "half": "IncompleteRead",
-    "short": "it sent another file, by its sha256",
+    "short": "wrong sha256",
     "403": "HTTP 403",
     "404": "HTTP 404",
     "500": "HTTP 500",
-    "silence": "silent for",
-    "stall": "silent for",
+    "silence": "no data for",
+    "stall": "no data for",
     "http://127.0.0.1:9/": "Connection refused",
 }
 
 
-@pytest.mark.parametrize("kind", REFUSALS)
-def test_bad_mirror_leaves_nothing_behind(tmp_path: Path, mirrors: Mirrors, kind: str) -> None:
-    (address,) = mirrors(kind)
-    message = refusal(tmp_path)
+@pytest.mark.parametrize("kind", FAILURES)
+def test_failing_mirror_leaves_no_files(tmp_path: Path, use_mirrors: UseMirrors, kind: str) -> None:
+    (address,) = use_mirrors(kind)
+    message = load_error(tmp_path)
     assert contents(tmp_path) == {}
-    assert f"{address} ({REFUSALS[kind]}" in message
+    assert f"{address} ({FAILURES[kind]}" in message
     assert len(message) < 600
     assert str(tmp_path) in message
     assert "--data-dir or MNIST_DIR" in message
 
 
-@pytest.mark.parametrize("kind", REFUSALS)
-def test_good_mirror_after_a_bad_one(tmp_path: Path, mirrors: Mirrors, server: Loopback, kind: str) -> None:
-    mirrors(kind, "good")
+@pytest.mark.parametrize("kind", FAILURES)
+def test_next_mirror_is_tried_after_a_failure(
+    tmp_path: Path, use_mirrors: UseMirrors, server: Loopback, kind: str
+) -> None:
+    use_mirrors(kind, "good")
     load("mnist", tmp_path)
     assert contents(tmp_path) == MNIST
-    assert server.requests[kind] <= 1, "a mirror that failed is asked last from then on"
+    assert server.requests[kind] <= 1, "a mirror that failed is tried last for the next files"
 
 
-def test_first_file_that_cannot_be_had_ends_it(tmp_path: Path, mirrors: Mirrors, server: Loopback) -> None:
-    first, second = mirrors("403", "500")
-    message = refusal(tmp_path)
+def test_loading_stops_at_the_first_file_that_all_mirrors_fail(
+    tmp_path: Path, use_mirrors: UseMirrors, server: Loopback
+) -> None:
+    first, second = use_mirrors("403", "500")
+    message = load_error(tmp_path)
     assert server.requests == {"403": 1, "500": 1}
     assert f"{first} (HTTP 403), {second} (HTTP 500)" in message
 
 
-def test_silence_everywhere_ends_in_time(tmp_path: Path, mirrors: Mirrors) -> None:
-    """PATIENCE is for all mirrors together; at its real value of 10 s, the whole stays within 12 s."""
-    mirrors("silence", "stall", "silence")
+def test_mirrors_that_send_no_data_share_the_timeout(tmp_path: Path, use_mirrors: UseMirrors) -> None:
+    """TIMEOUT is for all mirrors together. With its real value of 10 s, the error is raised within 12 s."""
+    use_mirrors("silence", "stall", "silence")
     start = time.monotonic()
-    refusal(tmp_path)
-    assert time.monotonic() - start < mnist.PATIENCE + 1
+    load_error(tmp_path)
+    assert time.monotonic() - start < mnist.TIMEOUT + 1
     assert contents(tmp_path) == {}
 
 
-def test_search_for_an_address_that_hangs(tmp_path: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch) -> None:
-    over = threading.Event()
+def test_dns_lookup_that_blocks(tmp_path: Path, use_mirrors: UseMirrors, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_of_test = threading.Event()
 
-    def hang(*_: object, **__: object) -> None:
-        over.wait()
+    def block(*_: object, **__: object) -> None:
+        end_of_test.wait()
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    mirrors("http://mirror.invalid/", "http://other.invalid/")
+    monkeypatch.setattr(socket, "getaddrinfo", block)
+    use_mirrors("http://mirror.invalid/", "http://other.invalid/")
     start = time.monotonic()
-    message = refusal(tmp_path)
-    took = time.monotonic() - start
-    over.set()
-    assert took < mnist.PATIENCE + 1
-    assert "http://other.invalid/ (silent for 0.5 s)" in message
+    message = load_error(tmp_path)
+    seconds = time.monotonic() - start
+    end_of_test.set()
+    assert seconds < mnist.TIMEOUT + 1
+    assert "http://other.invalid/ (no data for 0.5 s)" in message
     assert contents(tmp_path) == {}
 
 
-def test_name_that_nobody_knows(tmp_path: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object, **__: object) -> None:
+def test_unknown_host(tmp_path: Path, use_mirrors: UseMirrors, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    mirrors("http://mirror.invalid/")
-    assert "http://mirror.invalid/ (Name or service not known)" in refusal(tmp_path)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    use_mirrors("http://mirror.invalid/")
+    assert "http://mirror.invalid/ (Name or service not known)" in load_error(tmp_path)
 
 
-# Files that are not what they should be
+# Files and folders that cannot be used
 
 
-def test_damaged_file_is_fetched_again(folder: Path, server: Loopback) -> None:
+def test_damaged_file_is_downloaded_again(folder: Path, server: Loopback) -> None:
     (folder / IMAGES).write_bytes(b"damaged")
     load("mnist", folder)
     assert contents(folder) == MNIST
     assert server.requests == {"good": 1}
 
 
-def test_damaged_file_stays_until_there_is_a_better_one(folder: Path, mirrors: Mirrors, server: Loopback) -> None:
+def test_damaged_file_is_kept_if_the_download_fails(folder: Path, use_mirrors: UseMirrors, server: Loopback) -> None:
     (folder / IMAGES).write_bytes(b"damaged")
-    address, _ = mirrors("html", "half")
-    message = refusal(folder)
+    address, _ = use_mirrors("html", "half")
+    message = load_error(folder)
     assert contents(folder) == MNIST | {IMAGES: b"damaged"}
     assert message.startswith(f"{folder / IMAGES}: expected sha256 {SOURCES['mnist'].files[IMAGES].sha256}")
     assert f"found {hashlib.sha256(b'damaged').hexdigest()}" in message
-    assert f"Put {address}{IMAGES} into {folder} by hand" in message
+    assert f"Download {address}{IMAGES} into {folder} manually" in message
     assert server.requests == {"html": 1, "half": 1}
 
 
-@pytest.mark.parametrize(("wanted", "other"), [("mnist", "fashion-mnist"), ("fashion-mnist", "mnist")])
-def test_files_of_the_other_dataset_are_left_alone(tmp_path: Path, server: Loopback, wanted: str, other: str) -> None:
+@pytest.mark.parametrize(("name", "other"), [("mnist", "fashion-mnist"), ("fashion-mnist", "mnist")])
+def test_files_of_the_other_dataset_are_kept(tmp_path: Path, server: Loopback, name: str, other: str) -> None:
     files = {"mnist": MNIST, "fashion-mnist": FASHION}[other]
-    some = {name: files[name] for name in NAMES[2:]}
+    some = {file_name: files[file_name] for file_name in FILE_NAMES[2:]}
     folder = fill(tmp_path / "folder", some)
-    message = refusal(folder, wanted)
-    assert f"expected a file of {wanted}, found one of {other}; name another folder" in message
+    message = load_error(folder, name)
+    assert f"expected a file of {name}, found one of {other}; name another folder" in message
     assert contents(folder) == some
     assert not server.requests
 
 
-def test_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_folder_inside_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    message = refusal(tmp_path / "file" / "folder")
+    message = load_error(tmp_path / "file" / "folder")
     assert "Not a directory" in message
     assert str(tmp_path / "file") in message
 
@@ -349,24 +359,91 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     if os.access(tmp_path, os.W_OK):
         pytest.skip("this user may write anywhere")
     for folder in (tmp_path, tmp_path / "new"):
-        message = refusal(folder)
+        message = load_error(folder)
         assert message.startswith(f"{folder}: expected a folder to download into, found: Permission denied")
         assert "name another folder with --data-dir or MNIST_DIR" in message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
-def test_folder_that_nobody_can_write(tmp_path: Path) -> None:
-    message = refusal(Path("/proc/self/mnist"))
+def test_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    message = load_error(Path("/proc/self/mnist"))
     assert message.startswith("/proc/self/mnist: expected a folder to download into, found: ")
 
 
-def test_folder_where_a_file_should_be(folder: Path) -> None:
+def test_folder_in_place_of_a_file(folder: Path) -> None:
     (folder / IMAGES).unlink()
     (folder / IMAGES).mkdir()
-    assert refusal(folder).startswith(f"{folder / IMAGES}: expected a readable file, found: Is a directory")
+    assert load_error(folder).startswith(f"{folder / IMAGES}: expected a readable file, found: Is a directory")
 
 
-# Many at once
+# Missing files
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_missing_files_only_reads(name: str, tmp_path: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("missing_files opened a connection")
+
+    monkeypatch.setattr(socket, "socket", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    folder = tmp_path / "new" / "folder"
+    assert missing_files(name, folder) == [folder / file_name for file_name in FILE_NAMES]
+    assert [path.name for path in missing_files(name)] == list(FILE_NAMES)  # in the cache
+    assert list(tmp_path.iterdir()) == []
+    assert not server.requests
+
+
+def test_missing_files_are_those_that_load_downloads(folder: Path, server: Loopback) -> None:
+    assert missing_files("mnist", folder) == []
+    (folder / FILE_NAMES[0]).write_bytes(b"damaged")
+    (folder / FILE_NAMES[2]).write_bytes(bytes(len(MNIST[FILE_NAMES[2]])))  # the right size, the wrong sha256
+    (folder / FILE_NAMES[3]).unlink()
+    before = contents(folder)
+    assert missing_files("mnist", str(folder)) == [folder / FILE_NAMES[i] for i in (0, 2, 3)]
+    assert contents(folder) == before
+    load("mnist", folder)
+    assert server.requests == {"good": 3}
+    assert missing_files("mnist", folder) == []
+
+
+def test_missing_files_in_the_folder_of_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / IMAGES).unlink()
+    monkeypatch.setenv("MNIST_DIR", str(folder))
+    assert missing_files("mnist") == [folder / IMAGES]
+
+
+def test_missing_files_in_a_read_only_folder(folder: Path) -> None:
+    (folder / IMAGES).unlink()
+    folder.chmod(0o555)
+    try:
+        before = folder.stat().st_mtime_ns
+        assert missing_files("mnist", folder) == [folder / IMAGES]
+        assert folder.stat().st_mtime_ns == before
+    finally:
+        folder.chmod(0o755)
+
+
+def make_file(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def make_folder_of_fashion_mnist(path: Path) -> None:
+    fill(path, FASHION)
+
+
+def make_folder_in_place_of_a_file(path: Path) -> None:
+    (path / IMAGES).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("make", [make_file, make_folder_of_fashion_mnist, make_folder_in_place_of_a_file])
+def test_missing_files_raises_the_errors_of_load(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "folder")
+    with pytest.raises(DataError) as caught:
+        missing_files("mnist", tmp_path / "folder")
+    assert str(caught.value) == load_error(tmp_path / "folder")
+
+
+# Several processes
 
 CHILD = """
 import dataclasses, sys
@@ -380,7 +457,7 @@ print(len(load("mnist", folder).x_train))
 
 
 def child(program: str, folder: Path, mirror: str = "http://127.0.0.1:9/") -> "subprocess.Popen[str]":
-    """Another Python, which loads mnist from the folder once it is sent a line."""
+    """Start a Python process that loads mnist from the folder after it reads a line."""
     files = [f"{name}={file.sha256}" for name, file in SOURCES["mnist"].files.items()]
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program, str(folder), mirror, *files],
@@ -399,15 +476,15 @@ def test_sixteen_processes_at_once(tmp_path: Path, server: Loopback) -> None:
     assert contents(tmp_path / "folder") == MNIST
 
 
-# The real thing
+# The real MNIST
 
 MNIST_DIR = os.environ.get("MNIST_DIR", "")
 
 
 @pytest.fixture
-def real(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the real MNIST; what is missing there is not fetched."""
-    source: Source = dataclasses.replace(REAL["mnist"], mirrors=("http://127.0.0.1:9/",))
+def real_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the real MNIST. Missing files are not downloaded."""
+    source: Source = dataclasses.replace(REAL_SOURCES["mnist"], mirrors=("http://127.0.0.1:9/",))
     monkeypatch.setitem(SOURCES, "mnist", source)
     return Path(MNIST_DIR)
 
@@ -416,8 +493,8 @@ needs_mnist = pytest.mark.skipif(not MNIST_DIR, reason="MNIST_DIR names no folde
 
 
 @needs_mnist
-def test_real_mnist(real: Path) -> None:
-    data = load("mnist", real)
+def test_real_mnist(real_folder: Path) -> None:
+    data = load("mnist", real_folder)
     assert data.x_train.shape == (60000, 784)
     assert data.x_test.shape == (10000, 784)
     assert data.image_shape == (28, 28)
@@ -433,10 +510,10 @@ def test_real_mnist(real: Path) -> None:
 
 
 @needs_mnist
-def test_real_mnist_takes_little_more_memory_than_its_arrays(real: Path) -> None:
+def test_peak_memory_of_real_mnist_is_little_more_than_its_arrays(real_folder: Path) -> None:
     tracemalloc.start()
     try:
-        data = load("mnist", real)
+        data = load("mnist", real_folder)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
