@@ -1,18 +1,20 @@
-"""Feedforward networks: layers, losses, the model that holds them and the loop that trains it."""
+"""Feedforward networks: layers, losses, and the model that trains them."""
 
-from nn.activations import ACTIVATIONS, ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.activations import ELU, GELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.callbacks import CSVLog, EarlyStopping, Progress
-from nn.checkpoint import LAYERS
-from nn.history import History
+from nn.fit import Diverged
+from nn.history import Epoch, History
 from nn.initializers import INITIALIZERS
-from nn.layers import Dense, Dropout, Layer
-from nn.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from nn.layers import Dense, Dropout, Layer, parameter
+from nn.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from nn.metrics import accuracy, confusion_matrix
 from nn.model import Model
-from nn.training import Diverged
+from nn.registry import ACTIVATIONS, LAYERS, LOSSES
+from nn.registry import register as register
 
 __all__ = [
     "ACTIVATIONS", "BinaryCrossEntropy", "CSVLog", "CrossEntropy", "Dense", "Diverged", "Dropout", "ELU",
-    "EarlyStopping", "GELU", "History", "INITIALIZERS", "LAYERS", "LOSSES", "Layer", "LeakyReLU", "MeanSquaredError",
-    "Model", "Progress", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "accuracy", "confusion_matrix",
+    "EarlyStopping", "Elementwise", "Epoch", "GELU", "History", "INITIALIZERS", "LAYERS", "LOSSES", "Layer",
+    "LeakyReLU", "Loss", "MeanSquaredError", "Model", "Progress", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh",
+    "accuracy", "confusion_matrix", "parameter",
 ]

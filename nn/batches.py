@@ -1,47 +1,99 @@
-"""The order in which examples are seen: epoch e's is a function of (seed, e) and of nothing else."""
+"""Batches: the order of the examples, in which epoch e is a function of (seed, e) alone."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from nn.buffers import Array, Buffers
+from nn.arrays import Buffers
 
-INITIALIZATION, ORDER, DROPOUT = range(3)  # what a stream of random numbers is for
+INITIALIZATION, ORDER, DROPOUT = range(3)  # the purposes of random numbers
 
 
-def stream(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
-    """The random numbers of one purpose in one epoch: independent of every other purpose's and epoch's."""
+def generator(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
+    """Return the generator of random numbers for one purpose in one epoch, independent of every other.
+
+    Parameters
+    ----------
+    purpose : int
+        INITIALIZATION, ORDER or DROPOUT.
+    seed : int
+        The seed of the model, at least 0.
+    epoch : int
+        The number of the epoch, from 1; 0 if it is for none.
+
+    Returns
+    -------
+    numpy.random.Generator
+        A new generator.
+    """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, epoch)))
 
 
 class Batches:
-    """The examples x (N, n_in) and targets (N, K) in batches of `size`, the last of which may be shorter.
+    """Examples and targets in batches, the last of which may be smaller.
 
-    A batch that is the whole set is the arrays themselves, in their own order: shuffling would change nothing.
+    Parameters
+    ----------
+    x : ndarray of shape (N, n_in)
+        The examples.
+    target : ndarray of shape (N, K)
+        The targets.
+    size : int
+        The number of examples in a batch, from 1 to N. If it is N, the batch is the arrays themselves, in their order.
+    seed : int
+        The seed of the model, at least 0.
+    shuffle : bool
+        Whether each epoch has an order of its own.
     """
 
-    def __init__(self, x: Array, target: Array, size: int, seed: int, shuffle: bool = True) -> None:
+    def __init__(self, x: np.ndarray, target: np.ndarray, size: int, seed: int, shuffle: bool = True) -> None:
         self.x, self.target, self.size, self.seed, self.shuffle = x, target, size, seed, shuffle
         self.buffers = Buffers(x.dtype)
 
     def __len__(self) -> int:
         return -(-len(self.x) // self.size)
 
-    def rows(self, e: int) -> Iterator[Array]:
-        """Which examples are in each batch of epoch e."""
+    def rows(self, epoch: int) -> Iterator[np.ndarray]:
+        """Return the rows of each batch of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            The number of the epoch, from 1.
+
+        Returns
+        -------
+        iterator of ndarray of int
+            The indices of the examples, batch by batch: a function of the seed and the epoch.
+        """
         n = len(self.x)
-        mixed = self.shuffle and self.size < n
-        order = stream(ORDER, self.seed, e).permutation(n) if mixed else np.arange(n)
+        shuffled = self.shuffle and self.size < n
+        order = generator(ORDER, self.seed, epoch).permutation(n) if shuffled else np.arange(n)
         return (order[start : start + self.size] for start in range(0, n, self.size))
 
-    def take(self, rows: Array, part: int = 0) -> tuple[Array, Array]:
-        """Those examples and their targets, in buffers that hold until the next `take` of the same part."""
+    def take(self, rows: np.ndarray, part: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return some of the examples, and their targets.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+            The indices of the examples, from `rows`.
+        part : int
+            Which buffers to use: the next `take` of the same part overwrites them.
+
+        Returns
+        -------
+        x : ndarray of shape (n, n_in)
+            The examples.
+        target : ndarray of shape (n, K)
+            The targets.
+        """
         if self.size == len(self.x):
             whole = slice(rows[0], rows[-1] + 1)
             return self.x[whole], self.target[whole]
         return self._take("x", self.x, rows, part), self._take("target", self.target, rows, part)
 
-    def _take(self, name: str, source: Array, rows: Array, part: int) -> Array:
+    def _take(self, name: str, source: np.ndarray, rows: np.ndarray, part: int) -> np.ndarray:
         out = self.buffers(f"{name} {part}", (len(rows), source.shape[1]))
-        # "clip" never clips here: with "raise", take() would fill a copy of `out` first
+        # "clip" never clips here; with "raise", take() would first fill a copy of `out`
         return np.take(source, rows, axis=0, out=out, mode="clip")

@@ -1,117 +1,181 @@
-"""A model on disk: one safetensors file, never pickle, and layers rebuilt from an allow-list of names."""
+"""Model files: a description and a vector of parameters in one safetensors file, never pickle."""
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.activations import ACTIVATIONS
-from nn.buffers import Array
+from nn.arrays import Shapes, size, views
+from nn.fields import lookup
 from nn.files import write_whole
-from nn.layers import Dense, Dropout, Layer
-from nn.losses import LOSSES, Loss
-from nn.names import choose
-from nn.parameters import Shapes, size, views
+from nn.layers import Layer
+from nn.losses import Loss
+from nn.registry import build_layer, build_loss, describe, is_registered
 
-if TYPE_CHECKING:
-    from nn.model import Model
-
-FORMAT = 1  # of the description, which is the one entry "feedforward" of the file's metadata
-KINDS: tuple[type[Layer], ...] = (Dense, Dropout, *ACTIVATIONS.values())
-LAYERS = {kind.__name__: kind for kind in KINDS}
+FORMAT = 2  # of the description, which is the entry "feedforward" of the file's metadata
+READABLE = (1, 2)  # in format 1 the loss is a class name without fields
+DTYPES = {"float32": np.float32, "float64": np.float64}
 
 
-def describe(model: "Model") -> dict[str, Any]:
-    """All that rebuilds a model but for its parameters, as JSON holds it."""
-    layers = [{"layer": type(layer).__name__, **layer.description()} for layer in model.layers]
-    return {"layers": layers, "loss": type(model.loss).__name__, "dtype": model.dtype.name, "seed": model.seed}
+class Parts(NamedTuple):
+    """Everything that a model is made of.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The layers in order.
+    loss : Loss
+        The loss.
+    seed : int
+        The seed.
+    dtype : {"float32", "float64"}
+        The dtype of the model.
+    theta : ndarray of shape (P,)
+        The parameters.
+    """
+
+    layers: Sequence[Layer]
+    loss: Loss
+    seed: int
+    dtype: str
+    theta: np.ndarray
+
+    def description(self) -> dict[str, Any]:
+        """Return everything but theta.
+
+        Returns
+        -------
+        dict
+            What JSON can hold: layers, loss, dtype and seed.
+        """
+        return {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss),
+                "dtype": self.dtype, "seed": self.seed}
 
 
-def shapes(layers: Sequence[Layer]) -> Shapes:
-    """Every parameter of the layers by the name it has in the file, "0.W" for the W of layer 0, in theta's order."""
+def named_shapes(layers: Sequence[Layer]) -> Shapes:
+    """Return the shape of every parameter by its name in the file, "0.W" for the W of layer 0, in theta's order."""
     return {f"{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.shapes().items()}
 
 
-def save(model: "Model", path: str | os.PathLike[str]) -> None:
-    """Write the model to `path`, whole or not at all. Raises OSError; ValueError for weights that are not finite."""
-    if not np.isfinite(model.theta).all():
-        raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
-    for i, layer in enumerate(model.layers):
-        if type(layer) not in KINDS:
-            raise ValueError(f"layer {i} ({layer}) is none of {', '.join(LAYERS)}, so that nothing could load it: "
-                             f"{path} was not written; keep model.theta yourself, with numpy.save")
-    from safetensors.numpy import save as serialize
+def write(path: str | os.PathLike[str], parts: Parts) -> None:
+    """Write the parts of a model to a file, completely or not at all.
 
-    tensors = views(model.theta, shapes(model.layers))
-    data = serialize(tensors, {"feedforward": json.dumps({"format": FORMAT, **describe(model)})})
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    parts : Parts
+        What to write.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not finite, or a class is not registered. Nothing is written then.
+    OSError
+        If the file cannot be written.
+    """
+    if not np.isfinite(parts.theta).all():
+        raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
+    for i, layer in enumerate(parts.layers):
+        _check_registered(f"layer {i}", layer, path)
+    _check_registered("the loss", parts.loss, path)
+    from safetensors.numpy import save
+
+    data = save(views(parts.theta, named_shapes(parts.layers)),
+                {"feedforward": json.dumps({"format": FORMAT, **parts.description()})})
     write_whole(path, lambda file: file.write(data))
 
 
-def load(path: str | os.PathLike[str]) -> "Model":
-    """The model that `save` wrote to `path`.
+def _check_registered(what: str, described: Layer | Loss, path: str | os.PathLike[str]) -> None:
+    if not is_registered(described):
+        name = type(described).__name__
+        raise ValueError(f"{what} ({described}) is of a class that is not registered, so no file may name it: {path} "
+                         f"was not written; call nn.register({name}) first")
 
-    Nothing in the file is run, and nothing is allocated for parameters that the file does not hold. Raises ValueError,
-    in one line that names the file, for anything that is not such a model; OSError where it cannot be read.
+
+@contextmanager
+def one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the errors that a wrong file leads to into a ValueError of one line.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, which the message names.
+
+    Raises
+    ------
+    ValueError
+        Instead of the errors within the context, except OSError.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} is not a model that can be loaded: {reason}") from None
+
+
+def read(path: str | os.PathLike[str]) -> Parts:
+    """Return the parts of the model that `write` wrote. Call it within `one_line_errors`.
+
+    Nothing in the file is executed, and no memory is allocated for parameters that the file does not hold.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    Parts
+        What the file holds.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file; many other errors, which `one_line_errors` turns into a ValueError.
+    """
+    from safetensors import safe_open
 
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name the .safetensors file in it")
-    path.open("rb").close()  # an OSError that names the path, where safetensors' own would not
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            if "feedforward" not in metadata:
-                raise ValueError("it holds tensors, but no description of a model")
-            described = json.loads(metadata["feedforward"])
-            if described["format"] != FORMAT:
-                raise ValueError(f"its format is {described['format']!r}, and this version reads {FORMAT}")
-            held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            layers = [_layer(fields_) for fields_ in described["layers"]]
-            if shapes(layers) != held:
-                raise ValueError(f"its layers call for {_brief(shapes(layers))}, but it holds {_brief(held)}")
-            model = _model(layers, described)
-            for name, view in views(model.theta, shapes(model.layers)).items():
-                if file.get_slice(name).get_dtype() != f"F{8 * model.dtype.itemsize}":
-                    raise ValueError(f"its {name} is {file.get_slice(name).get_dtype()}, not {model.dtype} as it says")
-                view[...] = file.get_tensor(name)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is not a model that can be loaded: {reason}") from None
-    if not np.isfinite(model.theta).all():
-        raise ValueError(f"{path} is not a model that can be loaded: its parameters hold NaN or infinity")
-    return model
+    path.open("rb").close()  # raises an OSError that names the path; safetensors' own does not
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata() or {}
+        if "feedforward" not in metadata:
+            raise ValueError("it holds tensors, but no description of a model")
+        described = json.loads(metadata["feedforward"])
+        if described["format"] not in READABLE:
+            raise ValueError(f"its format is {described['format']!r}, and this version reads "
+                             f"{' and '.join(map(str, READABLE))}")
+        layers = [build_layer(description) for description in described["layers"]]
+        loss = build_loss({"loss": described["loss"]} if described["format"] == 1 else described["loss"])
+        dtype = np.dtype(lookup("dtype", described["dtype"], DTYPES))
+        theta = _read_parameters(file, named_shapes(layers), dtype)
+    return Parts(layers, loss, described["seed"], dtype.name, theta)
 
 
-def _model(layers: Sequence[Layer], described: dict[str, Any]) -> "Model":
-    from nn.model import Model
-
-    return Model(layers, choose("loss", described["loss"], LOSSES)(), seed=described["seed"], dtype=described["dtype"])
-
-
-def rebuild(layers: Sequence[tuple[type[Layer], dict[str, Any]]], loss: type[Loss], seed: int, dtype: str,
-            theta: Array) -> "Model":
-    """The model with layers of these classes and fields, and these parameters (P,)."""
-    from nn.model import Model
-
-    model = Model([kind(**described) for kind, described in layers], loss(), seed, dtype)
-    model.theta = theta
-    return model
-
-
-def _layer(described: dict[str, Any]) -> Layer:
-    arguments = dict(described)
-    kind: type[Layer] = choose("layer", arguments.pop("layer"), LAYERS)
-    known = [spec.name for spec in fields(kind) if spec.init]
-    unknown = [name for name in arguments if name not in known]
-    if unknown:
-        raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}: its fields are {', '.join(known) or 'none'}")
-    return kind(**arguments)
+def _read_parameters(file: Any, shapes: Shapes, dtype: np.dtype[Any]) -> np.ndarray:
+    """The parameters (P,) in an open file, which must hold arrays of exactly these names and shapes."""
+    held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    if shapes != held:
+        raise ValueError(f"its layers need {_brief(shapes)}, but it holds {_brief(held)}")
+    theta = np.empty(size(shapes), dtype)
+    for name, view in views(theta, shapes).items():
+        if file.get_slice(name).get_dtype() != f"F{8 * dtype.itemsize}":
+            raise ValueError(f"its {name} is {file.get_slice(name).get_dtype()}, not {dtype} as it says")
+        view[...] = file.get_tensor(name)
+    if not np.isfinite(theta).all():
+        raise ValueError("its parameters hold NaN or infinity")
+    return theta
 
 
 def _brief(named: Shapes) -> str:

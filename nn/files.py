@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, so that nothing is ever lost or half-written."""
+"""Writing a file completely or not at all."""
 
 from collections.abc import Callable
 import os
@@ -8,9 +8,27 @@ from typing import BinaryIO
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then put it in the place of `path` in one move.
+    """Write a file completely or not at all.
 
-    Whatever goes wrong, `path` holds either what it held before or all of the new. Returns the path. Raises OSError.
+    `write` fills a temporary file in the same folder, which then replaces the file. After an error or an interrupt, the
+    file is as it was before.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, in a folder that exists.
+    write : callable
+        Gets the temporary file, open for writing bytes.
+
+    Returns
+    -------
+    Path
+        The path.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     path = Path(path)
     if path.is_dir():

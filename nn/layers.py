@@ -1,154 +1,354 @@
-"""What a layer is, the layer that learns (Dense) and the layer that forgets (Dropout).
+"""Layer, the base of all layers; Dense and Dropout.
 
 Index letters: n examples, i inputs, o outputs. Rows are examples: x is (n, i), y and dy are (n, o), W is (i, o).
 
-Curvature is by the R-operator of Pearlmutter (1994): the derivative of each line of forward and backward in one
-direction v of the parameters. A leading t marks such a tangent: ty is that of y, tdy that of dy; vW is W's part of v.
+Curvature is computed by the R-operator of Pearlmutter (1994): each line of forward and backward is differentiated in
+one direction v of the parameters. A leading t marks such a tangent: ty is that of y, tdy that of dy; vW is W's part of
+v.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import field
+from functools import cached_property
+from typing import Any, ClassVar, Literal, dataclass_transform
 
 import numpy as np
 from numpy.random import Generator
 
-from nn.buffers import Array, Buffers
+from nn.arrays import Buffers, Shapes, views, write_into
+from nn.fields import Count, Declared, Fraction, lookup, unset
 from nn.initializers import INITIALIZERS
-from nn.names import choose
-from nn.parameters import Shapes, views, write
 
 
-def parameter() -> Any:
-    """A field for an array that `bind` sets, which is no part of a layer's description."""
-    return field(init=False, repr=False)
+def parameter(*, init: Literal[False] = False) -> Any:
+    """Declare an attribute of a layer that `Layer.bind` sets: a parameter, its gradient or a tangent.
+
+    Parameters
+    ----------
+    init : False
+        Tells type checkers that the constructor does not take it.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field; it is neither an argument of the constructor nor saved as a field.
+
+    Notes
+    -----
+    If `Layer.shapes` names a parameter ``W``, the layer gets the attributes ``W``, ``dW`` (its gradient), ``vW`` (its
+    direction) and ``HW`` (its part of a Hessian product). They exist without a declaration too; the declaration tells
+    type checkers and readers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nn import Layer, parameter
+    >>> class Scale(Layer):
+    ...     width: int
+    ...     a: np.ndarray = parameter()
+    ...     def shapes(self):
+    ...         return {"a": (self.width,)}
+    """
+    return field(init=init, repr=False)
 
 
-@dataclass(eq=False)
-class Layer(ABC):
-    """A function of a batch that knows its own derivative.
+@dataclass_transform(eq_default=False, field_specifiers=(parameter, unset, field))
+class Layer(Declared, ABC):
+    """Base of all layers: a function of a batch that computes its own derivatives.
 
-    A layer is described by its fields (they are what is saved) and works once it is bound to a parameter vector.
-    Arrays that it returns are its buffers: they hold until the same method is called again.
+    The annotated attributes of a subclass are its fields: arguments of its constructor, checked against their types,
+    and saved. A layer with parameters works once it is bound to a parameter vector, which a model does.
+
+    Attributes
+    ----------
+    buffers : Buffers
+        ``buffers(name, shape)`` returns an array of the model's dtype that is reused from call to call.
+    independent_rows : bool
+        Of the class: whether each row of y depends on the same row of x alone, so that parts of a batch can run on
+        several threads, each in a copy of this layer. False unless the class says otherwise.
+
+    Notes
+    -----
+    A subclass defines `forward`, `backward`, and for second-order optimizers `jvp` and `backward_jvp`. If it has
+    parameters, it defines `shapes` and `initialize` too, and for the Jacobian of residuals `example_gradients`; if it
+    changes the width, `input_width` and `output_width`; if it is random, `resample`, `select_rows` and `random`. For a
+    function of each element, derive from `Elementwise` instead.
+
+    Arrays that a layer returns are its buffers: they hold until the same method is called again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nn import CrossEntropy, Dense, Layer, Model, Softmax
+    >>> class Double(Layer):
+    ...     def forward(self, x):
+    ...         return np.multiply(x, 2, out=self.buffers("y", x.shape))
+    ...     def backward(self, dy, needs_dx=True):
+    ...         return np.multiply(dy, 2, out=self.buffers("dx", dy.shape))
+    ...     def jvp(self, tx):
+    ...         return np.multiply(tx, 2, out=self.buffers("ty", tx.shape))
+    ...     def backward_jvp(self, tdy, needs_dx=True, second_order=True):
+    ...         return np.multiply(tdy, 2, out=self.buffers("tdx", tdy.shape))
+    >>> Model([Dense(4, 3), Double(), Softmax()], CrossEntropy())
+    Model(4-3, CrossEntropy, float32, 15 parameters)
     """
 
-    def description(self) -> dict[str, Any]:
-        """The fields that make a layer like this one, by name."""
-        return {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.init}
+    _parameters: frozenset[str] = unset(default=frozenset())  # the names of the arrays that are views into theta
+
+    independent_rows: ClassVar[bool] = False
+
+    @cached_property
+    def buffers(self) -> Buffers:
+        """Arrays that are reused from call to call; float64 until `bind` is called."""
+        return Buffers(float)
 
     def shapes(self) -> Shapes:
-        """The parameters by name, in the order in which they lie in theta."""
+        """Return the shapes of the parameters.
+
+        Returns
+        -------
+        dict
+            The shape of each parameter by its name, in the order in which they lie in theta; empty if there are none.
+        """
         return {}
 
-    def width(self, n_in: int | None) -> int | None:
-        """How many outputs come of `n_in` inputs; None where nothing has fixed the width yet."""
+    @property
+    def input_width(self) -> int | None:
+        """The number of inputs; None if the layer takes any number."""
+        return None
+
+    def output_width(self, n_in: int | None) -> int | None:
+        """Return the number of outputs for `n_in` inputs.
+
+        Parameters
+        ----------
+        n_in : int or None
+            The number of inputs; None if no layer before this one has a fixed width.
+
+        Returns
+        -------
+        int or None
+            The number of outputs, by default `n_in`; None if it is not known.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take `n_in` inputs; the message continues the sentence "layer 2 (Dense(...)) ...".
+        """
         return n_in
 
-    def bind(self, theta: Array, grad: Array) -> None:
-        """Work on these two flat vectors from now on: this layer's part of theta and of its gradient."""
-        self.buffers = Buffers(theta.dtype)
-        bound = vars(self)  # past __setattr__, which would write into the old views
-        bound.update(views(theta, self.shapes()))
-        bound.update({"d" + name: view for name, view in views(grad, self.shapes()).items()})
-        bound["_views"] = frozenset(self.shapes())
+    def bind(self, theta: np.ndarray, grad: np.ndarray) -> None:
+        """Use these vectors, and new buffers of their dtype, from now on.
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        held = vars(self)
-        if name not in held.get("_views", ()):
-            super().__setattr__(name, value)
-        elif held[name] is not value:  # a parameter is a view into theta, and stays one
-            write(name, held[name], value)
+        Parameters
+        ----------
+        theta : ndarray of shape (p,)
+            This layer's part of the parameter vector, p the number of its parameters.
+        grad : ndarray of shape (p,)
+            This layer's part of the gradient.
+        """
+        attributes = vars(self)  # not by __setattr__, which would write into the old views
+        attributes["buffers"] = Buffers(theta.dtype)
+        attributes.update(views(theta, self.shapes()))
+        attributes.update({"d" + name: view for name, view in views(grad, self.shapes()).items()})
+        attributes["_parameters"] = frozenset(self.shapes())
 
-    def bind_tangents(self, v: Array, Hv: Array) -> None:
-        """Take directions from, and write products to, these two flat vectors: this layer's part of v and of Hv."""
+    def bind_tangents(self, v: np.ndarray, Hv: np.ndarray) -> None:
+        """Read directions from, and write products to, these vectors from now on.
+
+        Parameters
+        ----------
+        v : ndarray of shape (p,)
+            This layer's part of the direction.
+        Hv : ndarray of shape (p,)
+            This layer's part of the Hessian product.
+        """
         for prefix, vector in (("v", v), ("H", Hv)):
             for name, view in views(vector, self.shapes()).items():
                 setattr(self, prefix + name, view)
 
-    def initialize(self, rng: Generator) -> None:  # noqa: B027 (most layers have nothing to draw)
-        """Draw the first values of the parameters."""
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._parameters:
+            object.__setattr__(self, name, value)
+        elif vars(self)[name] is not value:  # a parameter stays a view into theta
+            write_into(name, vars(self)[name], value)
 
-    def freeze(self, rng: Generator | None) -> None:  # noqa: B027 (nor anything random)
-        """What is random in this layer is drawn anew from `rng` at the next forward and kept; None: nothing random."""
+    def initialize(self, rng: Generator) -> None:
+        """Draw the first values of the parameters.
 
-    def restrict(self, rows: Array) -> None:  # noqa: B027 (nor anything random)
-        """Keep what is random in this layer for these rows of the batch alone."""
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            The source of random numbers.
+        """
+
+    def resample(self, rng: Generator | None) -> None:
+        """Draw what is random at the next `forward`, and keep it until the next call of this method.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator or None
+            The source of random numbers; None: nothing is random, as in predictions.
+        """
+
+    def select_rows(self, rows: np.ndarray) -> None:
+        """Keep what is random for some rows of the batch alone.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (m,)
+            The indices of the rows.
+        """
 
     @property
     def random(self) -> bool:
-        """Whether two batches alike may come out differently."""
+        """Whether the same batch may give different outputs."""
         return False
 
-    by_rows: ClassVar[bool] = False
-    """Whether each row of y follows from that row of x alone, so that parts of a batch can be run on several threads,
-    each in a copy of this layer (copy.copy).
-    """
-
     @abstractmethod
-    def forward(self, x: Array) -> Array:
-        """y of x: (n, i) to (n, o)."""
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Compute the outputs.
 
-    @abstractmethod
-    def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
-        """From dL/dy (n, o) at the last forward's x: writes dL/dparameters over the old ones, returns dL/dx (n, i).
+        Parameters
+        ----------
+        x : ndarray of shape (n, i)
+            The inputs.
 
-        The first layer of a network has no use for its dL/dx and skips it: `needs_dx` is False and None comes back.
-        Who asks for `backward_jvp` afterwards leaves dy as it is.
+        Returns
+        -------
+        ndarray of shape (n, o)
+            The outputs y, in a buffer.
         """
 
     @abstractmethod
-    def jvp(self, tx: Array | None) -> Array:
-        """The tangent of `forward` at the last x: ty (n, o) of tx (n, i) and of the layer's part of the direction v.
+    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        """Compute the gradients at the x of the last `forward`, and overwrite dL/dparameters.
 
-        tx is None where x is fixed: only the first layer with parameters is told so.
+        Parameters
+        ----------
+        dy : ndarray of shape (n, o)
+            dL/dy. If `backward_jvp` follows, it must not change before.
+        needs_dx : bool
+            Whether dL/dx is needed. It is not for the first layer with parameters.
+
+        Returns
+        -------
+        ndarray of shape (n, i) or None
+            dL/dx, in a buffer; None if it is not needed.
         """
 
     @abstractmethod
-    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
-        """The tangent of the last `backward`, in the direction of the last `jvp` and of tdy (n, o).
+    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
+        """Compute the tangent of `forward` at the last x.
 
-        Writes that of dL/dparameters to the layer's part of Hv and returns that of dL/dx, (n, i), if it is needed.
-        Where not `curved`, the layer is taken for linear around this point: then it is J^T tdy, J the layer's
-        Jacobian, and neither a `backward` nor a `jvp` need have been.
+        Parameters
+        ----------
+        tx : ndarray of shape (n, i) or None
+            The tangent of x; None if x is constant, which only the first layer with parameters may get.
+
+        Returns
+        -------
+        ndarray of shape (n, o)
+            The tangent ty, for tx and this layer's part of v; in a buffer.
         """
 
-    def example_gradients(self, dy: Array, out: Array) -> None:  # noqa: B027 (most layers have no parameters)
-        """dL/dparameters of each example by itself, to the rows of `out` (n, p); `backward` gives their sum."""
+    @abstractmethod
+    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
+        """Compute the tangent of the last `backward`, in the direction of the last `jvp` and of tdy.
+
+        The tangent of dL/dparameters is written to the layer's part of Hv.
+
+        Parameters
+        ----------
+        tdy : ndarray of shape (n, o)
+            The tangent of dy.
+        needs_dx : bool
+            Whether the tangent of dx is needed.
+        second_order : bool
+            If False, the layer is treated as linear around this point: the result is J^T tdy, where J is the layer's
+            Jacobian, and neither `backward` nor `jvp` needs to precede.
+
+        Returns
+        -------
+        ndarray of shape (n, i) or None
+            The tangent of dx, in a buffer; None if it is not needed.
+        """
+
+    def example_gradients(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """Write dL/dparameters of each example separately; `backward` gives their sum.
+
+        Parameters
+        ----------
+        dy : ndarray of shape (n, o)
+            dL/dy.
+        out : ndarray of shape (n, p)
+            The array to fill, a row for each example.
+        """
 
 
-@dataclass(eq=False)
 class Dense(Layer):
-    """y = x W + b.
+    """Fully connected layer: y = x W + b.
 
-    n_in, n_out: how many inputs and outputs; init: where W begins, a name in INITIALIZERS (b begins at zero).
-    Once in a model, `W` (n_in, n_out) and `b` (n_out,) are views into its theta, `dW` and `db` into its gradient.
+    Parameters
+    ----------
+    n_in : int
+        The number of inputs, at least 1.
+    n_out : int
+        The number of outputs, at least 1.
+    init : str
+        How to draw W: a name in `INITIALIZERS`. b starts at zero.
+
+    Attributes
+    ----------
+    W, b : ndarray of shape (n_in, n_out), ndarray of shape (n_out,)
+        In a model, views into its theta. Assigning to them copies into theta.
+    dW, db : ndarray
+        Views into the model's gradient, of the same shapes.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of bounds, or the initializer is unknown.
+
+    Notes
+    -----
+    torch stores the transpose of W, (n_out, n_in); Keras stores W as here. torch draws W and b from
+    U(-1/sqrt(n_in), 1/sqrt(n_in)); Keras draws W by ``glorot_uniform``, here ``"glorot"``, and sets b to zero.
+
+    Examples
+    --------
+    >>> from nn import Dense, MeanSquaredError, Model
+    >>> model = Model([Dense(3, 2, init="glorot")], MeanSquaredError())
+    >>> model.layers[0].W.shape, model.layers[0].b.shape
+    ((3, 2), (2,))
     """
 
-    by_rows = True
-    n_in: int
-    n_out: int
+    advice = {"activation": "write the activation as the next layer, such as Dense(784, 50), ReLU()",
+              "units": "write n_in and n_out, such as Dense(784, 50)"}
+    independent_rows = True
+    n_in: Count
+    n_out: Count
     init: str = "he"
-    W: Array = parameter()
-    b: Array = parameter()
-    dW: Array = parameter()
-    db: Array = parameter()
-    vW: Array = parameter()
-    vb: Array = parameter()
-    HW: Array = parameter()
-    Hb: Array = parameter()
+    W: np.ndarray = parameter()
+    b: np.ndarray = parameter()
+    dW: np.ndarray = parameter()
+    db: np.ndarray = parameter()
+    vW: np.ndarray = parameter()
+    vb: np.ndarray = parameter()
+    HW: np.ndarray = parameter()
+    Hb: np.ndarray = parameter()
 
     def __post_init__(self) -> None:
-        for name in ("n_in", "n_out"):
-            n = getattr(self, name)
-            if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
-                raise ValueError(f"Dense: {name} must be a whole number of at least 1, not {n!r}")
-            setattr(self, name, int(n))
-        choose("initializer", self.init, INITIALIZERS)
+        lookup("initializer", self.init, INITIALIZERS)
 
     def shapes(self) -> Shapes:
         return {"W": (self.n_in, self.n_out), "b": (self.n_out,)}
 
-    def width(self, n_in: int | None) -> int:
+    @property
+    def input_width(self) -> int:
+        return self.n_in
+
+    def output_width(self, n_in: int | None) -> int:
         if n_in not in (None, self.n_in):
             raise ValueError(f"expects {self.n_in} inputs but gets {n_in}: write Dense({n_in}, {self.n_out})")
         return self.n_out
@@ -157,73 +357,105 @@ class Dense(Layer):
         self.W[:] = INITIALIZERS[self.init](rng, self.n_in, self.n_out)
         self.b[:] = 0
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """y = x W + b."""
         self.x = x
-        y = np.matmul(x, self.W, out=self.buffers("y", (len(x), self.n_out)))
+        y = self.buffers("y", (len(x), self.n_out))
+        np.matmul(x, self.W, out=y)
         y += self.b
         return y
 
-    def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
+    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        """dW = x^T dy, db = sum_n dy, dx = dy W^T."""
         self.dy = dy
         np.matmul(self.x.T, dy, out=self.dW)
         self._sum(dy, self.db)
-        return np.matmul(dy, self.W.T, out=self.buffers("dx", self.x.shape)) if needs_dx else None
+        if not needs_dx:
+            return None
+        dx = self.buffers("dx", self.x.shape)
+        np.matmul(dy, self.W.T, out=dx)
+        return dx
 
-    def _sum(self, dy: Array, out: Array) -> None:
-        """The sum over examples, by a product, which is quicker than np.sum."""
+    def _sum(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """The sum over examples, by a matrix product, which is faster than np.sum."""
         ones = self.buffers("ones", dy.shape[:1])
         ones.fill(1)
         np.matmul(ones, dy, out=out)
 
-    def jvp(self, tx: Array | None) -> Array:
+    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
         """ty = tx W + x vW + vb."""
         self.tx = tx
-        ty = np.matmul(self.x, self.vW, out=self.buffers("ty", (len(self.x), self.n_out)))
+        ty = self.buffers("ty", (len(self.x), self.n_out))
+        np.matmul(self.x, self.vW, out=ty)
         ty += self.vb
         if tx is not None:
             ty += np.matmul(tx, self.W, out=self.buffers("txW", ty.shape))
         return ty
 
-    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
+    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
         """HW = x^T tdy + tx^T dy, Hb = sum_n tdy, tdx = tdy W^T + dy vW^T; the second terms are the curvature."""
         np.matmul(self.x.T, tdy, out=self.HW)
         self._sum(tdy, self.Hb)
-        if curved and self.tx is not None:
+        if second_order and self.tx is not None:
             self.HW += np.matmul(self.tx.T, self.dy, out=self.buffers("txdy", self.W.shape))
         if not needs_dx:
             return None
-        tdx = np.matmul(tdy, self.W.T, out=self.buffers("tdx", self.x.shape))
-        if curved:
+        tdx = self.buffers("tdx", self.x.shape)
+        np.matmul(tdy, self.W.T, out=tdx)
+        if second_order:
             tdx += np.matmul(self.dy, self.vW.T, out=self.buffers("dyvW", tdx.shape))
         return tdx
 
-    def example_gradients(self, dy: Array, out: Array) -> None:
-        weights = out[:, : -self.n_out].reshape(len(dy), self.n_in, self.n_out)  # a view: only an axis is split
+    def example_gradients(self, dy: np.ndarray, out: np.ndarray) -> None:
+        weights = out[:, : -self.n_out].reshape(len(dy), self.n_in, self.n_out)  # a view
         np.multiply(self.x[:, :, np.newaxis], dy[:, np.newaxis, :], out=weights)
         np.copyto(out[:, -self.n_out :], dy)
 
 
-@dataclass(eq=False)
 class Dropout(Layer):
-    """y = x * mask / (1 - rate), where each element of the mask is 0 with probability `rate`, else 1.
+    """Set inputs to zero at random during training, and scale up the others.
 
-    Only while training; the division keeps the expected y at x, so that nothing needs scaling afterwards. The mask
-    stays the same until the next `freeze`. Srivastava et al. (2014), in its inverted form.
+    Parameters
+    ----------
+    rate : float
+        The probability that an input is set to zero, at least 0 and below 1. 0 switches the layer off.
+
+    Notes
+    -----
+    ``y = x mask / (1 - rate)``, where each element of the mask is 0 with probability `rate`, else 1. The division
+    keeps the expected value of y at x, so that predictions, in which nothing is set to zero, need no scaling. This is
+    the inverted form, as in torch and Keras; the paper scales the weights after training instead.
+
+    The mask stays the same until the next `resample`, so that an objective is one function: second-order methods and
+    line searches evaluate it several times.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), *Dropout: a simple way to prevent neural networks
+    from overfitting*.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nn import Dropout
+    >>> layer, x = Dropout(rate=0.5), np.ones((1, 4))
+    >>> layer.resample(np.random.default_rng(1))
+    >>> layer.forward(x)
+    array([[2., 2., 0., 2.]])
+    >>> layer.resample(None)
+    >>> layer.forward(x)
+    array([[1., 1., 1., 1.]])
     """
 
-    by_rows = True
-    rate: float = 0.5
+    independent_rows = True
+    rate: Fraction = 0.5
+    _rng: Generator | None = unset(default=None)
+    _mask: np.ndarray | None = unset(default=None)
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.rate, (int, float)) or not 0 <= self.rate < 1:
-            raise ValueError(f"Dropout: rate must lie in [0, 1), not {self.rate!r}")
-        self._rng: Generator | None = None
-        self._mask: Array | None = None
-
-    def freeze(self, rng: Generator | None) -> None:
+    def resample(self, rng: Generator | None) -> None:
         self._rng, self._mask = rng, None
 
-    def restrict(self, rows: Array) -> None:
+    def select_rows(self, rows: np.ndarray) -> None:
         if self._mask is not None:
             self._mask = self._mask[rows]
 
@@ -231,30 +463,37 @@ class Dropout(Layer):
     def random(self) -> bool:
         return self.rate > 0
 
-    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
+    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """A mask, already divided by 1 - rate, in a buffer."""
         mask = self.buffers("mask", shape, np.empty(0, self.buffers.dtype).real.dtype)
         rng.random(out=mask, dtype=mask.dtype.type)
         mask += 1 - self.rate
-        np.floor(mask, out=mask)  # 1 where the uniform number was at least the rate
+        np.floor(mask, out=mask)  # 1 if the uniform number was at least the rate
         mask *= 1 / (1 - self.rate)
         return mask
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """y = x mask / (1 - rate)."""
         if self._rng is None or self.rate == 0:
             return x
         if self._mask is None or self._mask.shape != x.shape:
             self._mask = self._draw(self._rng, x.shape)
-        return np.multiply(x, self._mask, out=self.buffers("y", x.shape))
+        return self._masked(x, "y")
 
-    def backward(self, dy: Array, needs_dx: bool = True) -> Array | None:
-        return self._masked(dy, "dx")
+    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        return self._masked(dy, "dx") if needs_dx else None
 
-    def jvp(self, tx: Array | None) -> Array:
+    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
         assert tx is not None  # it has no parameters
         return self._masked(tx, "ty")
 
-    def backward_jvp(self, tdy: Array, needs_dx: bool = True, curved: bool = True) -> Array | None:
-        return self._masked(tdy, "tdx")
+    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
+        return self._masked(tdy, "tdx") if needs_dx else None
 
-    def _masked(self, x: Array, name: str) -> Array:
-        return x if self._mask is None else np.multiply(x, self._mask, out=self.buffers(name, x.shape))
+    def _masked(self, x: np.ndarray, name: str) -> np.ndarray:
+        """x mask / (1 - rate), in a buffer; x itself if nothing is random."""
+        if self._mask is None:
+            return x
+        out = self.buffers(name, x.shape)
+        np.multiply(x, self._mask, out=out)
+        return out

@@ -1,83 +1,271 @@
-"""How wrong an output is: the value of each loss, its gradient and its curvature with respect to the model's output.
+"""Losses: the value, the gradient and the Hessian of each with respect to the model's output.
 
-A loss is a sum over examples times `scale`. With scale = 1/N it is the mean, as everyone reports it; a part of a batch
-takes the whole batch's scale, and the parts add up. Targets are (n, K) arrays in the model's dtype, like the outputs;
-`encode` makes them from what users have: integer labels (n,), one-hot rows (n, K), or numbers.
+A loss is a sum over examples times `scale`. With scale = 1/N it is the mean. A part of a batch has the scale of the
+whole batch, so that the parts add up. Targets are (n, K) arrays in the model's dtype, like the outputs; `encode` makes
+them from integer labels (n,), one-hot rows (n, K), or numbers.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import field
+from functools import cached_property
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from nn.activations import Sigmoid, Softmax
-from nn.buffers import Array, Buffers
+from nn.arrays import Buffers
+from nn.fields import Declared, unset
 from nn.layers import Layer
-from nn.names import choose
 
 
-def _flat(x: Array) -> Array:
-    return x.reshape(-1)
+def _flat(x: np.ndarray) -> np.ndarray:
+    """x as a vector; for a contiguous x, a view."""
+    flat: np.ndarray = x.reshape(-1)
+    return flat
 
 
-def _squarable(p: Array) -> Array:
-    """p, in place, kept from 0 so that 1 / p^2 is finite."""
-    return np.maximum(p, math.sqrt(np.finfo(p.dtype).tiny), out=p)
+def _squarable(p: np.ndarray) -> np.ndarray:
+    """p, in place, bounded away from 0 so that 1 / p^2 is finite."""
+    np.maximum(p, math.sqrt(np.finfo(p.dtype).tiny), out=p)
+    return p
 
 
-def _is_one_hot(target: Array) -> bool:
+def _is_one_hot(target: np.ndarray) -> bool:
     return target.shape[1] > 1 and bool(np.all((target == 0) | (target == 1)) and np.all(target.sum(axis=1) == 1))
 
 
-class Loss(ABC):
-    """A loss of outputs z (n, K) and targets (n, K)."""
+@dataclass_transform(eq_default=False, field_specifiers=(unset, field))
+class Loss(Declared, ABC):
+    """Base of all losses, of outputs z (n, K) and targets (n, K).
 
-    joins: ClassVar[type[Layer] | None] = None
-    """The last layer that this loss is computed together with; z is then that layer's input."""
+    The annotated attributes of a subclass are its fields: arguments of its constructor, checked against their types,
+    and saved.
+
+    Attributes
+    ----------
+    buffers : Buffers
+        ``buffers(name, shape)`` returns an array of the model's dtype that is reused from call to call.
+    includes : type of Layer or None
+        Of the class: the last layer, if this loss is computed together with it; z is then the input of that layer.
+        None by default.
+    needs_probabilities : bool
+        Of the class: whether targets must lie in [0, 1]. False by default.
+    is_regression : bool
+        Of the class: whether the outputs are numbers to predict, so that `Model.predict_classes` is refused. False by
+        default.
+    threshold : float
+        Of the class: if there is one output, z above the threshold means class 1. 0.5 by default.
+
+    Notes
+    -----
+    A subclass defines `value`, `gradient` and `hessian_product`. Methods must not keep z or target.
+
+    A loss that can be computed together with a last layer, more exactly or faster, has a second class whose `includes`
+    is that layer's class, and returns an object of it from `for_last_layer`. A loss that is only ever computed together
+    with that layer sets `includes` itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nn import Dense, Loss, Model
+    >>> from nn.fields import Positive
+    >>> class Huber(Loss):
+    ...     is_regression = True
+    ...     delta: Positive = 1.0
+    ...     def value(self, z, target, scale):
+    ...         r = np.abs(z - target)
+    ...         return scale * np.where(r < self.delta, r * r / 2, self.delta * (r - self.delta / 2)).sum().item()
+    ...     def gradient(self, z, target, scale, out):
+    ...         np.clip(z - target, -self.delta, self.delta, out=out)
+    ...         out *= scale
+    ...         return out
+    ...     def hessian_product(self, z, target, v, scale, out):
+    ...         return np.multiply(v, scale * (np.abs(z - target) < self.delta), out=out)
+    >>> model = Model([Dense(1, 1)], Huber(delta=0.5))
+    >>> loss = model.evaluate([[0.0], [0.0]], [0.1, 2.0])["loss"]
+    >>> round(loss, 4)
+    0.44
+    """
+
+    includes: ClassVar[type[Layer] | None] = None
     needs_probabilities: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = False
     threshold: ClassVar[float] = 0.5
-    """Of a single output: above it, z says class 1."""
 
-    def __init__(self) -> None:
-        self.buffers = Buffers(float)
+    @cached_property
+    def buffers(self) -> Buffers:
+        """Arrays that are reused from call to call; float64 until `bind` is called."""
+        return Buffers(float)
 
-    def bind(self, dtype: Any) -> None:
-        """Work in this dtype from now on."""
-        self.buffers = Buffers(dtype)
+    def bind(self, dtype: DTypeLike) -> None:
+        """Use new buffers of this dtype from now on.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Of the outputs and the targets.
+        """
+        vars(self)["buffers"] = Buffers(dtype)
+
+    def for_last_layer(self, last: Layer) -> "Loss":
+        """Return the loss as it is computed in a model that ends in the layer `last`.
+
+        Parameters
+        ----------
+        last : Layer
+            The last layer of the model.
+
+        Returns
+        -------
+        Loss
+            This loss; or, if this loss can be computed together with that layer, another one, whose `includes` is the
+            class of the layer.
+
+        Raises
+        ------
+        ValueError
+            If the loss cannot follow that layer.
+        """
+        if self.includes is not None and type(last) is not self.includes:
+            raise ValueError(f"{type(self).__name__} is computed together with {self.includes.__name__}, but the model "
+                             f"ends in {last}: end it with {self.includes.__name__}()")
+        return self
 
     @abstractmethod
-    def value(self, z: Array, target: Array, scale: float) -> float:
-        """scale times the sum over examples."""
+    def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n, K)
+            The outputs, or the inputs of the last layer if the loss includes it.
+        target : ndarray of shape (n, K)
+            The targets.
+        scale : float
+            1/N if the loss is the mean over N examples, of which these are n.
+
+        Returns
+        -------
+        float
+            `scale` times the sum over the n examples.
+        """
 
     @abstractmethod
-    def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
-        """The derivative of the value with respect to z, (n, K), written to `out`; follows a `value` of the same z."""
+    def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
+        """Write the derivative of the value with respect to z to `out`. `value` of the same z precedes.
+
+        Parameters
+        ----------
+        z, target : ndarray of shape (n, K)
+            The outputs and the targets.
+        scale : float
+            As for `value`.
+        out : ndarray of shape (n, K)
+            The array to fill; neither z nor target.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            `out`.
+        """
 
     @abstractmethod
-    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
-        """The derivative of `gradient` in the direction v (n, K), written to `out`, (n, K), which is not v.
+    def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
+                        out: np.ndarray) -> np.ndarray:
+        """Write the derivative of `gradient` in the direction v to `out`. `value` of the same z precedes.
 
-        It follows a `value` of the same z. Each row is a positive semidefinite matrix times that row of v.
+        Parameters
+        ----------
+        z, target : ndarray of shape (n, K)
+            The outputs and the targets.
+        v : ndarray of shape (n, K)
+            The direction.
+        scale : float
+            As for `value`.
+        out : ndarray of shape (n, K)
+            The array to fill; none of the others.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            `out`: each row is a matrix times that row of v. Optimizers expect this matrix to be positive semidefinite.
         """
 
     def residual_scale(self, width: int, scale: float) -> float:
-        """c, where the value is r^T r / 2 of the residuals r = c (z - t). Raises ValueError where it is no such sum."""
-        raise ValueError(f"{type(self).__name__} is no sum of squares, so that it has no residuals and no Jacobian of "
-                         "them: use gauss_newton_product(v), which every loss has, or MeanSquaredError()")
+        """Return the factor c of the residuals, if the loss is a sum of squares.
 
-    def residuals(self, z: Array, target: Array, scale: float, out: Array) -> Array:
-        """The residuals (n, K), written to `out`; their squares add up to twice the value."""
+        Parameters
+        ----------
+        width : int
+            The number of outputs, K.
+        scale : float
+            As for `value`.
+
+        Returns
+        -------
+        float
+            c, if the value is r^T r / 2 of the residuals r = c (z - t).
+
+        Raises
+        ------
+        ValueError
+            If the loss is not a sum of squares.
+        """
+        raise ValueError(f"{type(self).__name__} is not a sum of squares, so it has no residuals and no Jacobian: use "
+                         "gauss_newton_product(v), which every loss has, or MeanSquaredError()")
+
+    def residuals(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
+        """Write the residuals to `out`; their squares add up to twice the value.
+
+        Parameters
+        ----------
+        z, target : ndarray of shape (n, K)
+            The outputs and the targets.
+        scale : float
+            As for `value`.
+        out : ndarray of shape (n, K)
+            The array to fill.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            `out`.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not a sum of squares.
+        """
         c = self.residual_scale(z.shape[1], scale)
         np.subtract(z, target, out=out)
         out *= c
         return out
 
-    def encode(self, y: Any, width: int, dtype: Any) -> Array:
-        """Targets (n, width) of `y`: integer labels become one-hot rows (a single output's, one column of 0 and 1).
+    def encode(self, y: Any, width: int, dtype: DTypeLike) -> np.ndarray:
+        """Return the targets for what a user passes as y.
 
-        Raises ValueError for another shape, labels out of range, numbers that are no probabilities where the loss
-        needs them, NaN and infinity.
+        Parameters
+        ----------
+        y : array_like
+            Integer labels (n,), which become one-hot rows, or, for one output, one column of 0 and 1; or an array
+            (n, K) of numbers; for one output also numbers (n,).
+        width : int
+            The number of outputs, K.
+        dtype : dtype
+            Of the model.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            The targets.
+
+        Raises
+        ------
+        ValueError
+            For another shape, labels out of range, NaN, infinity, and numbers outside [0, 1] if the loss needs
+            probabilities.
         """
         y = np.asarray(y)
         if y.dtype == bool:
@@ -98,18 +286,29 @@ class Loss(ABC):
                              f"or an array (N, {width})")
         if not np.isfinite(y).all():
             raise ValueError(f"y holds NaN or infinity, first in row {np.argmin(np.isfinite(y).all(axis=1))}: "
-                             "remove or mend those rows")
+                             "remove or correct those rows")
         if self.needs_probabilities and len(y) and not (y.min() >= 0 and y.max() <= 1):
             raise ValueError(f"{type(self).__name__}: y must lie in [0, 1], but reaches from {y.min()} to {y.max()}: "
                              f"give {'labels 0 and 1' if width == 1 else 'integer labels (N,) or one-hot rows'}")
         return np.ascontiguousarray(y, dtype)
 
-    def classifies(self, target: Array) -> bool:
-        """Whether each example has one class, so that there is an accuracy to speak of."""
+    def classifies(self, target: np.ndarray) -> bool:
+        """Return whether each example has one class, so that there is an accuracy.
+
+        Parameters
+        ----------
+        target : ndarray of shape (n, K)
+            The targets.
+
+        Returns
+        -------
+        bool
+            By default, whether the targets are one-hot rows.
+        """
         return _is_one_hot(target)
 
 
-def _one_hot(labels: Array, width: int, dtype: Any) -> Array:
+def _one_hot(labels: np.ndarray, width: int, dtype: DTypeLike) -> np.ndarray:
     if len(labels) and not (labels.min() >= 0 and labels.max() < width):
         bad = labels.min() if labels.min() < 0 else labels.max()
         raise ValueError(f"y holds the label {bad}, but the model has {width} outputs: labels must be 0 to {width - 1}")
@@ -119,14 +318,39 @@ def _one_hot(labels: Array, width: int, dtype: Any) -> Array:
 
 
 class CrossEntropy(Loss):
-    """-sum_k t_k log p_k: for one class among K, each row of the target a distribution over the classes.
+    """Cross-entropy for one class among K. The model ends in Softmax.
 
-    z are probabilities p. Where the model ends in Softmax, z are its logits and SoftmaxCrossEntropy takes over.
+    Notes
+    -----
+    ``-sum_k t_k log p_k``, the mean over examples; each row t of the targets is a distribution over the K classes, at
+    least 2: one-hot for integer labels. Softmax and loss are computed together, from the input z of Softmax (the
+    logits): ``log sum_j e^{z_j} - sum_k t_k z_k``, exact for z of any size.
+
+    It is the mean of ``torch.nn.CrossEntropyLoss``, whose model has no softmax, and of Keras's
+    ``CategoricalCrossentropy`` and ``SparseCategoricalCrossentropy``, which clip probabilities at 1e-7 unless
+    ``from_logits=True``.
+
+    A subclass is computed from the outputs of Softmax, unless it overrides `for_last_layer`.
+
+    Examples
+    --------
+    >>> from nn import CrossEntropy, Dense, Model, Softmax
+    >>> model = Model([Dense(2, 3, init="zeros"), Softmax()], CrossEntropy())
+    >>> loss = model.evaluate([[1.0, 2.0]], [0])["loss"]
+    >>> round(loss, 4)  # log 3
+    1.0986
     """
 
     needs_probabilities = True
 
-    def encode(self, y: Any, width: int, dtype: Any) -> Array:
+    def for_last_layer(self, last: Layer) -> Loss:
+        if type(self) is CrossEntropy and type(last) is Softmax:
+            return SoftmaxCrossEntropy()
+        if not isinstance(last, Softmax):
+            raise _needs_probabilities(self, last, Softmax)
+        return super().for_last_layer(last)
+
+    def encode(self, y: Any, width: int, dtype: DTypeLike) -> np.ndarray:
         if width == 1:
             raise ValueError("CrossEntropy needs an output for each class, at least 2: for one output of two classes "
                              "write Dense(..., 1), Sigmoid() and BinaryCrossEntropy()")
@@ -136,23 +360,27 @@ class CrossEntropy(Loss):
                              "several labels in a row use Sigmoid() and BinaryCrossEntropy()")
         return target
 
-    def classifies(self, target: Array) -> bool:
+    def classifies(self, target: np.ndarray) -> bool:
         return True
 
-    def _probabilities(self, z: Array) -> Array:
-        """p, kept from 0 so that its logarithm is finite."""
-        return np.maximum(z, np.finfo(z.dtype).tiny, out=self.buffers("p", z.shape))
+    def _probabilities(self, z: np.ndarray) -> np.ndarray:
+        """p, bounded away from 0 so that its logarithm is finite."""
+        p = self.buffers("p", z.shape)
+        np.maximum(z, np.finfo(z.dtype).tiny, out=p)
+        return p
 
-    def value(self, z: Array, target: Array, scale: float) -> float:
+    def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
         p = self._probabilities(z)
-        return -scale * np.dot(_flat(target), _flat(np.log(p, out=p))).item()
+        value: float = -scale * np.dot(_flat(target), _flat(np.log(p, out=p))).item()
+        return value
 
-    def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
+    def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         np.divide(target, self._probabilities(z), out=out)
         out *= -scale
         return out
 
-    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+    def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
+                        out: np.ndarray) -> np.ndarray:
         """scale t / p^2 v."""
         p = _squarable(self._probabilities(z))
         np.divide(target, p, out=out)
@@ -163,37 +391,42 @@ class CrossEntropy(Loss):
 
 
 class SoftmaxCrossEntropy(CrossEntropy):
-    """-sum_k t_k log softmax(z)_k = log sum_j e^{z_j} - sum_k t_k z_k, from the logits z.
+    """CrossEntropy together with Softmax: log sum_j e^{z_j} - sum_k t_k z_k, from the input z of Softmax.
 
-    The largest logit of each row is subtracted first, so that neither e^z overflows nor the difference cancels: it is
-    finite and exact for logits of any size. Its gradient is softmax(z) - t.
+    The largest logit of each row is subtracted first, so that e^z does not overflow and the difference does not cancel:
+    the loss is finite and exact for z of any size. Its gradient is softmax(z) - t.
     """
 
-    joins = Softmax
+    includes = Softmax
 
-    def _across(self, name: str, z: Array) -> Array:
-        """A buffer of z's shape, transposed (K, n): what goes over the classes is quick where examples lie together."""
+    def _across(self, name: str, z: np.ndarray) -> np.ndarray:
+        """A buffer of z's shape, transposed (K, n): sums over classes are fast if the examples are contiguous."""
         return self.buffers(name, (z.size,)).reshape(z.shape[::-1])
 
-    def value(self, z: Array, target: Array, scale: float) -> float:
+    def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
         across, each = self._across("shifted", z), self.buffers("each", z.shape[:1])
         np.copyto(across, z.T)
         across -= np.maximum.reduce(across, axis=0, out=each)
-        self.exp = np.exp(across, out=self._across("exp", z))
-        self.total = np.add.reduce(self.exp, axis=0, out=self.buffers("total", z.shape[:1]))
+        self.exp: np.ndarray = np.exp(across, out=self._across("exp", z))
+        self.total: np.ndarray = np.add.reduce(self.exp, axis=0, out=self.buffers("total", z.shape[:1]))
         shifted = self.buffers("rows", z.shape)
         np.copyto(shifted, across.T)
-        return scale * (np.log(self.total, out=each).sum() - np.dot(_flat(target), _flat(shifted))).item()
+        value: float = scale * (np.log(self.total, out=each).sum() - np.dot(_flat(target), _flat(shifted))).item()
+        return value
 
-    def _softmax(self, z: Array) -> Array:
-        return np.divide(self.exp, self.total, out=self._across("p", z))
+    def _softmax(self, z: np.ndarray) -> np.ndarray:
+        """softmax(z), transposed (K, n), from what `value` left in the buffers."""
+        p = self._across("p", z)
+        np.divide(self.exp, self.total, out=p)
+        return p
 
-    def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
+    def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         np.subtract(self._softmax(z).T, target, out=out)
         out *= scale
         return out
 
-    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+    def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
+                        out: np.ndarray) -> np.ndarray:
         """scale p (v - <p, v>), p = softmax(z)."""
         p, across, product = self._softmax(z), self._across("v", z), self._across("pv", z)
         np.copyto(across, v.T)
@@ -206,29 +439,57 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
 
 class BinaryCrossEntropy(Loss):
-    """-(t log p + (1 - t) log(1 - p)), the mean over the K outputs: each output answers a yes-or-no question.
+    """Cross-entropy for K yes-or-no questions, one for each output. The model ends in Sigmoid.
 
-    z are probabilities p. Where the model ends in Sigmoid, z are its logits and SigmoidBinaryCrossEntropy takes over.
+    Notes
+    -----
+    ``-(t log p + (1 - t) log(1 - p))``, the mean over the K outputs and over examples; t is 0 or 1, or a probability.
+    The labels of one output may be integers (N,). Sigmoid and loss are computed together, from the input z of Sigmoid:
+    ``log(1 + e^z) - t z``, exact for z of any size. The model may also end in Softmax; the loss is then computed from
+    its outputs.
+
+    It is the mean of ``torch.nn.BCEWithLogitsLoss`` after a model without sigmoid, and of ``torch.nn.BCELoss`` and
+    Keras's ``BinaryCrossentropy``, both of which clip.
+
+    A subclass is computed from the outputs of Sigmoid, unless it overrides `for_last_layer`.
+
+    Examples
+    --------
+    >>> from nn import BinaryCrossEntropy, Dense, Model, Sigmoid
+    >>> model = Model([Dense(2, 1, init="zeros"), Sigmoid()], BinaryCrossEntropy())
+    >>> loss = model.evaluate([[1.0, 2.0]], [1])["loss"]
+    >>> round(loss, 4)  # log 2
+    0.6931
     """
 
     needs_probabilities = True
 
-    def classifies(self, target: Array) -> bool:
+    def for_last_layer(self, last: Layer) -> Loss:
+        if type(self) is BinaryCrossEntropy and type(last) is Sigmoid:
+            return SigmoidBinaryCrossEntropy()
+        if not isinstance(last, (Sigmoid, Softmax)):
+            raise _needs_probabilities(self, last, Sigmoid)
+        return super().for_last_layer(last)
+
+    def classifies(self, target: np.ndarray) -> bool:
         return target.shape[1] == 1 or _is_one_hot(target)
 
-    def _probabilities(self, z: Array) -> tuple[Array, Array]:
-        """p and 1 - p, each kept from 0 so that its logarithm is finite."""
-        tiny = np.finfo(z.dtype).tiny
-        q = np.subtract(1, z, out=self.buffers("q", z.shape))
-        return np.maximum(z, tiny, out=self.buffers("p", z.shape)), np.maximum(q, tiny, out=q)
+    def _probabilities(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """p and 1 - p, each bounded away from 0 so that its logarithm is finite."""
+        tiny, p, q = np.finfo(z.dtype).tiny, self.buffers("p", z.shape), self.buffers("q", z.shape)
+        np.subtract(1, z, out=q)
+        np.maximum(z, tiny, out=p)
+        np.maximum(q, tiny, out=q)
+        return p, q
 
-    def value(self, z: Array, target: Array, scale: float) -> float:
+    def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
         p, q = self._probabilities(z)
         log_p, log_q = np.log(p, out=p), np.log(q, out=q)
         log_p -= log_q
-        return -scale / z.shape[1] * (np.dot(_flat(target), _flat(log_p)) + log_q.sum()).item()
+        value: float = -scale / z.shape[1] * (np.dot(_flat(target), _flat(log_p)) + log_q.sum()).item()
+        return value
 
-    def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
+    def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         p, q = self._probabilities(z)
         np.subtract(z, target, out=out)
         out /= p
@@ -236,7 +497,8 @@ class BinaryCrossEntropy(Loss):
         out *= scale / z.shape[1]
         return out
 
-    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+    def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
+                        out: np.ndarray) -> np.ndarray:
         """scale / K (t / p^2 + (1 - t) / q^2) v, q = 1 - p."""
         p, q = map(_squarable, self._probabilities(z))
         other = np.subtract(1, target, out=self.buffers("other", z.shape))
@@ -251,22 +513,26 @@ class BinaryCrossEntropy(Loss):
 
 
 class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
-    """log(1 + e^z) - t z, the mean over the K outputs, from the logits z. Its gradient is sigmoid(z) - t."""
+    """BinaryCrossEntropy together with Sigmoid: log(1 + e^z) - t z, from the input z of Sigmoid.
 
-    joins = Sigmoid
+    Its gradient is sigmoid(z) - t.
+    """
+
+    includes = Sigmoid
     threshold = 0.0
 
-    def value(self, z: Array, target: Array, scale: float) -> float:
+    def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
         positive = np.maximum(z, 0, out=self.buffers("positive", z.shape))
         tail = np.multiply(positive, -2, out=self.buffers("tail", z.shape))
         tail += z  # -|z|
         tail = np.log1p(np.exp(tail, out=tail), out=tail)
-        # max(z, 0) - t z is small where the answer is right: taken by element, it does not cancel in the sum
+        # max(z, 0) - t z is small if the answer is right: by element, it does not cancel in the sum
         product = np.multiply(target, z, out=self.buffers("product", z.shape))
         positive -= product
-        return scale / z.shape[1] * (positive.sum() + tail.sum()).item()
+        value: float = scale / z.shape[1] * (positive.sum() + tail.sum()).item()
+        return value
 
-    def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
+    def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         np.tanh(np.multiply(z, 0.5, out=out), out=out)
         out += 1
         out *= 0.5
@@ -274,7 +540,8 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
         out *= scale / z.shape[1]
         return out
 
-    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+    def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
+                        out: np.ndarray) -> np.ndarray:
         """scale / K p (1 - p) v, p = sigmoid(z): p (1 - p) = (1 - tanh^2(z/2)) / 4."""
         np.tanh(np.multiply(z, 0.5, out=out), out=out)
         np.multiply(out, out, out=out)
@@ -285,37 +552,44 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
 
 
 class MeanSquaredError(Loss):
-    """(z - t)^2, the mean over the K outputs: for numbers."""
+    """Mean squared error, for regression.
 
-    def value(self, z: Array, target: Array, scale: float) -> float:
+    Notes
+    -----
+    ``(z - t)^2``, the mean over the K outputs and over examples, as ``torch.nn.MSELoss`` and Keras's
+    ``MeanSquaredError``; scikit-learn's ``MLPRegressor`` has half of it. It is the loss that Levenberg-Marquardt needs:
+    it is r^T r / 2 of the residuals ``r = sqrt(2 / (N K)) (z - t)``.
+
+    Examples
+    --------
+    >>> from nn import Dense, MeanSquaredError, Model
+    >>> model = Model([Dense(1, 2, init="zeros")], MeanSquaredError())
+    >>> model.evaluate([[1.0]], [[1.0, 3.0]])["loss"]
+    5.0
+    """
+
+    is_regression = True
+
+    def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
         difference = np.subtract(z, target, out=self.buffers("difference", z.shape))
-        return scale / z.shape[1] * np.dot(_flat(difference), _flat(difference)).item()
+        value: float = scale / z.shape[1] * np.dot(_flat(difference), _flat(difference)).item()
+        return value
 
-    def gradient(self, z: Array, target: Array, scale: float, out: Array) -> Array:
+    def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         np.subtract(z, target, out=out)
         out *= 2 * scale / z.shape[1]
         return out
 
-    def hessian_product(self, z: Array, target: Array, v: Array, scale: float, out: Array) -> Array:
+    def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
+                        out: np.ndarray) -> np.ndarray:
         """2 scale / K v."""
-        return np.multiply(v, 2 * scale / z.shape[1], out=out)
+        np.multiply(v, 2 * scale / z.shape[1], out=out)
+        return out
 
     def residual_scale(self, width: int, scale: float) -> float:
         return math.sqrt(2 * scale / width)
 
 
-LOSSES: dict[str, type[Loss]] = {loss.__name__: loss for loss in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError)}
-JOINED = (SoftmaxCrossEntropy, SigmoidBinaryCrossEntropy)
-
-
-def joined(loss: Loss, last: Layer) -> Loss:
-    """A new loss of the same kind, computed together with the model's last layer where that is possible."""
-    kind: type[Loss] = choose("loss", type(loss).__name__, LOSSES)
-    for candidate in JOINED:
-        if issubclass(candidate, kind) and candidate.joins is type(last):
-            return candidate()
-    endings = (Softmax,) if kind is CrossEntropy else (Sigmoid, Softmax)
-    if kind.needs_probabilities and not isinstance(last, endings):
-        ending = endings[0].__name__
-        raise ValueError(f"{kind.__name__} needs probabilities, but the model ends in {last}: end it with {ending}()")
-    return kind()
+def _needs_probabilities(loss: Loss, last: Layer, ending: type[Layer]) -> ValueError:
+    return ValueError(f"{type(loss).__name__} needs probabilities, but the model ends in {last}: end it with "
+                      f"{ending.__name__}()")

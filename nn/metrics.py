@@ -1,39 +1,111 @@
-"""How good the answers are: accuracy, and which class is taken for which."""
-
-from typing import Any
+"""Metrics of predicted labels: accuracy and the confusion matrix."""
 
 import numpy as np
-
-from nn.buffers import Array
-
-
-def accuracy(y_true: Any, y_pred: Any) -> float:
-    """The share of labels (N,) that are equal, from 0 to 1. Raises ValueError where the shapes differ."""
-    y_true, y_pred = _labels(y_true, y_pred)
-    return float(np.mean(y_true == y_pred))
+from numpy.typing import ArrayLike
 
 
-def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> Array:
-    """An array (classes, classes) of counts: row i, column j says how many of class i were taken for class j.
+def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return the share of labels that are predicted correctly.
 
-    classes: how many there are; by default as many as the labels show. Raises ValueError for labels out of range.
+    Parameters
+    ----------
+    y_true : array_like of int, shape (N,)
+        The true labels.
+    y_pred : array_like of int, shape (N,)
+        The predicted labels.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If they are not integer labels of one length, at least 1.
+
+    Examples
+    --------
+    >>> from nn import accuracy
+    >>> accuracy([0, 1, 2, 2], [0, 1, 2, 0])
+    0.75
     """
-    y_true, y_pred = _labels(y_true, y_pred)
-    low, high = min(y_true.min(), y_pred.min()), max(y_true.max(), y_pred.max())
-    classes = int(high) + 1 if classes is None else classes
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels reach from {low} to {high}, but there are {classes} classes: "
-                         f"labels must be 0 to {classes - 1}")
-    return np.bincount(y_true * classes + y_pred, minlength=classes**2).reshape(classes, classes)
+    true, predicted = _pair(y_true, y_pred)
+    return float(np.mean(true == predicted))
 
 
-def _labels(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-    if y_true.shape != y_pred.shape or y_true.ndim != 1 or not len(y_true):
-        raise ValueError(f"y_true {y_true.shape} and y_pred {y_pred.shape} must be labels of one shape (N,), "
-                         "N at least 1")
-    for name, y in (("y_true", y_true), ("y_pred", y_pred)):
-        if not np.issubdtype(y.dtype, np.integer):
-            raise ValueError(f"{name} holds {y.dtype}, not integer labels: for rows of probabilities take "
-                             "argmax(axis=1)")
-    return y_true.astype(np.int64), y_pred.astype(np.int64)
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int | None = None) -> np.ndarray:
+    """Count how many examples of each class were predicted as each class.
+
+    Parameters
+    ----------
+    y_true : array_like of int, shape (N,)
+        The true labels, at least 0.
+    y_pred : array_like of int, shape (N,)
+        The predicted labels, at least 0.
+    classes : int, optional
+        The number of classes, K; by default the largest label + 1.
+
+    Returns
+    -------
+    ndarray of int, shape (K, K)
+        Row i, column j is the number of examples of class i that were predicted as class j, as in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        If they are not integer labels of one length, at least 1, or out of range.
+
+    Examples
+    --------
+    >>> from nn import confusion_matrix
+    >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 2])
+    array([[1, 1, 0],
+           [0, 1, 0],
+           [0, 0, 1]])
+    """
+    true, predicted = _pair(y_true, y_pred)
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    K = int(high) + 1 if classes is None else classes
+    if low < 0 or high >= K:
+        raise ValueError(f"labels reach from {low} to {high}, but there are {K} classes: labels must be 0 to {K - 1}")
+    counts: np.ndarray = np.bincount(true * K + predicted, minlength=K**2).reshape(K, K)
+    return counts
+
+
+def labels(name: str, y: ArrayLike) -> np.ndarray:
+    """Return y as labels (N,).
+
+    Parameters
+    ----------
+    name : str
+        What to call it in a message.
+    y : array_like of int, shape (N,)
+        The labels.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If y is anything else, such as one-hot rows or probabilities.
+    """
+    given = np.asarray(y)
+    if given.ndim == 2 and given.shape[1] > 1:
+        raise ValueError(f"{name} has shape {given.shape}, but must be labels (N,): for one-hot rows or rows of "
+                         f"probabilities give {name}.argmax(axis=1)")
+    if given.ndim != 1 or not len(given):
+        raise ValueError(f"{name} has shape {given.shape}, but must be labels of one shape (N,), N at least 1")
+    if not np.issubdtype(given.dtype, np.integer):
+        raise ValueError(f"{name} holds {given.dtype}, not integer labels: convert them with astype(int)")
+    return given.astype(np.int64)
+
+
+def _pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true, predicted = labels("y_true", y_true), labels("y_pred", y_pred)
+    if true.shape != predicted.shape:
+        raise ValueError(f"y_true {true.shape} and y_pred {predicted.shape} must be labels of one shape (N,)")
+    return true, predicted

@@ -1,177 +1,392 @@
-"""The layers in order, over one flat vector of parameters: what users build, train, ask and keep."""
+"""Model: layers, a loss and their parameters, which users train, evaluate and save."""
 
 from collections.abc import Iterable, Sequence
 import os
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nn import checkpoint
-from nn.batches import DROPOUT, INITIALIZATION, stream
-from nn.buffers import Array
+from nn.activations import Sigmoid, Softmax
+from nn.arrays import LiveVector, size
+from nn.batches import DROPOUT, INITIALIZATION, Batches, generator
+from nn.callbacks import Progress
+from nn.checkpoint import DTYPES, Parts
+from nn.fields import lookup
+from nn.fit import Callbacks, TakesSteps, fit
 from nn.history import History
+from nn.inputs import check_examples, check_fit, check_layers, check_optimizer, check_targets
 from nn.layers import Layer
-from nn.losses import LOSSES, Loss
-from nn.names import choose
-from nn.network import Network, chunks
+from nn.losses import Loss
+from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
-from nn.parameters import Live, size
-from nn.training import fit
+from nn.registry import LOSSES
 
-DTYPES = {"float32": np.float32, "float64": np.float64}
+
+class Scores(TypedDict):
+    """What `Model.evaluate` returns: accuracy is from 0 to 1, None if the targets are not classes."""
+
+    loss: float
+    accuracy: float | None
 
 
 class Model:
-    """Layers, a loss and the vector `theta` (P,) that holds every weight and bias.
+    """Layers, a loss, and the vector `theta` that holds every weight and bias.
 
-    layers: Layer objects in order; the model keeps copies of its own, `model.layers`, whose W and b are views into
-    theta. loss: CrossEntropy(), BinaryCrossEntropy() or MeanSquaredError(). seed: one seed, one result. dtype:
-    "float32" or "float64"; everything is computed in it. Raises ValueError where the layers or the loss do not fit.
+    Parameters
+    ----------
+    layers : iterable of Layer
+        The layers in order. The model keeps copies, whose W and b are views into theta.
+    loss : Loss
+        The loss, such as `CrossEntropy`, `BinaryCrossEntropy` or `MeanSquaredError`.
+    seed : int
+        The seed, at least 0, of the first weights, of dropout and of the order of examples. With the same seed and the
+        same number of threads, results are the same bit for bit on one machine.
+    dtype : {"float32", "float64"}
+        The type of theta and of everything that is computed.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (P,)
+        All parameters, layer by layer. Changing it changes the model; assigning to it copies into it.
+    grad : ndarray of shape (P,)
+        The gradient of the last step, in the order of theta.
+    layers : list of Layer
+        The layers, bound to theta: ``model.layers[0].W`` is a view into it.
+    loss : Loss
+        The loss.
+    n_in, n_out : int
+        The numbers of inputs and outputs.
+    stop_training : bool
+        A callback sets it to True to end a fit.
+
+    Raises
+    ------
+    ValueError
+        If the layers or the loss do not fit together, or the seed or the dtype is not allowed.
+
+    Examples
+    --------
+    >>> from nn import CrossEntropy, Dense, Model, ReLU, Softmax
+    >>> from optimizers import get
+    >>> x, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0]
+    >>> model = Model([Dense(2, 8), ReLU(), Dense(8, 2), Softmax()], CrossEntropy(), seed=0)
+    >>> model
+    Model(2-8-2, CrossEntropy, float32, 42 parameters)
+    >>> history = model.fit(x, y, get("adam", lr=0.05), epochs=200, progress=False)
+    >>> model.predict_classes(x).tolist()
+    [0, 1, 1, 0]
     """
 
-    theta = Live()
+    theta = LiveVector()
 
     def __init__(self, layers: Iterable[Layer], loss: Loss, seed: int = 0, dtype: str = "float32") -> None:
         layers = list(layers)
-        self.n_in, self.n_out = widths(layers)
+        self.n_in, self.n_out = check_layers(layers)
         if not isinstance(loss, Loss):
             raise ValueError(f"unknown loss {loss!r}: give one of {', '.join(name + '()' for name in LOSSES)}")
         if not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}")
         self.seed = int(seed)
-        self.dtype = np.dtype(choose("dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES))
+        self.dtype: np.dtype[Any] = np.dtype(
+            lookup("dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES))
         self.loss = loss
         parameters = sum(size(layer.shapes()) for layer in layers)
         self.theta, self.grad = np.zeros(parameters, self.dtype), np.zeros(parameters, self.dtype)
         self.network = Network(layers, loss, self.theta, self.grad)
         self.layers = self.network.layers
-        rng = stream(INITIALIZATION, self.seed)
+        rng = generator(INITIALIZATION, self.seed)
         for layer in self.layers:
             layer.initialize(rng)
         self.stop_training = False
 
-    def fit(self, x: Any, y: Any, optimizer: Any, epochs: int = 1, batch_size: int | None = None,
-            validation_data: tuple[Any, Any] | None = None, callbacks: Sequence[Any] = (), progress: bool = True,
-            shuffle: bool = True, history: History | None = None, threads: int | None = None) -> History:
-        """Train on examples x (N, n_in) with targets y (N,) or (N, K) for `epochs` passes in batches of `batch_size`.
+    def fit(self, x: ArrayLike, y: ArrayLike, optimizer: TakesSteps, epochs: int = 1, batch_size: int | None = None,
+            validation_data: tuple[ArrayLike, ArrayLike] | None = None, callbacks: Sequence[Any] = (),
+            progress: bool = True, shuffle: bool = True, history: History | None = None,
+            threads: int | None = None) -> History:
+        """Train the model.
 
-        optimizer: an object with step(objective), as optimizers.get(name) makes it; it keeps its state, so that
-        another fit goes on from there. batch_size: None for all of x at once. validation_data: (x, y) to evaluate
-        after each epoch. callbacks: see nn.callbacks. progress: show a bar, or a few lines where there is no terminal.
-        history: one to go on from; its next epoch is the first, in the order that is that epoch's. threads: how many
-        to work on; None: as many as NumPy's BLAS has. The result depends on it by rounding alone. Returns the History.
-        Raises ValueError for arguments that do not fit, and Diverged in the very step whose loss is not finite, with
-        theta at the last weights that gave a finite one.
+        Parameters
+        ----------
+        x : array_like of shape (N, n_in)
+            The examples, finite numbers.
+        y : array_like
+            The targets: integer labels (N,), one-hot rows (N, K), or numbers (N, K), for one output also (N,).
+        optimizer : Optimizer
+            An object with ``step(objective)``, such as ``optimizers.get("adam")``. It keeps its state, so that another
+            fit of this model continues from there.
+        epochs : int
+            How many times to go through the examples, at least 1.
+        batch_size : int, optional
+            The number of examples in a step, from 1 to N; N by default.
+        validation_data : tuple of array_like, optional
+            (x, y), evaluated after each epoch.
+        callbacks : sequence
+            Objects with methods such as ``on_epoch_end(model, epoch)``; see `nn.callbacks`.
+        progress : bool
+            Whether to show a bar, or a few lines if stderr is not a terminal.
+        shuffle : bool
+            Whether each epoch has an order of its own, a function of the seed and the number of the epoch.
+        history : History, optional
+            The history of an earlier fit, which is continued: the first epoch of this fit is the one after its last.
+        threads : int, optional
+            The number of threads, at least 1; by default as many as NumPy's BLAS has. Results differ between numbers
+            of threads only by rounding.
+
+        Returns
+        -------
+        History
+            The figures of each epoch.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit, or the optimizer has taken steps on another model.
+        Diverged
+            If the loss of a step is not finite; theta then holds the last weights whose loss was finite.
+
+        Notes
+        -----
+        A KeyboardInterrupt within a step restores the weights before it. There is no stopping rule except callbacks
+        and optimizers that cannot continue: then ``history.message`` says why.
         """
-        return fit(self, x, y, optimizer, epochs, batch_size, validation_data, callbacks, progress, shuffle,
-                   history, threads)
+        check_optimizer(optimizer)
+        x_rows, target = self.check_data(x, y)
+        batch_size = len(x_rows) if batch_size is None else batch_size
+        check_fit(epochs, batch_size, len(x_rows), threads)
+        if validation_data is not None and (
+                not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2):
+            raise ValueError("validation_data must be a pair (x, y)")
+        validation = None if validation_data is None else self.check_data(*validation_data)
+        history = History() if history is None else history
+        if not isinstance(history, History):
+            raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
+        called = Callbacks(callbacks, self)
+        if progress:
+            called.add(Progress())
+        self.stop_training = False
+        batches = Batches(x_rows, target, batch_size, self.seed, shuffle)
+        return fit(self.network, batches, optimizer, epochs, validation, called, history, threads)
 
-    def objective(self, x: Any, y: Any) -> BatchObjective:
-        """The mean loss on x (N, n_in) and y, as a function of the live theta, with a gradient buffer of its own.
+    def objective(self, x: ArrayLike, y: ArrayLike) -> BatchObjective:
+        """Return the mean loss on a batch, as a function of theta.
 
-        Dropout is at work in it, with masks that stay the same while the objective lives.
+        Dropout is active in it, with masks that stay the same as long as the objective exists.
+
+        Parameters
+        ----------
+        x : array_like of shape (N, n_in)
+            The examples.
+        y : array_like
+            The targets, as for `fit`.
+
+        Returns
+        -------
+        BatchObjective
+            What optimizers take steps on: it has values, gradients, Hessian products and more, at the model's present
+            theta. Its gradient is an array of its own.
+
+        Raises
+        ------
+        ValueError
+            If x or y does not fit.
         """
-        x = self.examples(x)
-        network = Network(self.layers, self.loss, self.theta, np.zeros_like(self.grad))
-        return BatchObjective(network, x, self.targets(y, len(x)), rng=stream(DROPOUT, self.seed))
+        x_rows, target = self.check_data(x, y)
+        network = self.network.replica()
+        network.resample(generator(DROPOUT, self.seed))
+        return BatchObjective([(network, Batch(x_rows, target, 1 / len(x_rows)))])
 
-    def evaluate(self, x: Any, y: Any) -> dict[str, float | None]:
-        """{"loss", "accuracy"} on x (N, n_in) and y; accuracy, from 0 to 1, is None where y are not classes."""
-        x = self.examples(x)
-        target = self.targets(y, len(x))
-        loss, correct = self.network.asked().evaluate(x, target, len(x))
-        return {"loss": loss, "accuracy": correct / len(x) if self.network.loss.classifies(target) else None}
+    def evaluate(self, x: ArrayLike, y: ArrayLike) -> Scores:
+        """Return the mean loss and the accuracy.
 
-    def predict(self, x: Any) -> Array:
-        """The outputs (N, K) for x (N, n_in): probabilities where the model ends in Softmax or Sigmoid."""
-        x = self.examples(x)
-        out, network = np.empty((len(x), self.n_out), self.dtype), self.network.asked()
-        for rows in chunks(len(x)):
-            out[rows] = network.predict(x[rows])
+        Parameters
+        ----------
+        x : array_like of shape (N, n_in)
+            The examples.
+        y : array_like
+            The targets, as for `fit`.
+
+        Returns
+        -------
+        dict
+            "loss", and "accuracy" from 0 to 1, which is None if the targets are not classes.
+
+        Raises
+        ------
+        ValueError
+            If x or y does not fit.
+        """
+        x_rows, target = self.check_data(x, y)
+        loss, correct = self.network.inference_copy().loss_and_correct(x_rows, target, len(x_rows))
+        return {"loss": loss, "accuracy": correct / len(x_rows) if self.network.loss.classifies(target) else None}
+
+    def predict(self, x: ArrayLike) -> np.ndarray:
+        """Return the outputs.
+
+        Parameters
+        ----------
+        x : array_like of shape (N, n_in)
+            The examples.
+
+        Returns
+        -------
+        ndarray of shape (N, K)
+            The outputs: probabilities if the model ends in Softmax or Sigmoid.
+
+        Raises
+        ------
+        ValueError
+            If x does not fit.
+        """
+        x_rows = check_examples(x, self.n_in, self.dtype, self.layers)
+        out, network = np.empty((len(x_rows), self.n_out), self.dtype), self.network.inference_copy()
+        for rows in chunks(len(x_rows)):
+            out[rows] = network.predict(x_rows[rows])
         return out
 
-    def predict_classes(self, x: Any) -> Array:
-        """The class (N,) of each row of x (N, n_in): the largest output; of a single output, whether it is over 1/2."""
+    def predict_classes(self, x: ArrayLike) -> np.ndarray:
+        """Return the most probable class of each example.
+
+        Parameters
+        ----------
+        x : array_like of shape (N, n_in)
+            The examples.
+
+        Returns
+        -------
+        ndarray of int, shape (N,)
+            The labels: the index of the largest output; if there is one output, 1 if it is above 1/2, else 0.
+
+        Raises
+        ------
+        ValueError
+            If x does not fit, or the model is a regression.
+        """
+        if self.loss.is_regression and not isinstance(self.layers[-1], (Sigmoid, Softmax)):
+            raise ValueError(f"a model with {type(self.loss).__name__} that ends in {self.layers[-1]} predicts "
+                             "numbers, not classes: use predict(x)")
         y = self.predict(x)
         return np.argmax(y, axis=1) if self.n_out > 1 else (y[:, 0] > 0.5).astype(np.int64)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """How copy and pickle make another: from its description and parameters, so that the views are its own."""
-        layers = [(type(layer), layer.description()) for layer in self.layers]
-        return checkpoint.rebuild, (layers, type(self.loss), self.seed, self.dtype.name, self.theta.copy())
-
     def summary(self) -> str:
-        """A table of the layers, with their outputs and how many parameters each holds."""
-        lines, width = [f"{'layer':32}{'output':>12}{'parameters':>14}"], self.n_in
+        """Return a table of the layers, with their outputs and their numbers of parameters.
+
+        Returns
+        -------
+        str
+            Several lines; ``print(model)`` shows the same.
+        """
+        width: int | None = self.n_in
+        lines = [f"{'layer':32}{'output':>12}{'parameters':>14}"]
         for layer in self.layers:
-            width = layer.width(width) or width
+            width = layer.output_width(width)
             lines.append(f"{layer!r:32}{f'(N, {width})':>12}{size(layer.shapes()):14,}")
         lines.append(f"{type(self.loss).__name__ + ', ' + self.dtype.name:32}{'':12}{len(self.theta):14,}")
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write layers, loss and parameters to one safetensors file, whole or not at all. Raises OSError."""
-        checkpoint.save(self, path)
+        """Write layers, loss, seed and parameters to one safetensors file, completely or not at all.
 
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> "Model":
-        """The model that `save` wrote. Raises ValueError for a file that is not one, OSError where there is none."""
-        return checkpoint.load(path)
+        Parameters
+        ----------
+        path : str or path-like
+            The file, in a folder that exists.
 
-    def examples(self, x: Any) -> Array:
-        """x as rows (N, n_in) in the model's dtype; a ValueError names what is wrong with it."""
-        x = self._array("x", x)
-        if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer) or x.dtype == bool):
-            raise ValueError(f"x holds {x.dtype}, not real numbers: give an array of floats (N, {self.n_in})")
-        if x.ndim != 2 or x.shape[1] != self.n_in:
-            first = next(i for i, layer in enumerate(self.layers) if layer.shapes())
-            mend = (f"write x.reshape(len(x), {self.n_in})" if x.ndim != 2 and x.size == len(x) * self.n_in
-                    else f"give x with {self.n_in} columns, or begin the model with Dense({x.shape[-1]}, ...)"
-                    if x.ndim == 2 else f"give an array of shape (N, {self.n_in})")
-            raise ValueError(f"layer {first} ({self.layers[first]}) expects x of shape (N, {self.n_in}), "
-                             f"but x has shape {x.shape}: {mend}")
-        if not len(x):
-            raise ValueError(f"x holds no examples: its shape is {x.shape}; give at least one row")
-        with np.errstate(over="ignore"):  # what becomes infinite is reported below
-            x = np.ascontiguousarray(x, self.dtype)
-        for rows in chunks(len(x)):
-            if not np.isfinite(x[rows]).all():
-                row = rows.start + int(np.argmin(np.isfinite(x[rows]).all(axis=1)))
-                raise ValueError(f"x holds NaN or infinity (as {self.dtype}), first in row {row}: "
-                                 "remove or mend those rows")
-        return x
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If the weights are not finite, or the class of a layer or of the loss is not known: see `register`.
+        """
+        checkpoint.write(path, self.parts())
 
-    @staticmethod
-    def _array(name: str, values: Any) -> Array:
-        try:
-            return np.asarray(values)
-        except ValueError:
-            raise ValueError(f"{name} is ragged: give rows of one length, an array (N, ...)") from None
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Model":
+        """Return the model that `save` wrote.
 
-    def targets(self, y: Any, n: int) -> Array:
-        """y as targets (n, n_out) in the model's dtype; a ValueError names what is wrong with it."""
-        y = self._array("y", y)
-        if y.ndim < 1 or len(y) != n:
-            raise ValueError(f"x has {n} rows but y has shape {y.shape}: give one target for each row")
-        return self.network.loss.encode(y, self.n_out, self.dtype)
+        Parameters
+        ----------
+        path : str or path-like
+            The file. Nothing in it is executed.
+
+        Returns
+        -------
+        Model
+            The model, with its parameters.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not such a file, or names a class that is not known: see `register`.
+        """
+        with checkpoint.one_line_errors(path):
+            return cls._from_parts(*checkpoint.read(path))
+
+    def parts(self) -> Parts:
+        """Return what the model is made of.
+
+        Returns
+        -------
+        Parts
+            A named tuple: layers, loss, seed, dtype and theta, which are not copies.
+        """
+        return Parts(self.layers, self.loss, self.seed, self.dtype.name, self.theta)
+
+    @classmethod
+    def _from_parts(cls, layers: Sequence[Layer], loss: Loss, seed: int, dtype: str, theta: np.ndarray) -> "Model":
+        model = cls(layers, loss, seed, dtype)
+        model.theta = theta
+        return model
+
+    def check_data(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return examples and targets as the model computes with them.
+
+        Parameters
+        ----------
+        x : array_like of shape (N, n_in)
+            The examples.
+        y : array_like
+            The targets, as for `fit`.
+
+        Returns
+        -------
+        x : ndarray of shape (N, n_in)
+            The examples in the model's dtype.
+        target : ndarray of shape (N, K)
+            The targets in the model's dtype.
+
+        Raises
+        ------
+        ValueError
+            If x or y does not fit.
+        """
+        x_rows = check_examples(x, self.n_in, self.dtype, self.layers)
+        return x_rows, check_targets(y, len(x_rows), self.n_out, self.dtype, self.network.loss)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by layers, loss and parameters, so that a copy has a theta of its own."""
+        layers = [(type(layer), layer.description()) for layer in self.layers]
+        loss = (type(self.loss), self.loss.description())
+        return _rebuild, (type(self), layers, loss, self.seed, self.dtype.name, self.theta.copy())
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        width: int | None = self.n_in
+        widths = [width]
+        for layer in self.layers:
+            width = layer.output_width(width)
+            if layer.shapes():
+                widths.append(width)
+        return (f"Model({'-'.join(map(str, widths))}, {type(self.loss).__name__}, {self.dtype}, "
+                f"{len(self.theta):,} parameters)")
 
 
-def widths(layers: Sequence[Layer]) -> tuple[int, int]:
-    """How many inputs and outputs the layers have together. Raises ValueError, naming the layer that does not fit."""
-    for i, layer in enumerate[Any](layers):
-        if not isinstance(layer, Layer):
-            mend = f"write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else (
-                "give Layer objects, such as Dense(784, 50) and ReLU()")
-            raise ValueError(f"layer {i} is {layer!r}, which is not a layer: {mend}")
-    n_in: int | None = None
-    width: int | None = None
-    for i, layer in enumerate(layers):
-        try:
-            width = layer.width(width)
-        except ValueError as error:
-            raise ValueError(f"layer {i} ({layer}) {error}") from None
-        if n_in is None and width is not None:
-            n_in = layer.shapes()["W"][0]
-    if n_in is None or width is None:
-        raise ValueError("a model needs at least one layer with weights: give Dense(n_in, n_out) among its layers")
-    return n_in, width
+def _rebuild(kind: type[Model], layers: Sequence[tuple[type[Layer], dict[str, Any]]],
+             loss: tuple[type[Loss], dict[str, Any]], seed: int, dtype: str, theta: np.ndarray) -> Model:
+    return kind._from_parts([layer(**fields) for layer, fields in layers], loss[0](**loss[1]), seed, dtype, theta)

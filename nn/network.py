@@ -1,4 +1,4 @@
-"""The layers bound to one parameter vector, with buffers of their own: what runs a batch forward and back."""
+"""Network: layers bound to one parameter vector, which run a batch forward and backward."""
 
 from collections.abc import Iterator, Sequence
 import copy
@@ -6,55 +6,106 @@ import copy
 import numpy as np
 from numpy.random import Generator
 
-from nn.buffers import Array, Buffers
+from nn.arrays import Buffers, size
 from nn.layers import Layer
-from nn.losses import Loss, joined
-from nn.parameters import size
+from nn.losses import Loss
 
-CHUNK = 4096  # rows run at once where no gradient is wanted: memory stays small whatever N is
+CHUNK = 4096  # rows that run at once if no gradient is needed, so that memory does not grow with N
 
 
 def chunks(n: int) -> Iterator[slice]:
-    """The rows 0 to n, a slice for each chunk."""
+    """Return slices of at most CHUNK rows that cover n rows."""
     return (slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
 
 
-class Network:
-    """Runs batches through copies of `layers` that read `theta` (P,) and write `grad` (P,).
+class Batch:
+    """Examples, their targets, the scale of their loss, and the cost of what was computed for them.
 
-    Several networks may share one theta; no two share a gradient or a buffer. The dtype is theta's. `holds` says whose
-    activations are in the layers: who evaluates and means to come back for more sets it, any other forward clears it.
+    Networks recognize a batch by the identity of this object, so the arrays must not change afterwards.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, n_in)
+        The examples.
+    target : ndarray of shape (n, K)
+        The targets.
+    scale : float
+        1/N if the loss is the mean over N examples, of which these are n.
+    parent : Batch, optional
+        The batch of which this one is a subsample: its `gradients` count what is computed for this one too.
+
+    Attributes
+    ----------
+    evaluations : int
+        How often the layers were run for this batch.
+    gradients : float
+        What was computed, in gradients of one example: a value costs 1/2, a product `Network.product_cost`, a Jacobian
+        1 for each output.
     """
 
-    def __init__(self, layers: Sequence[Layer], loss: Loss, theta: Array, grad: Array) -> None:
+    __slots__ = ("evaluations", "gradients", "parent", "scale", "target", "x")
+
+    def __init__(self, x: np.ndarray, target: np.ndarray, scale: float, parent: "Batch | None" = None) -> None:
+        self.x, self.target, self.scale, self.parent = x, target, scale, parent
+        self.evaluations, self.gradients = 0, 0.0
+
+    def count(self, gradients: float) -> None:
+        """Add a cost, in gradients of one example."""
+        self.gradients += gradients
+        if self.parent is not None:
+            self.parent.count(gradients)
+
+
+class Network:
+    """Copies of layers that read one vector of parameters and write one vector of gradients.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The layers in order, of which it makes copies.
+    loss : Loss
+        The loss, of which it makes a copy, as `Loss.for_last_layer` returns it.
+    theta : ndarray of shape (P,)
+        The parameters, in the dtype of everything that is computed. Several networks may share one theta.
+    grad : ndarray of shape (P,)
+        Where to write gradients.
+
+    Notes
+    -----
+    A network remembers for which batch, and at which theta, its layers were run last. Hessian products, residuals and
+    Jacobians use these activations; the layers are run again only if the batch or theta has changed. No other object
+    keeps such a record.
+    """
+
+    def __init__(self, layers: Sequence[Layer], loss: Loss, theta: np.ndarray, grad: np.ndarray) -> None:
         self.layers = [copy.copy(layer) for layer in layers]
-        self.given, self.loss = loss, joined(loss, layers[-1])
-        self.theta, self.grad = theta, grad
+        self.loss = copy.copy(loss.for_last_layer(layers[-1]))
         self.loss.bind(theta.dtype)
+        self.theta, self.grad = theta, grad
         self.buffers = Buffers(theta.dtype)
-        self.parts: list[slice] = []  # of theta, for each layer
+        self.slices: list[slice] = []  # of theta, for each layer
         start = 0
         for layer in self.layers:
-            self.parts.append(slice(start, start + size(layer.shapes())))
-            start = self.parts[-1].stop
-            layer.bind(theta[self.parts[-1]], grad[self.parts[-1]])
-        # the last layer is the loss's own where the two are computed together
-        self.body = self.layers[:-1] if self.loss.joins else self.layers
+            self.slices.append(slice(start, start + size(layer.shapes())))
+            start = self.slices[-1].stop
+            layer.bind(theta[self.slices[-1]], grad[self.slices[-1]])
+        # the last layer belongs to the loss if the two are computed together
+        self.body = self.layers[:-1] if self.loss.includes else self.layers
         self.first = next((i for i, layer in enumerate(self.body) if layer.shapes()), len(self.body))
-        self.holds: object = None
-        self.at: Array | None = None  # a copy of theta where the layers were last run; kept once a product is asked for
-        self._direction: Array | None = None
-        self._product: Array | None = None
+        self._batch: Batch | None = None  # for which the layers were run last; None if that is not known
+        self._ran_backward = False
+        self._theta_then: np.ndarray | None = None  # a copy of theta, made from the first product on
+        self._direction: np.ndarray | None = None
+        self._product: np.ndarray | None = None
 
-    def another(self) -> "Network":
-        """A network on the same theta, with a gradient of its own."""
-        return Network(self.layers, self.given, self.theta, np.zeros_like(self.grad))
+    def replica(self) -> "Network":
+        """Return a network on the same theta, with a gradient and buffers of its own."""
+        return Network(self.layers, self.loss, self.theta, np.zeros_like(self.grad))
 
-    def restricted(self, rows: Array) -> "Network":
-        """Another for these rows of the last batch, with what is random as it was for them."""
-        network = self.another()
-        for layer in network.layers:
-            layer.restrict(rows)
+    def inference_copy(self) -> "Network":
+        """Return a network with nothing random, for predictions. The activations of this one are kept."""
+        network = Network(self.layers, self.loss, self.theta, self.grad)
+        network.resample(None)
         return network
 
     @property
@@ -62,116 +113,168 @@ class Network:
         """Whether two evaluations of one batch may differ."""
         return any(layer.random for layer in self.layers)
 
-    def asked(self) -> "Network":
-        """Another without anything random, to evaluate and predict: apart from training, whose activations stay."""
-        network = Network(self.layers, self.given, self.theta, self.grad)
-        network.freeze(None)
-        return network
-
-    def evaluate(self, x: Array, target: Array, of: int) -> tuple[float, int]:
-        """The loss on these examples, as a part of a mean over `of`, and how many were put in their class."""
-        loss, correct = 0.0, 0
-        for rows in chunks(len(x)):
-            loss += self.value(x[rows], target[rows], 1 / of)
-            correct += self.correct(target[rows])
-        return loss, correct
-
-    def freeze(self, rng: Generator | None) -> None:
-        """Draw what is random (the masks of Dropout) from `rng` at the next forward; None: nothing is random."""
-        self.holds = None
+    def resample(self, rng: Generator | None) -> None:
+        """Draw what is random, such as dropout masks, from `rng` at the next forward; with None nothing is random."""
+        self._batch = None
         for layer in self.layers:
-            layer.freeze(rng)
+            layer.resample(rng)
 
-    def forward(self, x: Array) -> Array:
-        """x (n, n_in) to z (n, K), what the loss is computed from; a buffer."""
-        self.holds = None
+    def select_rows(self, rows: np.ndarray) -> None:
+        """Keep what is random for these rows of the batch alone."""
+        self._batch = None
+        for layer in self.layers:
+            layer.select_rows(rows)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return z (n, K), from which the loss is computed, for x (n, n_in); a buffer."""
+        self._batch = None
         for layer in self.body:
             x = layer.forward(x)
         return x
 
-    def predict(self, x: Array) -> Array:
-        """x (n, n_in) to the model's output (n, K); a buffer."""
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the model's output (n, K) for x (n, n_in); a buffer."""
         z = self.forward(x)
-        return self.layers[-1].forward(z) if self.loss.joins else z
+        return self.layers[-1].forward(z) if self.loss.includes else z
 
-    def value(self, x: Array, target: Array, scale: float) -> float:
-        """The loss of the batch: scale times the sum over its examples."""
-        self.z = self.forward(x)
-        return self.loss.value(self.z, target, scale)
+    def value(self, batch: Batch) -> float:
+        """Return the loss of the batch."""
+        value = self._forward(batch)
+        self._remember(batch, ran_backward=False)
+        return value
 
-    def value_and_gradient(self, x: Array, target: Array, scale: float) -> tuple[float, Array]:
-        """The loss of the batch, and its gradient (P,), which is `grad` itself."""
-        value = self.value(x, target, scale)
-        dy: Array | None = self.loss.gradient(self.z, target, scale, self.loss.buffers("dz", self.z.shape))
+    def value_and_gradient(self, batch: Batch) -> tuple[float, np.ndarray]:
+        """Return the loss of the batch and its gradient (P,), which is `grad` itself."""
+        value = self._forward(batch)
+        dy: np.ndarray | None = self.loss.gradient(self.z, batch.target, batch.scale,
+                                                   self.loss.buffers("dz", self.z.shape))
         for i in range(len(self.body) - 1, self.first - 1, -1):
-            assert dy is not None  # only the first layer's is
+            assert dy is not None  # only that of the first layer is
             dy = self.body[i].backward(dy, needs_dx=i > self.first)
+        self._remember(batch, ran_backward=True)
         return value, self.grad
 
-    def _tangents(self) -> tuple[Array, Array]:
-        """The direction and the product (P,), which the layers are bound to when one is first asked for."""
-        if self._direction is None or self._product is None:
-            self._direction, self._product = np.zeros_like(self.theta), np.zeros_like(self.theta)
-            for layer, part in zip(self.layers, self.parts):
-                layer.bind_tangents(self._direction[part], self._product[part])
-        return self._direction, self._product
+    def _forward(self, batch: Batch) -> float:
+        self.z = self.forward(batch.x)
+        return self.loss.value(self.z, batch.target, batch.scale)
 
-    def point(self, v: Array) -> Array:
-        """Take v (P,) for the direction of the products; a copy, so that v may be any buffer, the last product too."""
-        if v.shape != self.theta.shape:
-            raise ValueError(f"a direction must have the shape of theta, {self.theta.shape}, not {v.shape}")
-        direction = self._tangents()[0]
-        np.copyto(direction, v, casting="same_kind")
-        return direction
+    def _remember(self, batch: Batch, ran_backward: bool) -> None:
+        self._batch, self._ran_backward = batch, ran_backward
+        batch.evaluations += 1
+        batch.count((1 if ran_backward else 1 / 2) * len(batch.x))
+        if self._theta_then is not None:
+            np.copyto(self._theta_then, self.theta)
 
-    def curvature(self, target: Array, scale: float, curved: bool) -> Array:
-        """The Hessian of the loss of the last batch, last run forward and back, times the direction: (P,), a buffer.
+    def _run_if_changed(self, batch: Batch, backward: bool) -> None:
+        """Run the layers for this batch at theta, also backward if asked for, unless they were run so last."""
+        if self._theta_then is None:  # earlier evaluations have not recorded where they were
+            self._theta_then = self.theta.copy()
+        elif self.has_run(batch) and (self._ran_backward or not backward):
+            differs = self.buffers("differs", self.theta.shape, bool)
+            if not np.not_equal(self._theta_then, self.theta, out=differs).any():
+                return
+        if backward:
+            self.value_and_gradient(batch)
+        else:
+            self.value(batch)
 
-        Forward and backward once more, each line replaced by its derivative: Pearlmutter (1994). Where not `curved`
-        the layers are taken for linear, and J^T H_L J is left: Gauss-Newton's matrix, in Schraudolph's (2002) form.
-        """
-        layers = self.body[self.first :]
-        tz: Array | None = None  # the data do not move
-        for layer in layers:
-            tz = layer.jvp(tz)
-        assert tz is not None
-        tdy: Array | None
-        tdy = self.loss.hessian_product(self.z, target, tz, scale, self.buffers("tdz", tz.shape))
-        for i, layer in reversed([*enumerate(layers)]):
-            assert tdy is not None  # only the first layer's is
-            tdy = layer.backward_jvp(tdy, i > 0, curved)
-        return self._tangents()[1]
+    def has_run(self, batch: Batch) -> bool:
+        """Return whether the layers were run last for this batch, perhaps at another theta."""
+        return self._batch is batch
 
-    def product_cost(self, curved: bool) -> float:
-        """What `curvature` costs beside a gradient, by the sizes of the matrices multiplied.
-
-        A layer takes 3 matrix products in a gradient, 6 in a Hessian product and 4 in a Gauss-Newton product; the first
-        one, whose input does not move and whose dx nobody needs, takes 2 in each.
-        """
-        sizes = [part.stop - part.start for part in self.parts]
-        first = next(n for n in sizes if n)
-        rest = sum(sizes) - first
-        return (2 * first + (6 if curved else 4) * rest) / (2 * first + 3 * rest)
-
-    def jacobian(self, c: float, out: Array) -> Array:
-        """c times the derivatives of the last batch's z (n, K), written to `out` (n, K, P): K times back."""
-        self._tangents()  # which backward_jvp writes to
-        for k in range(out.shape[1]):
-            dy: Array | None = self.buffers("unit", self.z.shape)
-            assert dy is not None
-            dy.fill(0)
-            dy[:, k] = c
-            for i in range(len(self.body) - 1, self.first - 1, -1):
-                assert dy is not None  # only the first layer's is
-                self.body[i].example_gradients(dy, out[:, k, self.parts[i]])
-                dy = self.body[i].backward_jvp(dy, curved=False) if i > self.first else None
-        return out
-
-    def correct(self, target: Array) -> int:
-        """How many examples of the last batch were put in their class (for one output: on the right side)."""
+    def correct(self, batch: Batch) -> int:
+        """Return how many examples are put in their class, by the last evaluation if it was of this batch."""
+        if not self.has_run(batch):
+            self.value(batch)
+        target = batch.target
         if target.shape[1] == 1:
             return int(np.count_nonzero((self.z > self.loss.threshold) == (target > 0.5)))
         chosen, true = (self.loss.buffers(name, (len(target),), np.intp) for name in ("chosen", "true"))
         np.argmax(self.z, axis=1, out=chosen)
         np.argmax(target, axis=1, out=true)
         return len(target) - int(np.count_nonzero(np.subtract(chosen, true, out=chosen)))
+
+    def set_direction(self, v: np.ndarray) -> None:
+        """Copy v (P,) as the direction of the next products. v may be any buffer, also that of the last product.
+
+        Raises ValueError if v has another shape.
+        """
+        if v.shape != self.theta.shape:
+            raise ValueError(f"a direction must have the shape of theta, {self.theta.shape}, not {v.shape}")
+        np.copyto(self._tangents()[0], v, casting="same_kind")
+
+    def _tangents(self) -> tuple[np.ndarray, np.ndarray]:
+        """The direction and the product (P,). The layers are bound to them at the first call."""
+        if self._direction is None or self._product is None:
+            self._direction, self._product = np.zeros_like(self.theta), np.zeros_like(self.theta)
+            for layer, part in zip(self.layers, self.slices):
+                layer.bind_tangents(self._direction[part], self._product[part])
+        return self._direction, self._product
+
+    def curvature_product(self, batch: Batch, second_order: bool) -> np.ndarray:
+        """Return the Hessian of the loss of the batch times the direction: (P,), a buffer.
+
+        Forward and backward are run once more, with each line replaced by its derivative: Pearlmutter (1994). Without
+        `second_order` the layers are treated as linear, and the result is J^T H_L J times the direction: the
+        Gauss-Newton matrix in the form of Schraudolph (2002).
+        """
+        self._run_if_changed(batch, backward=second_order)
+        batch.count(self.product_cost(second_order) * len(batch.x))
+        layers = self.body[self.first :]
+        tz: np.ndarray | None = None  # the data are constant
+        for layer in layers:
+            tz = layer.jvp(tz)
+        assert tz is not None
+        tdy: np.ndarray | None
+        tdy = self.loss.hessian_product(self.z, batch.target, tz, batch.scale, self.buffers("tdz", tz.shape))
+        for i, layer in reversed([*enumerate(layers)]):
+            assert tdy is not None  # only that of the first layer is
+            tdy = layer.backward_jvp(tdy, i > 0, second_order)
+        return self._tangents()[1]
+
+    def product_cost(self, second_order: bool) -> float:
+        """Return the cost of a product beside that of a gradient, from the sizes of the matrices multiplied.
+
+        A layer takes 3 matrix products in a gradient, 6 in a Hessian product and 4 in a Gauss-Newton product. The first
+        layer, whose input is constant and whose dx is not needed, takes 2 in each.
+        """
+        sizes = [part.stop - part.start for part in self.slices]
+        first = next(n for n in sizes if n)
+        rest = sum(sizes) - first
+        cost: float = (2 * first + (6 if second_order else 4) * rest) / (2 * first + 3 * rest)
+        return cost
+
+    def residuals(self, batch: Batch) -> np.ndarray:
+        """Return r (n K,), if the loss is r^T r / 2: a buffer. Raises ValueError if the loss has no residuals."""
+        self.loss.residual_scale(batch.target.shape[1], batch.scale)
+        self._run_if_changed(batch, backward=False)
+        out = self.buffers("residuals", batch.target.shape)
+        return self.loss.residuals(self.z, batch.target, batch.scale, out).reshape(-1)
+
+    def jacobian(self, batch: Batch) -> np.ndarray:
+        """Return the derivatives of the residuals, (n K, P), from K times backward: a buffer."""
+        (n, K), P = batch.target.shape, len(self.theta)
+        c = self.loss.residual_scale(K, batch.scale)
+        self._run_if_changed(batch, backward=False)
+        batch.count(K * n)
+        self._tangents()  # backward_jvp writes to them
+        out = self.buffers("jacobian", (n, K, P))
+        for k in range(K):
+            dy: np.ndarray | None = self.buffers("unit", self.z.shape)
+            assert dy is not None
+            dy.fill(0)
+            dy[:, k] = c
+            for i in range(len(self.body) - 1, self.first - 1, -1):
+                assert dy is not None  # only that of the first layer is
+                self.body[i].example_gradients(dy, out[:, k, self.slices[i]])
+                dy = self.body[i].backward_jvp(dy, second_order=False) if i > self.first else None
+        return out.reshape(n * K, P)
+
+    def loss_and_correct(self, x: np.ndarray, target: np.ndarray, total: int) -> tuple[float, int]:
+        """Return the loss of these examples, as a part of a mean over `total`, and how many are put in their class."""
+        loss, correct = 0.0, 0
+        for rows in chunks(len(x)):
+            batch = Batch(x[rows], target[rows], 1 / total)
+            loss += self.value(batch)
+            correct += self.correct(batch)
+        return loss, correct

@@ -1,155 +1,288 @@
-"""A model's loss on one batch, as a function of theta: all that an optimizer ever sees of a network."""
+"""BatchObjective: the loss of a model on one batch, as a function of theta; optimizers see nothing else of a model."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.random import Generator
 
-from nn.buffers import Array
-from nn.network import Network
-from nn.parameters import Live
+from nn.arrays import LiveVector
+from nn.network import Batch, Network
 
-LIMIT = 10**9  # bytes of a matrix; more are refused
+T = TypeVar("T")
+RunAll = Callable[[Callable[[int], T], int], list[T]]
+"""Takes f and n, returns [f(0), ..., f(n - 1)]."""
+
+
+def run_in_turn(f: Callable[[int], T], n: int) -> list[T]:
+    """Return [f(0), ..., f(n - 1)], computed one after another."""
+    return [f(k) for k in range(n)]
 
 
 class BatchObjective:
-    """The mean loss of `network` on the examples x (n, n_in) with targets (n, K), a function of the live `theta`.
+    """The mean loss on a batch, a function of theta; an `Objective` for every optimizer.
 
-    With an `rng`, Dropout is at work: its masks are drawn once and stay the same while the objective lives. `whole` is
-    the objective that this one is a subsample of: then the network has its masks already, and costs count there too.
-    `of`: how many examples the mean is over, where these are a part of them and the parts' losses are to add up.
-    `gradients` counts what was computed, in gradients of one example: a value alone costs half as much, a Hessian or
-    Gauss-Newton product from 1 to 2 or 4/3 (see Network.product_cost), a Jacobian one for each output. Divided by the
-    size of the training set, that is passes. `evaluations` counts the values and gradients.
+    Dropout masks stay the same as long as it exists.
 
-    What is asked for at one theta is computed from the activations of the last evaluation there. Where the network has
-    since been run for something else, or theta has changed, it is run again first, which counts.
+    Parameters
+    ----------
+    parts : sequence of tuple
+        (Network, Batch): the batch in one part or several, each with a network of its own. The loss is the sum over
+        the parts. All networks have the same theta.
+    run_all : callable
+        Evaluates the parts: takes f and n, returns [f(0), ..., f(n - 1)], perhaps computed on several threads.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (P,)
+        The parameters of the model. Changing it changes the model; assigning to it copies into it.
+    examples : int
+        The number of examples, n.
+    gradients : float
+        What was computed so far, in gradients of one example. A value costs 1/2, a Hessian product up to 2, a
+        Gauss-Newton product up to 4/3, a Jacobian 1 for each output. Divided by the number of examples in the training
+        set, that is passes.
+    evaluations : int
+        The number of values and gradients that were computed.
+    max_gigabytes : float
+        Larger matrices are refused.
+
+    Notes
+    -----
+    Products, residuals and Jacobians use the activations of the last evaluation. If theta has changed since, or the
+    network has run another batch, the batch is evaluated again first, which counts.
     """
 
-    theta = Live()
+    theta = LiveVector()
+    max_gigabytes = 1.0
 
-    def __init__(self, network: Network, x: Array, target: Array, rng: Generator | None = None,
-                 whole: "BatchObjective | None" = None, of: int | None = None) -> None:
-        if not len(x):
-            raise ValueError("a subsample needs at least one row, and these are none")
-        self.network, self.x, self.target = network, x, target
-        self.examples = len(x)
-        self.theta = network.theta
-        self.evaluations = 0
-        self.gradients = 0.0
-        self._scale = 1 / (of or len(x))
-        self._whole = whole
-        self._forward, self._backward = object(), object()  # signs for network.holds: how far it was run for us
-        if whole is None:
-            network.freeze(rng)
+    def __init__(self, parts: Sequence[tuple[Network, Batch]], run_all: RunAll[Any] = run_in_turn) -> None:
+        self._networks: tuple[Network, ...] = tuple(network for network, _ in parts)
+        self._batches: tuple[Batch, ...] = tuple(batch for _, batch in parts)
+        self._run_all = run_all
+        self.theta = self._networks[0].theta
+        self.examples = sum([len(batch.x) for batch in self._batches])
 
-    def subsample(self, rows: Any) -> "BatchObjective":
-        """The mean loss on these rows of the batch alone (indices or a mask), as a function of the same theta.
+    @property
+    def evaluations(self) -> int:
+        """The number of values and gradients that were computed."""
+        return self._batches[0].evaluations
 
-        For curvature that costs less. It has a gradient and buffers of its own, and the masks that Dropout has here.
-        What it costs counts here as well. Raises ValueError where there are no rows.
-        """
-        if self.network.random and self.network.holds not in (self._forward, self._backward):
-            self.value()  # to have masks
-        x = self.x[rows]
-        return BatchObjective(self.network.restricted(rows), x, self.target[rows], whole=self)
+    @property
+    def gradients(self) -> float:
+        """What was computed, in gradients of one example."""
+        return sum([batch.gradients for batch in self._batches])
 
     def value(self) -> float:
-        """The loss at theta."""
-        value = self.network.value(self.x, self.target, self._scale)
-        self._ran(self._forward, 1 / 2)
-        return value
+        """Return the loss at theta.
 
-    def value_and_gradient(self) -> tuple[float, Array]:
-        """The loss at theta and its gradient (P,): a buffer, written anew by the next call of any method."""
-        value, gradient = self.network.value_and_gradient(self.x, self.target, self._scale)
-        self._ran(self._backward, 1)
-        return value, gradient
-
-    def hessian_product(self, v: Array) -> Array:
-        """The Hessian at theta times v (P,): a buffer (P,), written anew by the next product of either kind."""
-        return self._product(v, curved=True)
-
-    def gauss_newton_product(self, v: Array) -> Array:
-        """J^T H_L J v (P,), a buffer likewise: J are the derivatives of the outputs (before a Softmax or Sigmoid that
-        is computed together with the loss), H_L is the Hessian of the loss with respect to them.
+        Returns
+        -------
+        float
+            The mean over the examples.
         """
-        return self._product(v, curved=False)
+        return sum(self._each(Network.value))
 
-    def residuals(self) -> Array:
-        """r (n K,), where the value is r^T r / 2: a buffer. Raises ValueError where the loss is no sum of squares."""
-        self.network.loss.residual_scale(self.target.shape[1], self._scale)
-        self._run(backward=False)
-        out = self.network.buffers("residuals", self.target.shape)
-        return self.network.loss.residuals(self.network.z, self.target, self._scale, out).reshape(-1)
+    def value_and_gradient(self) -> tuple[float, np.ndarray]:
+        """Return the loss and its gradient at theta.
 
-    def jacobian(self) -> Array:
-        """The derivatives of the residuals, (n K, P): a buffer. Raises ValueError likewise, and if too large."""
-        (n, K), P = self.target.shape, len(self.theta)
-        c = self.network.loss.residual_scale(K, self._scale)
-        self._check(f"the Jacobian of {n * K:,} residuals by {P:,} parameters", n * K * P,
-                    "use gauss_newton_product(v), which needs no matrix, as the matrix-free form of lm does")
-        self._run(backward=False)
-        self._count(K * n)
-        return self.network.jacobian(c, self.network.buffers("jacobian", (n, K, P))).reshape(n * K, P)
+        Returns
+        -------
+        value : float
+            The mean over the examples.
+        gradient : ndarray of shape (P,)
+            Its derivatives: a buffer, which the next call of any method overwrites.
+        """
+        values, gradients = zip(*self._each(Network.value_and_gradient))
+        return sum(values), _add(gradients)
 
-    def hessian(self) -> Array:
-        """The Hessian at theta, (P, P), by a product for each column. Raises ValueError where it is too large."""
-        return self._matrix("hessian")
+    def hessian_product(self, v: np.ndarray) -> np.ndarray:
+        """Return the Hessian at theta times v.
 
-    def gauss_newton(self) -> Array:
-        """J^T H_L J at theta, (P, P), likewise."""
-        return self._matrix("gauss_newton")
+        Parameters
+        ----------
+        v : ndarray of shape (P,)
+            The direction.
+
+        Returns
+        -------
+        ndarray of shape (P,)
+            H v, exact but for rounding: a buffer, which the next product of either kind overwrites.
+
+        Raises
+        ------
+        ValueError
+            If v has another shape.
+        """
+        return self._product(v, second_order=True)
+
+    def gauss_newton_product(self, v: np.ndarray) -> np.ndarray:
+        """Return the generalized Gauss-Newton matrix at theta times v.
+
+        Parameters
+        ----------
+        v : ndarray of shape (P,)
+            The direction.
+
+        Returns
+        -------
+        ndarray of shape (P,)
+            J^T H_L J v: a buffer, which the next product of either kind overwrites. J are the derivatives of the
+            outputs (of the input of the last layer, if that is computed together with the loss), H_L is the Hessian of
+            the loss with respect to them.
+
+        Raises
+        ------
+        ValueError
+            If v has another shape.
+        """
+        return self._product(v, second_order=False)
+
+    def hessian(self) -> np.ndarray:
+        """Return the Hessian at theta, from P products.
+
+        Returns
+        -------
+        ndarray of shape (P, P)
+            The second derivatives.
+
+        Raises
+        ------
+        ValueError
+            If it would be larger than `max_gigabytes`.
+        """
+        return self._matrix("hessian_product")
+
+    def gauss_newton(self) -> np.ndarray:
+        """Return the generalized Gauss-Newton matrix at theta, from P products.
+
+        Returns
+        -------
+        ndarray of shape (P, P)
+            J^T H_L J; see `gauss_newton_product`.
+
+        Raises
+        ------
+        ValueError
+            If it would be larger than `max_gigabytes`.
+        """
+        return self._matrix("gauss_newton_product")
+
+    def residuals(self) -> np.ndarray:
+        """Return the residuals at theta.
+
+        Returns
+        -------
+        ndarray of shape (n K,)
+            r, if the value is r^T r / 2: a buffer.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not a sum of squares.
+        """
+        return _stack(self._each(Network.residuals))
+
+    def jacobian(self) -> np.ndarray:
+        """Return the derivatives of the residuals at theta.
+
+        Returns
+        -------
+        ndarray of shape (n K, P)
+            J: a buffer.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not a sum of squares, or J would be larger than `max_gigabytes`.
+        """
+        network, batch, P = self._networks[0], self._batches[0], len(self.theta)
+        network.loss.residual_scale(batch.target.shape[1], batch.scale)
+        M = self.examples * batch.target.shape[1]
+        self._check_memory(f"the Jacobian of {M:,} residuals by {P:,} parameters", M * P,
+                           "use gauss_newton_product(v), which needs no matrix, as the matrix-free form of lm does")
+        return _stack(self._each(Network.jacobian))
+
+    def subsample(self, rows: Any) -> "BatchObjective":
+        """Return the mean loss on some rows of the batch, a function of the same theta.
+
+        Its products cost less. What it costs counts here as well.
+
+        Parameters
+        ----------
+        rows : array_like of int or bool
+            The indices of the rows, or a mask (n,).
+
+        Returns
+        -------
+        BatchObjective
+            The objective, with a gradient and buffers of its own and the dropout masks of this one.
+
+        Raises
+        ------
+        ValueError
+            If there are no rows.
+        """
+        rows, start = np.arange(self.examples)[rows], 0
+        x, target = [], []
+        for batch in self._batches:
+            local = rows[(start <= rows) & (rows < start + len(batch.x))] - start
+            x.append(batch.x[local])
+            target.append(batch.target[local])
+            start += len(batch.x)
+        if not len(rows):
+            raise ValueError("a subsample needs at least one row, but there are none")
+        if self._networks[0].random and not self._networks[0].has_run(self._batches[0]):
+            self.value()  # draws the masks
+        network = self._networks[0].replica()
+        network.select_rows(rows)
+        batch = Batch(np.concatenate(x), np.concatenate(target), 1 / len(rows), parent=self._batches[0])
+        return BatchObjective([(network, batch)])
 
     def correct(self) -> int:
-        """How many examples the last evaluation put in their class; a new one, if the network did other work."""
-        if self.network.holds not in (self._forward, self._backward):
-            self.value()
-        return self.network.correct(self.target)
+        """Return how many examples are put in their class.
 
-    def _product(self, v: Array, curved: bool) -> Array:
-        self.network.point(v)
-        self._run(backward=curved)
-        self._count(self.network.product_cost(curved) * len(self.x))
-        return self.network.curvature(self.target, self._scale, curved)
+        Returns
+        -------
+        int
+            The number, by the last evaluation; the batch is evaluated first if it was not.
+        """
+        return sum(self._each(Network.correct))
 
-    def _matrix(self, name: str) -> Array:
+    def _product(self, v: np.ndarray, second_order: bool) -> np.ndarray:
+        for network in self._networks:  # before any of them runs: v may be a buffer of one
+            network.set_direction(v)
+        return _add(self._each(Network.curvature_product, second_order))
+
+    def _each(self, method: Callable[..., T], *arguments: Any) -> list[T]:
+        """Call a method of each network for its part of the batch."""
+        networks, batches = self._networks, self._batches
+        return self._run_all(lambda k: method(networks[k], batches[k], *arguments), len(networks))
+
+    def _matrix(self, product: str) -> np.ndarray:
         P = len(self.theta)
-        self._check(f"the matrix of {P:,} by {P:,} parameters", P * P, f"use {name}_product(v), which needs no matrix")
+        self._check_memory(f"the matrix of {P:,} by {P:,} parameters", P * P,
+                           f"use {product}(v), which needs no matrix")
         matrix, unit = np.empty((P, P), self.theta.dtype), np.zeros_like(self.theta)
         for j in range(P):
             unit[j] = 1
-            matrix[:, j] = getattr(self, name + "_product")(unit)
+            matrix[:, j] = getattr(self, product)(unit)
             unit[j] = 0
         return matrix
 
-    def _check(self, what: str, numbers: int, instead: str) -> None:
-        needed = numbers * self.theta.itemsize
-        if needed > LIMIT:
-            raise ValueError(f"{what} needs {needed / 1e9:,.1f} GB, more than {LIMIT / 1e9:g} GB: {instead}")
+    def _check_memory(self, what: str, numbers: int, instead: str) -> None:
+        gigabytes = numbers * self.theta.itemsize / 1e9
+        if gigabytes > self.max_gigabytes:
+            raise ValueError(f"{what} needs {gigabytes:,.1f} GB, more than {self.max_gigabytes:g} GB: {instead}")
 
-    def _count(self, gradients: float) -> None:
-        self.gradients += gradients
-        if self._whole is not None:
-            self._whole._count(gradients)
 
-    def _ran(self, how: object, cost: float) -> None:
-        self.evaluations += 1
-        self._count(cost * len(self.x))
-        self.network.holds = how
-        if self.network.at is not None:
-            np.copyto(self.network.at, self.theta)
+def _add(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum, in the first array."""
+    total = arrays[0]
+    for array in arrays[1:]:
+        total += array
+    return total
 
-    def _run(self, backward: bool) -> None:
-        """See to it that the layers hold this batch's activations at theta, and the derivatives of `backward`."""
-        network = self.network
-        if network.at is None:  # from now on every evaluation says where it was; those before have not
-            network.at = self.theta.copy()
-        elif network.holds is self._backward or (network.holds is self._forward and not backward):
-            differs = network.buffers("differs", self.theta.shape, bool)
-            if not np.not_equal(network.at, self.theta, out=differs).any():
-                return
-        if backward:
-            self.value_and_gradient()
-        else:
-            self.value()
+
+def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """One array of all rows; a single one is not copied."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

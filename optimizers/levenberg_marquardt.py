@@ -1,74 +1,130 @@
-"""Levenberg-Marquardt: Gauss-Newton steps on a sum of squares, damped as far as they cannot be trusted."""
+"""Levenberg-Marquardt: Gauss-Newton steps on a sum of squares, within a trust region."""
 
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from optimizers.base import Array, Objective, Point, choice, number, vector, whole
-from optimizers.trust_region import LIMIT, Model, TrustRegion, krylov
+from optimizers.fields import Count, Fraction, Positive
+from optimizers.objective import Objective
+from optimizers.second_order import Point
+from optimizers.state import vector
+from optimizers.subproblem import QuadraticModel, lanczos
+from optimizers.trust_region import TrustRegion
 
-FORMS = ("auto", "qr", "dual", "products")
-WORK = 4e9  # multiplications in a factorization up to which "auto" takes the Jacobian
+MAX_WORK = 4e9  # the largest number of multiplications in a factorization for which form="auto" makes the Jacobian
 
 
-@dataclass(eq=False, kw_only=True)
 class LevenbergMarquardt(TrustRegion):
-    """theta := theta + p, where (J^T J + lambda D^2) p = -J^T r
+    """The method of Levenberg and Marquardt in a trust region.
 
-    J is the Jacobian (M, P) of the residuals r, and D the largest norm that each of its columns has had, so that the
-    path does not depend on the units of the parameters: Marquardt (1963), in the trust-region form of More (1978), as
-    in MINPACK. lambda is 0 where |D p| <= radius, or else such that |D p| = radius, and the gain of a step sets the
-    radius, which begins at `factor` |D theta|; MINPACK's factor of 100 fails from some far starts. Nielsen (1999) and
-    most short implementations change lambda itself instead.
+    Parameters
+    ----------
+    max_gigabytes : float, default 1.0
+        A step whose matrices would take more memory raises a ValueError; above 0.
+    sample : float, default 1.0
+        The share of the examples from which products are computed, in (0, 1]; a new sample in each step. Only the form
+        "products" uses it.
+    form : {"auto", "qr", "dual", "products"}, default "auto"
+        "qr" factors the Jacobian, "dual" factors J J^T, for fewer residuals than parameters, and "products" uses only
+        products with J^T H_L J, for any loss. "auto" chooses from the sizes.
+    inner : int, default 100
+        The largest number of products in a step of the form "products", at least 1.
+    forcing : float, default 0.3
+        The form "products" ends if the residual is at most this part of the gradient, in [0, 1).
+    factor : float, default 1.0
+        The first radius divided by |D theta|, above 0.
 
-    form: "qr" factors J D^-1 by QR and the triangle by SVD, and so never squares its condition number; "dual" solves
-    for the residuals' M coordinates, from J D^-2 J^T, where they are fewer than the parameters; "products" takes only
-    products with the generalized Gauss-Newton matrix G = J^T H_L J (Schraudolph 2002), at most `inner` a step, and is
-    for any loss, such as cross-entropy: conjugate gradients on (G + lambda D^2) p = -g, preconditioned by D^2, until
-    the residual is `forcing` times the gradient. D^2 is there an estimate of the norms of the rows of G, from one
-    product with random signs in every step. "auto" chooses from the sizes. `uses` says which it was.
+    Notes
+    -----
+    ::
+
+        theta := theta + p, where (J^T J + lambda D^2) p = -J^T r
+
+    r are the residuals and J their Jacobian (M, P). D is the largest norm that each column of J has had, so the path
+    does not depend on the units of the parameters (Marquardt 1963). This is the trust-region form of More (1978), as in
+    MINPACK: lambda is 0 if |D p| <= radius, and otherwise such that |D p| = radius. MINPACK's factor is 100, which
+    fails from some far starting points. Nielsen (1999) and most short implementations change lambda itself instead.
+    torch, Keras and optax have no such method.
+
+    "qr" factors J D^-1 by QR and the triangle by SVD, so the condition number is not squared. "dual" solves in the M
+    coordinates of the residuals. "products" is for any loss, such as cross-entropy: conjugate gradients on
+    (G + lambda D^2) p = -g, preconditioned by D^2, with the generalized Gauss-Newton matrix G = J^T H_L J (Schraudolph
+    2002). There D^2 is an estimate of the norms of the rows of G, from one product with random signs in each step.
+    `form_used` is the form of the last step.
+
+    References
+    ----------
+    Levenberg, K. (1944). A method for the solution of certain non-linear problems in least squares. Quarterly of
+    Applied Mathematics 2(2), 164-168.
+
+    Marquardt, D. W. (1963). An algorithm for least-squares estimation of nonlinear parameters. Journal of the Society
+    for Industrial and Applied Mathematics 11(2), 431-441.
+
+    More, J. J. (1978). The Levenberg-Marquardt algorithm: implementation and theory. In Numerical Analysis, Springer,
+    105-116.
+
+    Nielsen, H. B. (1999). Damping parameter in Marquardt's method. Technical University of Denmark, IMM-REP-1999-05.
+
+    Schraudolph, N. N. (2002). Fast curvature matrix-vector products for second-order gradient descent. Neural
+    Computation 14(7), 1723-1738.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optimizers import Function, LevenbergMarquardt, minimize
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0])
+    >>> y = 2 * np.exp(-0.5 * x)
+    >>> f = Function([1.0, 0.0], residuals=lambda theta: theta[0] * np.exp(theta[1] * x) - y,
+    ...              jacobian=lambda theta: np.exp(theta[1] * x)[:, None] * np.stack([x**0, theta[0] * x], axis=1))
+    >>> minimize(f, LevenbergMarquardt()).theta.round(6)
+    array([ 2. , -0.5])
     """
 
-    form: str = choice("auto", FORMS)
-    inner: int = whole(100, least=1)
-    forcing: float = number(0.3, least=0, below=1)
-    factor: float = number(1, above=0)
-    D: Array = vector()
+    form: Literal["auto", "qr", "dual", "products"] = "auto"
+    inner: Count = 100
+    forcing: Fraction = 0.3
+    factor: Positive = 1.0
+    D: np.ndarray = vector()
 
-    def model(self, objective: Objective, here: Point) -> Model:
-        self.uses = self._choose(objective)
-        return self._products(objective, here) if self.uses == "products" else self._exact(objective)
+    def model(self, objective: Objective, here: Point) -> QuadraticModel:
+        self.form_used = self._choose(objective)
+        return self._products(objective, here) if self.form_used == "products" else self._exact(objective)
 
     def _choose(self, objective: Objective) -> str:
         if self.form != "auto":
             return self.form
         try:
             M = len(objective.residuals())
-        except ValueError:  # the loss is no sum of squares
+        except ValueError:  # the value is not a sum of squares
             return "products"
         P = len(objective.theta)
-        if M * P * min(M, P) > WORK or 3 * 8 * M * P > LIMIT:
+        if M * P * min(M, P) > MAX_WORK or self._bytes(M, P) > 1e9 * self.max_gigabytes:
             return "products"
         return "dual" if M < P else "qr"
 
-    def _scale(self, theta: Array) -> Array:
-        """D as a divisor, 1 where it is still 0; sets the first radius."""
+    @staticmethod
+    def _bytes(M: int, P: int) -> int:
+        """Return the memory of the forms "qr" and "dual": the Jacobian and two matrices of its size."""
+        return 3 * 8 * M * P
+
+    def _scale(self, theta: np.ndarray) -> np.ndarray:
+        """Return D as a divisor, with 1 in place of 0, and set the first radius."""
         D = np.where(self.D > 0, self.D, self.D.dtype.type(1))
         self.radius = self.radius or self.factor * (float(np.linalg.norm(D * theta)) or 1.0)
         return D
 
-    def _exact(self, objective: Objective) -> Model:
-        """The model from the whole Jacobian, in the coordinates D theta."""
+    def _exact(self, objective: Objective) -> QuadraticModel:
+        """Return the model from the Jacobian, in the coordinates D theta."""
         r = objective.residuals().astype(float)
         M, P = len(r), len(objective.theta)
-        self._check_memory(3 * 8 * M * P, "products")
+        self.check_memory(f"form={self.form_used!r}", self._bytes(M, P), "form='products'")
         J = objective.jacobian().astype(float)
         if not np.isfinite(J).all():
-            raise np.linalg.LinAlgError
+            raise np.linalg.LinAlgError("the Jacobian is not finite")
         np.maximum(self.D, np.sqrt(np.einsum("ij,ij->j", J, J)), out=self.D, casting="same_kind")
         D = self._scale(objective.theta)
         J /= D
-        if self.uses == "qr":
+        if self.form_used == "qr":
             R = np.asarray(np.linalg.qr(np.column_stack([J, r]), mode="r"))  # its last column is Q^T r
             U, s, basis = np.linalg.svd(R[:, :P], full_matrices=False)
             c = U.T @ R[:, P]
@@ -79,22 +135,22 @@ class LevenbergMarquardt(TrustRegion):
             c = U.T @ r
             lost = np.sqrt(np.finfo(float).eps * M) * s[-1]
             basis = (U / np.where(s > lost, s, np.inf)).T @ J
-        s[s <= lost] = 0  # singular values that are rounding alone give no direction
-        return Model(s**2, s * c, basis, D)
+        s[s <= lost] = 0  # a singular value that is a rounding error gives no direction
+        return QuadraticModel(s**2, s * c, basis, D)
 
-    def _products(self, objective: Objective, here: Point) -> Model:
-        """The model from products, in the coordinates D theta: its conjugate gradients are preconditioned by D^2."""
-        objective = self.curved(objective)
+    def _products(self, objective: Objective, here: Point) -> QuadraticModel:
+        """Return the model from products, in the coordinates D theta: a preconditioning by D^2."""
+        objective = self.curvature_objective(objective)
         self._estimate(objective)
         D = self._scale(here.theta)
         gradient = here.gradient / D
         tolerance = self.forcing * float(np.linalg.norm(gradient))
-        return Model(*krylov(lambda v: objective.gauss_newton_product(v / D) / D, gradient, self.radius, tolerance,
-                             min(self.inner, len(D))), D)
+        return QuadraticModel(*lanczos(lambda v: objective.gauss_newton_product(v / D) / D, gradient, self.radius,
+                                       tolerance, min(self.inner, len(D))), D)
 
     def _estimate(self, objective: Objective) -> None:
-        """D from (sum_j G_ij^2)^(1/4): the expectation of (G z)^2, z random signs, as the mean over the steps."""
+        """Set D to (sum_j G_ij^2)^(1/4), where the sum is the mean over the steps of (G z)^2, z random signs."""
         signs = np.random.default_rng(self.t).choice(np.array([-1, 1], self.D.dtype), self.D.size)
         rows = np.square(objective.gauss_newton_product(signs))
         self.D[:] = (self.D**4 + (rows - self.D**4) / self.t) ** 0.25
-        np.maximum(self.D, self.D.max() / 100, out=self.D)  # an estimate: rounding alone must not open a direction
+        np.maximum(self.D, self.D.max() / 100, out=self.D)  # a smaller estimate may be a rounding error

@@ -1,15 +1,10 @@
-"""How far to go along a direction: two searches on a function of one number, and the method that steps by them."""
+"""Line searches: how far to go along a direction."""
 
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 import math
 
-import numpy as np
-
-from optimizers.base import Array, Objective, Point, SecondOrder, number, whole
-
-# phi(alpha): the value and the slope at the distance alpha along the direction
+# phi(alpha) returns the value and the slope at the distance alpha along the direction
 Phi = Callable[[float], tuple[float, float]]
 
 
@@ -23,9 +18,16 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where a search ended. message: why the conditions do not hold there; empty where they do. alpha is then that of
-    the lowest value seen, 0 where none was below the start's.
+class SearchResult:
+    """What a line search found.
+
+    Parameters
+    ----------
+    alpha : float
+        The distance along the direction. If the conditions hold nowhere, that of the lowest value, or 0 if no value was
+        lower than the first.
+    message : str
+        Why the conditions do not hold at alpha; empty if they hold.
     """
 
     alpha: float
@@ -33,29 +35,67 @@ class Found:
 
 
 def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: float = 1e-4, c2: float = 0.9,
-                 noise: float = 0.0, max_evaluations: int = 20) -> Found:
-    """An alpha that satisfies the strong Wolfe conditions
+                 noise: float = 0.0, max_evaluations: int = 20) -> SearchResult:
+    """Search for an alpha that satisfies the strong Wolfe conditions.
+
+    Parameters
+    ----------
+    phi : callable
+        Returns the value and the slope at an alpha, two floats. A value or slope that is not finite counts as too far.
+    value, slope : float
+        The value and the slope at 0.
+    alpha : float, default 1.0
+        The first alpha to try, above 0.
+    c1, c2 : float, default 1e-4 and 0.9
+        The constants of the conditions, 0 < c1 < c2 < 1.
+    noise : float, default 0.0
+        Values that differ by at most this count as equal, and the slopes decide. These are the approximate Wolfe
+        conditions of Hager & Zhang (2005): with them a search can end if the decrease is less than the rounding errors.
+    max_evaluations : int, default 20
+        The largest number of calls of phi.
+
+    Returns
+    -------
+    SearchResult
+        The alpha. phi was called with it last, unless the conditions hold nowhere.
+
+    Notes
+    -----
+    ::
 
         phi(alpha) <= phi(0) + c1 alpha phi'(0)   and   |phi'(alpha)| <= c2 |phi'(0)|
 
-    value and slope are those at 0; `alpha` is the first that is tried. Values that differ by no more than `noise` count
-    as equal, and the slopes decide: the approximate Wolfe conditions of Hager & Zhang (2005), which let a search end
-    where the decrease drowns in rounding. A trial that is not finite is too far.
+    These are algorithms 3.5 and 3.6 of Nocedal & Wright (2006) in one loop. The minimum is between `low`, the lowest
+    trial that satisfies the first condition, and `high`. The trials grow as long as `high` is infinite. New trials come
+    from cubic interpolation. If the interval does not become a third shorter in two trials, it is halved (More &
+    Thuente 1994).
 
-    Nocedal & Wright (2006), algorithms 3.5 and 3.6 in one loop. The minimum lies between `low`, the lowest trial that
-    satisfies the first condition, and `high`; as long as `high` is infinite the trials grow. Both are interpolated by
-    a cubic, and where the interval does not shrink by a third in two trials it is halved, as by More & Thuente (1994).
+    References
+    ----------
+    Hager, W. W., & Zhang, H. (2005). A new conjugate gradient method with guaranteed descent and an efficient line
+    search. SIAM Journal on Optimization 16(1), 170-192.
+
+    More, J. J., & Thuente, D. J. (1994). Line search algorithms with guaranteed sufficient decrease. ACM Transactions
+    on Mathematical Software 20(3), 286-307.
+
+    Nocedal, J., & Wright, S. J. (2006). Numerical Optimization, 2nd edition. Springer.
+
+    Examples
+    --------
+    >>> from optimizers.line_search import strong_wolfe
+    >>> strong_wolfe(lambda alpha: ((alpha - 3) ** 2, 2 * (alpha - 3)), value=9.0, slope=-6.0, c2=0.1)
+    SearchResult(alpha=3.0, message='')
     """
     if not slope < 0:
-        return Found(0.0, "the direction is not one of descent")
+        return SearchResult(0.0, "the direction is not a direction of descent")
     low, high = Trial(0.0, value, slope), Trial(math.inf, math.inf, math.inf)
     best, widths = low, [math.inf, math.inf]
     for _ in range(max_evaluations):
-        trial, before = _look(phi, alpha), low
+        trial, previous = _evaluate(phi, alpha), low
         if trial.value > min(value + c1 * alpha * slope, low.value) + noise:
             high = trial
         elif abs(trial.slope) <= -c2 * slope:
-            return Found(alpha, "")
+            return SearchResult(alpha, "")
         else:
             if trial.slope * (high.alpha - low.alpha) >= 0:
                 high = low
@@ -64,49 +104,91 @@ def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: f
             best = trial
         width = abs(high.alpha - low.alpha)
         if math.isinf(width):
-            alpha = _beyond(before, low, noise)
+            alpha = _extrapolate(previous, low, noise)
         elif math.isinf(high.value):
             alpha = low.alpha + 0.25 * (high.alpha - low.alpha)
         elif width > 0.66 * widths[-2]:
             alpha = (low.alpha + high.alpha) / 2
         else:
-            alpha = _between(low, high, noise)
+            alpha = _interpolate(low, high, noise)
         widths.append(width)
-        if alpha in (low.alpha, high.alpha):  # nothing lies between
+        if alpha in (low.alpha, high.alpha):  # there is no number between them
             break
-    return Found(best.alpha, f"no alpha satisfied the strong Wolfe conditions within {max_evaluations} evaluations")
+    return SearchResult(best.alpha, f"no alpha satisfied the strong Wolfe conditions within {max_evaluations} "
+                                    "evaluations")
 
 
 def armijo(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: float = 1e-4, noise: float = 0.0,
-           max_evaluations: int = 20) -> Found:
-    """The first alpha, from the one given downwards, with phi(alpha) <= phi(0) + c1 alpha phi'(0).
+           max_evaluations: int = 20) -> SearchResult:
+    """Search for a sufficient decrease, from a given alpha downwards.
 
-    Armijo (1966), with the backtracking of Nocedal & Wright (2006), section 3.5: the minimum of the parabola through
-    what is known, between a tenth and a half of the alpha before. Of phi only the value is used.
+    Parameters
+    ----------
+    phi : callable
+        Returns the value and the slope at an alpha, two floats. Only the value is used; one that is not finite counts
+        as too far.
+    value, slope : float
+        The value and the slope at 0.
+    alpha : float, default 1.0
+        The first alpha to try, above 0.
+    c1 : float, default 1e-4
+        The constant of the condition, in (0, 1).
+    noise : float, default 0.0
+        A value may be higher by this much.
+    max_evaluations : int, default 20
+        The largest number of calls of phi.
+
+    Returns
+    -------
+    SearchResult
+        The first alpha that satisfies the condition.
+
+    Notes
+    -----
+    ::
+
+        phi(alpha) <= phi(0) + c1 alpha phi'(0)
+
+    The next alpha is the minimum of the parabola through phi(0), phi'(0) and the last value, but at least a tenth and
+    at most half of the last alpha: section 3.5 of Nocedal & Wright (2006).
+
+    References
+    ----------
+    Armijo, L. (1966). Minimization of functions having Lipschitz continuous first partial derivatives. Pacific Journal
+    of Mathematics 16(1), 1-3.
+
+    Nocedal, J., & Wright, S. J. (2006). Numerical Optimization, 2nd edition. Springer.
+
+    Examples
+    --------
+    >>> from optimizers.line_search import armijo
+    >>> armijo(lambda alpha: ((alpha - 3) ** 2, 2 * (alpha - 3)), value=9.0, slope=-6.0, alpha=8.0)
+    SearchResult(alpha=3.0, message='')
     """
     if not slope < 0:
-        return Found(0.0, "the direction is not one of descent")
+        return SearchResult(0.0, "the direction is not a direction of descent")
     best = Trial(0.0, value, slope)
     for _ in range(max_evaluations):
-        trial = _look(phi, alpha)
+        trial = _evaluate(phi, alpha)
         if trial.value <= value + c1 * alpha * slope + noise:
-            return Found(alpha, "")
+            return SearchResult(alpha, "")
         if trial.value < best.value:
             best = trial
-        above = trial.value - value - alpha * slope  # the tangent; infinite where the trial is
+        above = trial.value - value - alpha * slope  # phi(alpha) minus the tangent at 0; infinite if the trial is
         alpha *= min(max(-slope * alpha / (2 * above), 0.1), 0.5) if above > 0 else 0.5
-    return Found(best.alpha, f"no alpha gave a sufficient decrease within {max_evaluations} evaluations")
+    return SearchResult(best.alpha, f"no alpha gave a sufficient decrease within {max_evaluations} evaluations")
 
 
-def _look(phi: Phi, alpha: float) -> Trial:
-    """The trial at alpha, as an infinite value where anything there is not finite."""
+def _evaluate(phi: Phi, alpha: float) -> Trial:
+    """Return the trial at alpha, with an infinite value if its value or slope is not finite."""
     value, slope = phi(alpha)
     return Trial(alpha, value, slope) if math.isfinite(value) and math.isfinite(slope) else Trial(alpha, math.inf, 0.0)
 
 
 def _cubic(a: Trial, b: Trial, noise: float) -> float:
-    """The minimum of the cubic through two trials, or where their values are equal that of the parabola through their
-    slopes; NaN where there is none. Nocedal & Wright (3.59).
+    """Return the minimum of the cubic through two trials, NaN if there is none. Nocedal & Wright (3.59).
+
+    If the values are equal, return the minimum of the parabola with both slopes.
     """
     if abs(b.value - a.value) <= noise:
         return b.alpha - (b.alpha - a.alpha) * b.slope / (b.slope - a.slope) if b.slope != a.slope else math.nan
@@ -119,91 +201,14 @@ def _cubic(a: Trial, b: Trial, noise: float) -> float:
     return b.alpha - (b.alpha - a.alpha) * (b.slope + d2 - d1) / below if below else math.nan
 
 
-def _between(low: Trial, high: Trial, noise: float) -> float:
-    """Where to look next between two trials, never quite at either."""
+def _interpolate(low: Trial, high: Trial, noise: float) -> float:
+    """Return the next alpha between two trials, not equal to either."""
     alpha, width = _cubic(low, high, noise), high.alpha - low.alpha
     part = (alpha - low.alpha) / width if width else math.nan
     return low.alpha + width * (min(max(part, 0.001), 0.999) if math.isfinite(part) else 0.5)
 
 
-def _beyond(before: Trial, low: Trial, noise: float) -> float:
-    """Where to look next beyond the farthest of two trials that both point on."""
-    alpha, step = _cubic(before, low, noise), low.alpha - before.alpha
+def _extrapolate(previous: Trial, low: Trial, noise: float) -> float:
+    """Return the next alpha beyond `low`, if both slopes point beyond it."""
+    alpha, step = _cubic(previous, low, noise), low.alpha - previous.alpha
     return min(max(alpha, low.alpha + 1.1 * step), low.alpha + 9 * step) if alpha > low.alpha else low.alpha + 9 * step
-
-
-@dataclass(eq=False, kw_only=True)
-class LineSearchMethod(SecondOrder):
-    """theta := theta + alpha d, where d is the method's direction and alpha satisfies the strong Wolfe conditions
-
-    A method is a direction, and what it learns from the two ends of a step, both seen on the same objective. Where its
-    direction leads nowhere it forgets what it has learned and is asked once more; where that leads nowhere either,
-    theta stays exactly where it was and `message` says why.
-
-    Beside its declared state a method holds two points, the ends of a step, of two vectors each; a third while it
-    searches.
-    """
-
-    c1: float = number(1e-4, above=0, below=1)
-    c2: float = number(0.9, above=0, below=1)
-    max_evaluations: int = whole(20, least=1)  # in one search
-
-    @abstractmethod
-    def direction(self, gradient: Array) -> Array:
-        """d (P,) at a point with that gradient: minus the gradient where nothing is learned."""
-
-    @abstractmethod
-    def first(self, slope: float) -> float | None:
-        """The alpha to try first, where the slope along d is known; None to take a step of at most unit length."""
-
-    @abstractmethod
-    def learn(self, begin: Point, end: Point, slope: float, alpha: float) -> None:
-        """Take in a step of alpha from `begin` to `end`, along a direction whose slope was `slope`."""
-
-    @abstractmethod
-    def forget(self) -> None:
-        """Go back to the state before the first step, but for t."""
-
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a search looks at the numbers themselves
-    def step(self, objective: Objective) -> float:
-        self.start(objective.theta)
-        begin = self.evaluate(objective)
-        length = math.sqrt(begin.gradient @ begin.gradient)
-        if not (math.isfinite(begin.value) and math.isfinite(length) and length):
-            self.message = f"the value is {begin.value} and the norm of its gradient {length}"
-            return begin.value
-        for fresh in (False, True):
-            if fresh:
-                self.forget()
-            d = self.direction(begin.gradient)
-            slope = float(begin.gradient @ d)
-            first = self.first(slope) if slope < 0 else 0.0
-            alpha = self._search(objective, begin, d, slope, min(1.0, 1 / length) if first is None else first)
-            if alpha:
-                end = self._at(objective, begin, d, alpha)
-                self.move(objective, end)
-                self.t += 1
-                self.learn(begin, end, slope, alpha)
-                return begin.value
-        self.move(objective, begin)
-        return begin.value
-
-    def _search(self, objective: Objective, begin: Point, d: Array, slope: float, alpha: float) -> float:
-        """The alpha that the search finds, 0 where it finds none; sets the message."""
-        def phi(alpha: float) -> tuple[float, float]:
-            try:
-                point = self._at(objective, begin, d, alpha)
-            except ArithmeticError:  # plain Python's floats raise where NumPy's become infinite
-                return math.nan, math.nan
-            return point.value, float(point.gradient @ d)
-
-        noise = 4 * float(np.finfo(begin.theta.dtype).eps) * abs(begin.value)
-        found = strong_wolfe(phi, begin.value, slope, alpha, self.c1, self.c2, noise, self.max_evaluations)
-        self.message = "" if found.alpha else f"no lower value along the direction: {found.message}"
-        return found.alpha
-
-    def _at(self, objective: Objective, begin: Point, d: Array, alpha: float) -> Point:
-        """The point at alpha along d; the one looked at last is remembered."""
-        np.multiply(d, alpha, out=objective.theta)
-        objective.theta += begin.theta
-        return self.evaluate(objective)

@@ -1,4 +1,4 @@
-"""The optimizers on any function of a vector: Function says what the function is, minimize takes the steps."""
+"""Function is an objective made of plain functions; minimize takes steps on it until the gradient is small."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,94 +7,146 @@ from typing import Any
 
 import numpy as np
 
-from optimizers.base import Array, Optimizer
+from optimizers.objective import Objective
+from optimizers.optimizer import Optimizer
 
 
-class Function:
-    """An objective made of plain functions, each called with theta (P,).
+class Function(Objective):
+    """An objective made of plain functions of theta.
 
-    value: to a number. gradient: to (P,). hessian: to (P, P). residuals: to (M,), and jacobian: to (M, P), of a sum of
-    squares: the value is then half of that sum, unless it is given, and the gradient J^T r. Give what the optimizer
-    needs. `theta` is the live vector, a float64 copy of theta0; `evaluations` counts the points at which the value or
-    the gradient was asked for, each point once where it is asked for again at once.
+    Parameters
+    ----------
+    theta0 : array_like of shape (P,)
+        Where to start. `theta` is a copy, float64.
+    value : callable, optional
+        Returns the value, a number. If it is not given, the value is half of the sum of the squared residuals.
+    gradient : callable, optional
+        Returns the gradient (P,). If it is not given, it is J^T r, from the residuals and their Jacobian.
+    hessian : callable, optional
+        Returns the Hessian (P, P).
+    residuals : callable, optional
+        Returns the residuals r (M,) of a sum of squares.
+    jacobian : callable, optional
+        Returns the derivatives J (M, P) of the residuals.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (P,)
+        The vector that optimizers change.
+    evaluations : int
+        At how many points a function was called.
+
+    Raises
+    ------
+    ValueError
+        If theta0 is not a vector of finite numbers, or if neither `value` nor `residuals` is given.
+
+    Notes
+    -----
+    Give the functions that the optimizer needs. Each is called with a copy of theta, at most once for each theta.
+
+    Examples
+    --------
+    >>> from optimizers import Function
+    >>> f = Function([3.0, 4.0], value=lambda theta: theta @ theta / 2, gradient=lambda theta: theta)
+    >>> f.value_and_gradient()
+    (12.5, array([3., 4.]))
     """
 
-    def __init__(self, theta0: Any, value: Callable[[Array], Any] | None = None,
-                 gradient: Callable[[Array], Any] | None = None, hessian: Callable[[Array], Any] | None = None,
-                 residuals: Callable[[Array], Any] | None = None,
-                 jacobian: Callable[[Array], Any] | None = None) -> None:
+    def __init__(self, theta0: Any, value: Callable[[np.ndarray], Any] | None = None,
+                 gradient: Callable[[np.ndarray], Any] | None = None,
+                 hessian: Callable[[np.ndarray], Any] | None = None,
+                 residuals: Callable[[np.ndarray], Any] | None = None,
+                 jacobian: Callable[[np.ndarray], Any] | None = None) -> None:
         self.theta = np.array(theta0, dtype=float)
         if self.theta.ndim != 1 or not self.theta.size or not np.isfinite(self.theta).all():
             raise ValueError(f"theta0 must be a vector (P,) of finite numbers, not {theta0!r}")
         if value is None and residuals is None:
             raise ValueError("Function needs value=... or residuals=...: neither was given")
-        self._given = {"value": value, "gradient": gradient, "hessian": hessian, "residuals": residuals,
-                       "jacobian": jacobian}
-        self._at: Array | None = None  # the point of what is kept below
-        self._kept: dict[str, Any] = {}
+        self._functions = {"value": value, "gradient": gradient, "hessian": hessian, "residuals": residuals,
+                           "jacobian": jacobian}
+        self._results: dict[str, np.ndarray] = {}  # what the functions have returned at _results_at
+        self._results_at: np.ndarray | None = None
         self.evaluations = 0
 
     def value(self) -> float:
-        """The value at theta."""
-        if self._given["value"] is None:
+        if self._functions["value"] is None:
             r = self.residuals()
             return float(r @ r) / 2
         return float(self._call("value", ()))
 
-    def value_and_gradient(self) -> tuple[float, Array]:
-        """The value at theta and the gradient (P,), a copy."""
+    def value_and_gradient(self) -> tuple[float, np.ndarray]:
         value = self.value()
-        if self._given["gradient"] is None and self._given["residuals"] is not None:
+        if self._functions["gradient"] is None and self._functions["residuals"] is not None:
             return value, self.jacobian().T @ self.residuals()
         return value, self._call("gradient", self.theta.shape).copy()
 
-    def hessian(self) -> Array:
-        """The matrix of second derivatives at theta, (P, P)."""
+    def hessian(self) -> np.ndarray:
         return self._call("hessian", self.theta.shape * 2)
 
-    def hessian_product(self, v: Array) -> Array:
-        """The Hessian at theta times v (P,)."""
-        return self.hessian() @ v
+    def hessian_product(self, v: np.ndarray) -> np.ndarray:
+        product: np.ndarray = self.hessian() @ v
+        return product
 
-    def residuals(self) -> Array:
-        """The residuals at theta, (M,)."""
+    def gauss_newton_product(self, v: np.ndarray) -> np.ndarray:
+        J = self.jacobian()
+        product: np.ndarray = J.T @ (J @ v)
+        return product
+
+    def residuals(self) -> np.ndarray:
         return self._call("residuals", (None,))
 
-    def jacobian(self) -> Array:
-        """The derivatives of the residuals at theta, (M, P)."""
+    def jacobian(self) -> np.ndarray:
         return self._call("jacobian", (len(self.residuals()), len(self.theta)))
 
-    def gauss_newton_product(self, v: Array) -> Array:
-        """J^T J v at theta, (P,)."""
-        J = self.jacobian()
-        return J.T @ (J @ v)
-
-    def _call(self, name: str, shape: tuple[int | None, ...]) -> Any:
-        """What the user's function of that name gives at theta, of that shape; computed once for each point."""
-        if self._at is None or not np.array_equal(self._at, self.theta):
-            self._at, self._kept = self.theta.copy(), {}
-        if name not in self._kept:
-            function = self._given[name]
+    def _call(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Return what the function `name` returns at theta, of this shape; None stands for any length."""
+        if self._results_at is None or not np.array_equal(self._results_at, self.theta):
+            self._results_at, self._results = self.theta.copy(), {}
+        if name not in self._results:
+            function = self._functions[name]
             if function is None:
-                raise ValueError(f"this optimizer needs the {name}, which the Function was not given: "
-                                 f"write Function(..., {name}=...), or choose an optimizer that does without")
-            if not self._kept:
+                raise ValueError(f"this optimizer needs the {name}, but Function was made without it: "
+                                 f"write Function(..., {name}=...), or choose an optimizer that does not need it")
+            if not self._results:
                 self.evaluations += 1
             result = np.asarray(function(self.theta.copy()), dtype=float)
             if result.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, result.shape)):
-                raise ValueError(f"{name} gives an array of shape {result.shape}, where one of shape "
-                                 f"{tuple('M' if n is None else n for n in shape)} is expected")
-            self._kept[name] = result
-        return self._kept[name]
+                expected = f"an array of shape {shape}".replace("None", "M") if shape else "a number"
+                raise ValueError(f"{name} must return {expected}, not an array of shape {result.shape}")
+            self._results[name] = result
+        return self._results[name]
 
 
 @dataclass
 class Result:
-    """Where minimize ended. converged: whether the largest gradient component came below the tolerance; message: why
-    it ended; steps and evaluations: of the optimizer, and of the function.
+    """What `minimize` found.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (P,)
+        Where it ended, a copy.
+    value : float
+        The value there.
+    steps : int
+        The number of steps taken.
+    evaluations : int
+        At how many points the function has been evaluated.
+    converged : bool
+        Whether every component of the gradient is at most the tolerance.
+    message : str
+        Why it ended.
+
+    Examples
+    --------
+    >>> from optimizers import Function, GradientDescent, minimize
+    >>> f = Function([4.0], value=lambda theta: theta @ theta / 2, gradient=lambda theta: theta)
+    >>> minimize(f, GradientDescent(lr=1.0))  # doctest: +NORMALIZE_WHITESPACE
+    Result(theta=array([0.]), value=0.0, steps=1, evaluations=2, converged=True,
+           message='the gradient is at most 0.0e+00 in every component')
     """
 
-    theta: Array
+    theta: np.ndarray
     value: float
     steps: int
     evaluations: int
@@ -102,33 +154,64 @@ class Result:
     message: str
 
 
-def minimize(function: Function, optimizer: Optimizer, max_steps: int = 500, tolerance: float = 1e-8,
-             callback: Callable[[Function], Any] | None = None) -> Result:
-    """Take steps on `function` until no component of its gradient is larger than `tolerance`.
+def minimize(function: Objective, optimizer: Optimizer, max_steps: int = 500, tolerance: float = 1e-8,
+             callback: Callable[[Any], Any] | None = None) -> Result:
+    """Take steps on a function until its gradient is small.
 
-    Ends early where the optimizer says that it cannot go on, where the value is not finite, and after `max_steps`.
-    `callback` is called with the function after each step. Changes function.theta, of which Result.theta is a copy.
+    Parameters
+    ----------
+    function : Function or Objective
+        The function to minimize. Its theta is changed.
+    optimizer : Optimizer
+        Takes the steps. An object with a method `step(objective)` is enough.
+    max_steps : int, default 500
+        The largest number of steps, at least 0.
+    tolerance : float, default 1e-8
+        The function has converged if no component of the gradient has a larger absolute value.
+    callback : callable, optional
+        Called with the function after each step.
+
+    Returns
+    -------
+    Result
+        Where it ended, and why: the function has converged, the optimizer cannot reduce the value, the value or the
+        gradient is not finite, or `max_steps` steps have been taken.
+
+    Raises
+    ------
+    ValueError
+        If an argument is wrong, if the function lacks what the optimizer needs, or if the optimizer has taken steps on
+        another vector.
+
+    Examples
+    --------
+    >>> from optimizers import Function, get, minimize
+    >>> f = Function([3.0, -4.0], value=lambda theta: (theta**4).sum(), gradient=lambda theta: 4 * theta**3)
+    >>> result = minimize(f, get("lbfgs"), tolerance=1e-6)
+    >>> result.converged, result.value < 1e-8
+    (True, True)
     """
     if not callable(getattr(optimizer, "step", None)):
-        raise ValueError(f"optimizer must have a step(objective), which {optimizer!r} has not: write get('lbfgs')")
+        raise ValueError(f"optimizer must have a method step(objective), but {optimizer!r} has none: "
+                         "write get('lbfgs')")
     if max_steps < 0:
         raise ValueError(f"max_steps must be at least 0, not {max_steps}")
-    message = ""
-    for step in range(max_steps + 1):
+    steps = 0
+    while True:
         value, gradient = function.value_and_gradient()
-        slope = float(np.abs(gradient).max())
-        converged = slope <= tolerance
-        if converged:
-            message = f"the gradient is at most {slope:.1e} in every component"
-        elif not (math.isfinite(value) and math.isfinite(slope)):
-            message = f"the value became {value} and the largest component of the gradient {slope}: try a smaller lr"
-        elif step and (reason := getattr(optimizer, "message", "")):  # an object with step alone is an optimizer too
+        largest = float(np.abs(gradient).max())
+        message = ""
+        if largest <= tolerance:
+            message = f"the gradient is at most {largest:.1e} in every component"
+        elif not (math.isfinite(value) and math.isfinite(largest)):
+            message = f"the value is {value} and the largest component of the gradient {largest}: try a smaller lr"
+        elif steps and (reason := getattr(optimizer, "message", "")):  # an object with `step` alone has no message
             message = reason
-        elif step == max_steps:
-            message = f"after {step} steps the largest component of the gradient is {slope:.1e}"
+        elif steps == max_steps:
+            message = f"after {steps} steps the largest component of the gradient is {largest:.1e}"
         if message:
-            return Result(function.theta.copy(), value, step, function.evaluations, converged, message)
+            return Result(function.theta.copy(), value, steps, function.evaluations, largest <= tolerance, message)
         optimizer.step(function)
+        steps += 1
         if callback is not None:
             callback(function)
-    raise AssertionError("the last turn of the loop returns")

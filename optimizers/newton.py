@@ -1,75 +1,111 @@
-"""Newton's method: the minimum of the second-order model of the value, as far as that model can be trusted."""
+"""Newton's method: the minimum of the second-order model of the value, within a trust region."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 import math
+from typing import Literal
 
 import numpy as np
 
-from optimizers.base import Array, Objective, Point, choice, whole
-from optimizers.trust_region import Model, TrustRegion, krylov
+from optimizers.fields import Count
+from optimizers.objective import Objective
+from optimizers.second_order import Point
+from optimizers.subproblem import QuadraticModel, lanczos
+from optimizers.trust_region import TrustRegion
 
-CURVATURES = ("hessian", "gauss-newton")
-FORMS = ("auto", "dense", "cg")
-DENSE = 200  # parameters up to which "auto" takes the matrix
+MAX_DENSE = 200  # the largest number of parameters for which form="auto" makes the matrix
 
 
-@dataclass(eq=False, kw_only=True)
 class Newton(TrustRegion):
-    """theta := theta + p, where p minimizes g^T p + p^T H p / 2 with |p| <= radius
+    """Newton's method in a trust region.
 
-    curvature: what H is: "hessian", exact, whose negative curvature is followed to the boundary; or "gauss-newton",
-    J^T H_L J, which has none.
-    form: "dense" makes the matrix, of P products where the objective has no `hessian()`, and solves for p exactly from
-    its eigenvalues (More & Sorensen 1983); "cg" takes products only, at most `inner` of them, until the residual is
-    min(1/2, sqrt|g|) |g| (Dembo, Eisenstat & Steihaug 1982); "auto" is dense for at most 200 parameters. `uses` says
-    which it was.
+    Parameters
+    ----------
+    max_gigabytes : float, default 1.0
+        A step whose matrices would take more memory raises a ValueError; above 0.
+    sample : float, default 1.0
+        The share of the examples from which the curvature is computed, in (0, 1]; a new sample in each step.
+    curvature : {"hessian", "gauss-newton"}, default "hessian"
+        H: the exact Hessian, whose negative curvature is followed to the boundary, or J^T H_L J, which has none.
+    form : {"auto", "dense", "cg"}, default "auto"
+        "dense" makes the matrix and solves for p exactly; "cg" uses only products with H; "auto" is "dense" for at most
+        200 parameters.
+    inner : int, default 100
+        The largest number of products in a step of the form "cg", at least 1.
 
-    The trust region is that of Conn, Gould & Toint (2000). The inner conjugate gradients are those of Steihaug (1983)
-    and Toint (1981), and end where these reach the boundary, at the best point of their space (`krylov` in
-    trust_region.py). SciPy's Newton-CG and most textbooks search along a line instead, and stop at negative curvature.
+    Notes
+    -----
+    ::
+
+        theta := theta + p, with the p that minimizes g^T p + p^T H p / 2 over all |p| <= radius
+
+    The radius is that of Conn et al. (2000), see `TrustRegion`. The dense form solves the subproblem from the
+    eigenvalues of H (More & Sorensen 1983). The form "cg" ends if the residual is at most min(1/2, sqrt|g|) |g| (Dembo
+    et al. 1982), or if it reaches the boundary, as in Steihaug (1983), and takes the best point of its space there, see
+    `lanczos`. SciPy's Newton-CG and most textbooks use a line search instead, and end at negative curvature. torch,
+    Keras and optax have no Newton's method. `form_used` is the form of the last step.
+
+    References
+    ----------
+    Conn, A. R., Gould, N. I. M., & Toint, P. L. (2000). Trust-Region Methods. SIAM.
+
+    Dembo, R. S., Eisenstat, S. C., & Steihaug, T. (1982). Inexact Newton methods. SIAM Journal on Numerical Analysis
+    19(2), 400-408.
+
+    More, J. J., & Sorensen, D. C. (1983). Computing a trust region step. SIAM Journal on Scientific and Statistical
+    Computing 4(3), 553-572.
+
+    Steihaug, T. (1983). The conjugate gradient method and trust regions in large scale optimization. SIAM Journal on
+    Numerical Analysis 20(3), 626-637.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optimizers import Function, Newton, minimize
+    >>> f = Function([1.0, 2.0], value=lambda theta: np.cosh(theta).sum(), gradient=np.sinh,
+    ...              hessian=lambda theta: np.diag(np.cosh(theta)))
+    >>> result = minimize(f, Newton())
+    >>> result.converged, result.steps
+    (True, 5)
     """
 
-    curvature: str = choice("hessian", CURVATURES)
-    form: str = choice("auto", FORMS)
-    inner: int = whole(100, least=1)
+    curvature: Literal["hessian", "gauss-newton"] = "hessian"
+    form: Literal["auto", "dense", "cg"] = "auto"
+    inner: Count = 100
 
-    def start(self, theta: Array) -> None:
+    def start(self, theta: np.ndarray) -> None:
         if self.form == "dense":
-            self.uses = "dense"
-            self._check_memory(3 * 8 * theta.size**2, "cg")
+            self._check_dense(theta.size)
         super().start(theta)
 
-    def model(self, objective: Objective, here: Point) -> Model:
+    def _check_dense(self, P: int) -> None:
+        self.check_memory("form='dense'", 3 * 8 * P * P, "form='cg'")
+
+    def model(self, objective: Objective, here: Point) -> QuadraticModel:
         P = len(here.theta)
-        self.uses = ("dense" if P <= DENSE else "cg") if self.form == "auto" else self.form
-        # the dense form tries another radius at the cost of a value; the other spends products within the first
-        factor = 100 if self.uses == "dense" else 1
+        self.form_used = ("dense" if P <= MAX_DENSE else "cg") if self.form == "auto" else self.form
+        # in the dense form a smaller radius costs one value; in the other the products depend on the first radius
+        factor = 100 if self.form_used == "dense" else 1
         self.radius = self.radius or factor * max(1.0, float(np.linalg.norm(here.theta)))
-        objective = self.curved(objective)
-        product = objective.hessian_product if self.curvature == "hessian" else objective.gauss_newton_product
-        if self.uses == "cg":
+        objective = self.curvature_objective(objective)
+        if self.form_used == "cg":
+            product = objective.hessian_product if self.curvature == "hessian" else objective.gauss_newton_product
             size = float(np.linalg.norm(here.gradient))
-            return Model(*krylov(product, here.gradient, self.radius, min(0.5, math.sqrt(size)) * size,
-                                 min(self.inner, P), along=False))
-        self._check_memory(3 * 8 * P * P, "cg")
-        w, U = np.linalg.eigh(self._matrix(objective, product, P))
+            return QuadraticModel(*lanczos(product, here.gradient, self.radius, min(0.5, math.sqrt(size)) * size,
+                                           min(self.inner, P), along=False))
+        self._check_dense(P)
+        w, U = np.linalg.eigh(self._matrix(objective))
         b = U.T @ here.gradient.astype(float)
-        # what is rounding alone is no curvature, nor, where it comes out negative, a way to the boundary
+        # a curvature that is a rounding error is zero: if it were negative, it would lead to the boundary
         lost = P * float(np.finfo(here.theta.dtype).eps)
         flat = np.abs(w) <= lost * np.abs(w).max()
         w[flat] = 0
         b[flat & (np.abs(b) <= lost * np.abs(b).max())] = 0
-        return Model(w, b, U.T)
+        return QuadraticModel(w, b, U.T)
 
-    def _matrix(self, objective: Objective, product: Callable[[Array], Array], P: int) -> Array:
-        """H, symmetric, (P, P)."""
-        if self.curvature == "hessian" and hasattr(objective, "hessian"):
-            H = np.array(objective.hessian(), dtype=float)
-        else:
-            H = np.empty((P, P))
-            for row, unit in zip(H, np.eye(P, dtype=objective.theta.dtype)):
-                row[:] = product(unit)
+    def _matrix(self, objective: Objective) -> np.ndarray:
+        """Return H, symmetric, (P, P)."""
+        matrix = objective.hessian() if self.curvature == "hessian" else objective.gauss_newton()
+        H = np.array(matrix, dtype=float)
         if not np.isfinite(H).all():
-            raise np.linalg.LinAlgError
-        return (H + H.T) / 2
+            raise np.linalg.LinAlgError("the curvature is not finite")
+        symmetric: np.ndarray = (H + H.T) / 2
+        return symmetric

@@ -1,96 +1,204 @@
-"""Quasi-Newton methods: the inverse of the Hessian, learned from how the gradient changed along the steps taken."""
+"""Quasi-Newton methods: the inverse of the Hessian, estimated from the change of the gradient in each step."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 
-from optimizers.base import Array, Point, array, number, scalar, whole
-from optimizers.line_search import LineSearchMethod
+from optimizers.fields import Count
+from optimizers.line_search_method import LineSearchMethod
+from optimizers.second_order import Point
+from optimizers.state import array, scalar
 
 
-@dataclass(eq=False, kw_only=True)
 class QuasiNewton(LineSearchMethod):
-    """d := -H g
-    theta := theta + alpha d, where H learns that H y = s from s = alpha d and y, by which g changed
+    """Base of BFGS and LBFGS, which differ in how they store H, an estimate of the inverse of the Hessian.
 
-    What BFGS and L-BFGS share; they differ in how they hold H. `pairs` counts the pairs (s, y) that H is made of.
+    Parameters
+    ----------
+    max_gigabytes : float, default 1.0
+        A step whose matrices would take more memory raises a ValueError; above 0.
+    c1 : float, default 1e-4
+        Constant of the first strong Wolfe condition, on the value, in (0, 1); see `strong_wolfe`.
+    c2 : float, default 0.9
+        Constant of the second strong Wolfe condition, on the slope, in (0, 1).
+    max_evaluations : int, default 20
+        The largest number of points in one line search, at least 1.
+
+    Attributes
+    ----------
+    pairs : int
+        The number of pairs (s, y) that have been stored.
+
+    Notes
+    -----
+    ::
+
+        d := -H g
+        theta := theta + alpha d
+        s = alpha d, y = the change of g in the step: change H such that H y = s
     """
 
     pairs: int = scalar(0)
 
     @abstractmethod
-    def store(self, s: Array, y: Array, sy: float) -> None:
-        """Make H y = s; sy is s^T y, above zero."""
+    def store(self, s: np.ndarray, y: np.ndarray, sy: float) -> None:
+        """Change H such that H y = s.
 
-    def first(self, slope: float) -> float | None:
+        Parameters
+        ----------
+        s, y : ndarray of shape (P,)
+            The change of theta and of the gradient in a step.
+        sy : float
+            s^T y, above 0.
+        """
+
+    def initial_step(self, slope: float) -> float | None:
         return 1.0 if self.pairs else None
 
-    def learn(self, begin: Point, end: Point, slope: float, alpha: float) -> None:
-        s, y = np.subtract(end.theta, begin.theta, out=self.scratch), end.gradient - begin.gradient
+    def record_step(self, start: Point, end: Point, slope: float, alpha: float) -> None:
+        s, y = np.subtract(end.theta, start.theta, out=self.scratch), end.gradient - start.gradient
         sy = float(s @ y)
-        # a pair whose curvature is not clearly above zero would make H indefinite, or huge
+        # if the curvature were not clearly above zero, H would become indefinite, or its entries very large
         if sy > float(np.finfo(s.dtype).eps) * float(np.sqrt((s @ s) * (y @ y))):
             self.store(s, y, sy)
             self.pairs += 1
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.pairs = 0
 
 
-@dataclass(eq=False, kw_only=True)
 class BFGS(QuasiNewton):
-    """d := -H g, where after each step
-    H := (I - s y^T / s^T y) H (I - y s^T / s^T y) + s s^T / s^T y
+    """BFGS, the method of Broyden, Fletcher, Goldfarb and Shanno.
 
-    Broyden, Fletcher, Goldfarb and Shanno (1970), in the form of Nocedal & Wright (2006), (6.17): H (P, P) is the
-    inverse of the Hessian, so that nothing is ever solved. Before the first pair it is the identity, scaled by their
-    (6.20), s^T y / y^T y. `max_gigabytes`: step raises ValueError where H would take more.
+    Parameters
+    ----------
+    max_gigabytes : float, default 1.0
+        A step whose matrices would take more memory raises a ValueError; above 0. H takes P^2 numbers.
+    c1 : float, default 1e-4
+        Constant of the first strong Wolfe condition, on the value, in (0, 1); see `strong_wolfe`.
+    c2 : float, default 0.9
+        Constant of the second strong Wolfe condition, on the slope, in (0, 1).
+    max_evaluations : int, default 20
+        The largest number of points in one line search, at least 1.
+
+    Notes
+    -----
+    ::
+
+        d := -H g
+        theta := theta + alpha d
+        H := (I - s y^T / s^T y) H (I - y s^T / s^T y) + s s^T / s^T y
+
+    alpha is found by `strong_wolfe`, s = alpha d, and y is the change of g in the step. H (P, P) is an estimate of the
+    inverse of the Hessian, so no system of equations is solved: the form (6.17) of Nocedal & Wright (2006). Before the
+    first pair H is the identity, scaled by s^T y / y^T y, their (6.20). A pair with s^T y close to or below 0 is not
+    used. SciPy does not scale the identity. torch, Keras and optax have only L-BFGS or no such method.
+
+    References
+    ----------
+    Broyden, C. G. (1970). The convergence of a class of double-rank minimization algorithms. IMA Journal of Applied
+    Mathematics 6(1), 76-90.
+
+    Fletcher, R. (1970). A new approach to variable metric algorithms. The Computer Journal 13(3), 317-322.
+
+    Goldfarb, D. (1970). A family of variable-metric methods derived by variational means. Mathematics of Computation
+    24(109), 23-26.
+
+    Shanno, D. F. (1970). Conditioning of quasi-Newton methods for function minimization. Mathematics of Computation
+    24(111), 647-656.
+
+    Nocedal, J., & Wright, S. J. (2006). Numerical Optimization, 2nd edition. Springer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optimizers import BFGS, Function, minimize
+    >>> a = np.array([1.0, 10.0])
+    >>> f = Function([1.0, -10.0], value=lambda theta: a @ theta**2 / 2, gradient=lambda theta: a * theta)
+    >>> minimize(f, BFGS(), tolerance=1e-6).converged
+    True
     """
 
-    max_gigabytes: float = number(1.0, above=0)
-    H: Array = array(lambda optimizer, P: (P, P))
+    H: np.ndarray = array(lambda optimizer, P: (P, P))
 
-    def start(self, theta: Array) -> None:
-        gigabytes = theta.size**2 * theta.itemsize / 1e9
-        if gigabytes > self.max_gigabytes:
-            raise ValueError(f"BFGS: its matrix for {theta.size:,} parameters would take {gigabytes:.1f} GB, more than "
-                             f"max_gigabytes, {self.max_gigabytes:g}: use lbfgs instead")
+    def start(self, theta: np.ndarray) -> None:
+        self.check_memory(f"its matrix for {theta.size:,} parameters", theta.size**2 * theta.itemsize, "lbfgs")
         super().start(theta)
 
-    def direction(self, gradient: Array) -> Array:
-        if self.pairs:
-            np.dot(self.H, gradient, out=self.scratch)
-            return np.negative(self.scratch, out=self.scratch)
-        return np.negative(gradient, out=self.scratch)
+    def direction(self, gradient: np.ndarray) -> np.ndarray:
+        d = self.scratch
+        np.negative(np.dot(self.H, gradient, out=d) if self.pairs else gradient, out=d)
+        return d
 
-    def store(self, s: Array, y: Array, sy: float) -> None:
+    def store(self, s: np.ndarray, y: np.ndarray, sy: float) -> None:
         H = self.H
         if not self.pairs:
             H[:] = 0
             np.fill_diagonal(H, sy / float(y @ y))
-        # multiplied out, H := H + u s^T + s u^T
+        # the formula is the same as H := H + u s^T + s u^T
         Hy = H @ y
         u = ((1 + float(y @ Hy) / sy) / 2 * s - Hy) / sy
-        for i, row in enumerate(H):  # one by one, or there would be a second matrix like H
+        for i, row in enumerate(H):  # row by row, so that no second matrix is needed
             row += u[i] * s + s[i] * u
 
 
-@dataclass(eq=False, kw_only=True)
 class LBFGS(QuasiNewton):
-    """d := -H g, where H is never formed: it is what the last `memory` pairs (s, y) make of s^T y / y^T y times I
+    """Limited-memory BFGS.
 
-    Nocedal (1980), Liu & Nocedal (1989); the two-loop recursion of Nocedal & Wright (2006), algorithm 7.4. Takes
-    2 `memory` vectors. With the memory of all steps it is BFGS, but for the scaling, which here is the last pair's.
-    SciPy remembers 10 pairs, torch 100; a network, whose gradient costs more than a hundred vectors, gains by 50.
+    Parameters
+    ----------
+    max_gigabytes : float, default 1.0
+        A step whose matrices would take more memory raises a ValueError; above 0. This method has none.
+    c1 : float, default 1e-4
+        Constant of the first strong Wolfe condition, on the value, in (0, 1); see `strong_wolfe`.
+    c2 : float, default 0.9
+        Constant of the second strong Wolfe condition, on the slope, in (0, 1).
+    max_evaluations : int, default 20
+        The largest number of points in one line search, at least 1.
+    memory : int, default 50
+        The number of pairs (s, y) that are kept, at least 1. They take 2 memory P numbers.
+
+    Notes
+    -----
+    ::
+
+        d := -H g
+        theta := theta + alpha d
+
+    H is not stored: it is the matrix that BFGS makes of the last `memory` pairs (s, y), starting from s^T y / y^T y of
+    the last pair times the identity. The product H g is the two-loop recursion, algorithm 7.4 of Nocedal & Wright
+    (2006). alpha is found by `strong_wolfe`.
+
+    SciPy keeps 10 pairs by default, torch's LBFGS 100 (with alpha = lr unless line_search_fn is given) and optax's
+    lbfgs 10. For a network a gradient costs more than a hundred operations on vectors, so 50 pairs save time.
+
+    References
+    ----------
+    Nocedal, J. (1980). Updating quasi-Newton matrices with limited storage. Mathematics of Computation 35(151),
+    773-782.
+
+    Liu, D. C., & Nocedal, J. (1989). On the limited memory BFGS method for large scale optimization. Mathematical
+    Programming 45, 503-528.
+
+    Nocedal, J., & Wright, S. J. (2006). Numerical Optimization, 2nd edition. Springer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optimizers import Function, LBFGS, minimize
+    >>> a = np.array([1.0, 10.0])
+    >>> f = Function([1.0, -10.0], value=lambda theta: a @ theta**2 / 2, gradient=lambda theta: a * theta)
+    >>> minimize(f, LBFGS(), tolerance=1e-6).converged
+    True
     """
 
-    memory: int = whole(50, least=1)
-    S: Array = array(lambda optimizer, P: (optimizer.memory, P))  # the pair number k in row k mod memory
-    Y: Array = array(lambda optimizer, P: (optimizer.memory, P))
+    memory: Count = 50
+    S: np.ndarray = array(lambda optimizer, P: (optimizer.memory, P))  # pair k is in row k mod memory
+    Y: np.ndarray = array(lambda optimizer, P: (optimizer.memory, P))
 
-    def direction(self, gradient: Array) -> Array:
-        d = np.negative(gradient, out=self.scratch)
+    def direction(self, gradient: np.ndarray) -> np.ndarray:
+        d = self.scratch
+        np.negative(gradient, out=d)
         newest_first = [k % self.memory for k in range(self.pairs - 1, max(self.pairs - self.memory, 0) - 1, -1)]
         kept = []
         for k in newest_first:
@@ -106,5 +214,5 @@ class LBFGS(QuasiNewton):
             d += (a - float(y @ d) / sy) * s
         return d
 
-    def store(self, s: Array, y: Array, sy: float) -> None:
+    def store(self, s: np.ndarray, y: np.ndarray, sy: float) -> None:
         self.S[self.pairs % self.memory], self.Y[self.pairs % self.memory] = s, y

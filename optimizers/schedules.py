@@ -1,107 +1,213 @@
-"""Learning rates over time: each schedule is a factor of the lr that an optimizer was given, as a function of time.
+"""Learning rate schedules: each is a factor of the optimizer's lr, as a function of time.
 
-Time is counted from 0 in whatever unit `Scheduled` is told: steps, or epochs of so many steps. A schedule knows no
-optimizer and an optimizer knows no schedule: `Scheduled` sets the lr before each step.
+Time starts at 0 and is measured in steps or in epochs: `Scheduled` is given the number of steps in its unit, and sets
+the lr before each step. A schedule knows no optimizer, and an optimizer knows no schedule.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 import math
 from typing import Any
 
-from optimizers.base import Array, Declared, Objective, Optimizer, hyperparameters, number, scalar
+from optimizers.fields import Declared, NonNegative, Positive, PositiveFraction
+from optimizers.state import scalar, scalars
 
 
-@dataclass
 class Schedule(Declared, ABC):
-    """The factor of the learning rate at a time."""
+    """Base of all schedules: the factor of the learning rate at a time.
+
+    Examples
+    --------
+    >>> from optimizers import Schedule
+    >>> class Linear(Schedule):
+    ...     length: float = 100.0
+    ...     def __call__(self, time):
+    ...         return max(0.0, 1 - time / self.length)
+    >>> Linear(length=10)(5)
+    0.5
+    """
 
     @abstractmethod
     def __call__(self, time: float) -> float:
-        """The factor at `time` >= 0."""
+        """Return the factor of the learning rate.
+
+        Parameters
+        ----------
+        time : float
+            The time in units of the schedule, at least 0.
+
+        Returns
+        -------
+        float
+            The factor, at least 0.
+        """
 
     def observe(self, time: float, loss: float) -> None:
-        """Hear of the loss of the step at `time`."""
+        """Record the loss of a step. Most schedules ignore it.
+
+        Parameters
+        ----------
+        time : float
+            The time of the step.
+        loss : float
+            The loss before the step.
+        """
 
     def state(self) -> dict[str, float]:
-        """What observing has left behind."""
-        return {name: getattr(self, name) for name in self.scalars()}
+        """Return what `observe` has recorded.
+
+        Returns
+        -------
+        dict
+            Numbers by name.
+        """
+        return {name: getattr(self, name) for name in scalars(self)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        for name in self.scalars():
+        """Continue from what `state` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state` returned.
+        """
+        for name in scalars(self):
             setattr(self, name, float(state[name]))
 
 
-@dataclass
 class Constant(Schedule):
-    """1"""
+    """Constant: 1."""
 
     def __call__(self, time: float) -> float:
         return 1.0
 
 
-@dataclass
 class Step(Schedule):
-    """decay^floor(time / every)"""
+    """Steps: decay^floor(time / every).
 
-    decay: float = number(0.1, above=0)
-    every: float = number(30, above=0)
+    Parameters
+    ----------
+    decay : float, default 0.1
+        Factor of each step, above 0.
+    every : float, default 30.0
+        Time between two steps, above 0.
+    """
+
+    decay: Positive = 0.1
+    every: Positive = 30.0
 
     def __call__(self, time: float) -> float:
         return self.decay ** math.floor(time / self.every)
 
 
-@dataclass
 class Exponential(Schedule):
-    """decay^time"""
+    """Exponential: decay^time.
 
-    decay: float = number(0.95, above=0)
+    Parameters
+    ----------
+    decay : float, default 0.95
+        Factor of each unit of time, above 0.
+    """
+
+    decay: Positive = 0.95
 
     def __call__(self, time: float) -> float:
-        return self.decay**time
+        return float(self.decay**time)
 
 
-@dataclass
 class InverseTime(Schedule):
-    """1 / (1 + decay time). Robbins & Monro (1951) need a rate like this one."""
+    """Inverse of the time: 1 / (1 + decay time).
 
-    decay: float = number(1, above=0)
+    Parameters
+    ----------
+    decay : float, default 1.0
+        How fast the factor decreases, above 0.
+
+    Notes
+    -----
+    Stochastic gradient descent converges with rates like this one (Robbins & Monro 1951).
+
+    References
+    ----------
+    Robbins, H., & Monro, S. (1951). A stochastic approximation method. Annals of Mathematical Statistics 22(3),
+    400-407.
+    """
+
+    decay: Positive = 1.0
 
     def __call__(self, time: float) -> float:
         return 1 / (1 + self.decay * time)
 
 
-@dataclass
 class InverseSqrt(Schedule):
-    """1 / sqrt(1 + time / scale): in steps, with scale 1, the 1/sqrt(t) of Kingma & Ba (2015)."""
+    """Inverse of the root of the time: 1 / sqrt(1 + time / scale).
 
-    scale: float = number(1, above=0)
+    Parameters
+    ----------
+    scale : float, default 1.0
+        The time at which the factor is 1 / sqrt(2), above 0.
+
+    Notes
+    -----
+    If time is measured in steps, scale 1 gives the rate 1 / sqrt(t) of Kingma & Ba (2015).
+
+    References
+    ----------
+    Kingma, D. P., & Ba, J. (2015). Adam: a method for stochastic optimization. ICLR 2015, arXiv:1412.6980.
+    """
+
+    scale: Positive = 1.0
 
     def __call__(self, time: float) -> float:
         return 1 / math.sqrt(1 + time / self.scale)
 
 
-@dataclass
 class Cosine(Schedule):
-    """end + (1 - end) (1 + cos(pi time / length)) / 2, then `end`. Loshchilov & Hutter (2017), without restarts."""
+    """Half a period of a cosine: end + (1 - end) (1 + cos(pi time / length)) / 2, and then end.
 
-    length: float = number(100, above=0)
-    end: float = number(0, least=0)
+    Parameters
+    ----------
+    length : float, default 100.0
+        When the factor reaches `end`, above 0.
+    end : float, default 0.0
+        The last factor, at least 0.
+
+    Notes
+    -----
+    There are no restarts.
+
+    References
+    ----------
+    Loshchilov, I., & Hutter, F. (2017). SGDR: stochastic gradient descent with warm restarts. ICLR 2017.
+    """
+
+    length: Positive = 100.0
+    end: NonNegative = 0.0
 
     def __call__(self, time: float) -> float:
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * min(time / self.length, 1))) / 2
 
 
-@dataclass
 class OneCycle(Schedule):
-    """From 1/25 up to 1 within the first 30 % of `length`, then down to 1/250,000, both along half a cosine.
+    """One cycle: from 1/25 to 1 in the first 30 % of length, then to 1/250,000, each along half a period of a cosine.
 
-    Smith & Topin (2018), with the figures that torch and fast.ai took for it.
+    Parameters
+    ----------
+    length : float, default 100.0
+        When the factor reaches 1/250,000, above 0.
+
+    Notes
+    -----
+    The numbers are those of torch and fast.ai.
+
+    References
+    ----------
+    Smith, L. N., & Topin, N. (2018). Super-convergence: very fast training of neural networks using large learning
+    rates. arXiv:1708.07120.
     """
 
-    length: float = number(100, above=0)
+    length: Positive = 100.0
 
     def __call__(self, time: float) -> float:
         low, end, peak = 1 / 25, 1 / 250_000, 0.3 * self.length
@@ -110,12 +216,19 @@ class OneCycle(Schedule):
         return end + (1 - end) * (1 + math.cos(math.pi * min((time - peak) / (self.length - peak), 1))) / 2
 
 
-@dataclass
 class Plateau(Schedule):
-    """Times `decay` whenever the mean loss over a unit of time has not become less for `patience` units in a row."""
+    """Decrease on a plateau: times decay when the mean loss has not been below its best for patience units of time.
 
-    decay: float = number(0.1, above=0, below=1)
-    patience: float = number(10, above=0)
+    Parameters
+    ----------
+    decay : float, default 0.1
+        Factor of each decrease, in (0, 1).
+    patience : float, default 10.0
+        Number of units without a lower loss before a decrease, above 0.
+    """
+
+    decay: PositiveFraction = 0.1
+    patience: Positive = 10.0
     factor: float = scalar(1.0)
     best: float = scalar(math.inf)
     waited: float = scalar(0.0)
@@ -138,12 +251,28 @@ class Plateau(Schedule):
             self.factor, self.waited = self.factor * self.decay, 0.0
 
 
-@dataclass
 class Warmup(Schedule):
-    """From 1/100 up to 1 along a line within `length`, then `after`, its own time from there. Goyal et al. (2017)."""
+    """Warmup: from 1/100 to 1 along a line, and then another schedule, whose time starts there.
 
-    length: float = number(5, above=0)
+    Parameters
+    ----------
+    length : float, default 5.0
+        When the factor reaches 1, above 0.
+    after : Schedule, default Constant()
+        What follows.
+
+    References
+    ----------
+    Goyal, P., et al. (2017). Accurate, large minibatch SGD: training ImageNet in 1 hour. arXiv:1706.02677.
+    """
+
+    length: Positive = 5.0
     after: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.after, Schedule):
+            raise ValueError(f"Warmup: after must be a Schedule, not {self.after!r}: "
+                             "write parse_schedule('warmup:5+cosine', length)")
 
     def __call__(self, time: float) -> float:
         return 0.01 + 0.99 * time / self.length if time < self.length else self.after(time - self.length)
@@ -157,105 +286,3 @@ class Warmup(Schedule):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.after.restore(state)
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "step": Step,
-    "exponential": Exponential,
-    "inverse-time": InverseTime,
-    "inverse-sqrt": InverseSqrt,
-    "cosine": Cosine,
-    "one-cycle": OneCycle,
-    "plateau": Plateau,
-    "warmup": Warmup,
-}
-
-
-def parse(text: str, length: float) -> Schedule:
-    """The schedule that "name:number:number" describes; "warmup:5+cosine" goes from one into the other.
-
-    length: of those that have an end and were not given it. Raises ValueError, with the choices, where it says nothing.
-    """
-    first, plus, rest = text.partition("+")
-    name, *numbers = first.split(":")
-    if name not in SCHEDULES:
-        raise ValueError(f"unknown schedule {name!r}: choose from {', '.join(SCHEDULES)}")
-    kind = SCHEDULES[name]
-    known = [key for key in hyperparameters(kind) if key != "after"]
-    if len(numbers) > len(known):
-        raise ValueError(f"schedule {first!r}: {name} takes {':'.join(known) or 'no numbers'}")
-    try:
-        values: dict[str, Any] = {key: float(number) for key, number in zip(known, numbers)}
-    except ValueError:
-        raise ValueError(f"schedule {first!r}: {name} takes numbers, as {name}:{':'.join(known)}") from None
-    if plus and kind is not Warmup:
-        raise ValueError(f"schedule {text!r}: only a warmup goes over into another, as warmup:5+cosine")
-    if plus:
-        left = length - values.get("length", hyperparameters(Warmup)["length"])
-        if left <= 0:
-            raise ValueError(f"schedule {text!r}: the warmup leaves nothing of the {length:g} epochs for what follows")
-        values["after"] = parse(rest, left)
-    elif "length" in known and kind is not Warmup:
-        values.setdefault("length", length)
-    return kind(**values)
-
-
-class Scheduled(Optimizer):
-    """An optimizer whose lr is set before each step: the lr it came with, times schedule(time).
-
-    unit: how many steps make a unit of the schedule's time; the steps of an epoch, for a schedule in epochs.
-    """
-
-    def __init__(self, optimizer: Any, schedule: Schedule, unit: float = 1) -> None:
-        if not hasattr(optimizer, "lr"):
-            raise ValueError(f"{type(optimizer).__name__} has no learning rate that a schedule could set")
-        if not isinstance(schedule, Schedule):
-            raise ValueError(f"schedule must be a Schedule, not {schedule!r}: write parse_schedule('cosine', length)")
-        if not unit > 0:
-            raise ValueError(f"unit must be above 0 steps, not {unit!r}")
-        self.optimizer, self.schedule, self.unit = optimizer, schedule, unit
-        self.peak = optimizer.lr
-
-    @property
-    def lr(self) -> float:
-        """The lr of the last step; set, it is what the schedule's factor multiplies from now on."""
-        return float(self.optimizer.lr)
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self.optimizer.lr = value
-        self.peak = self.optimizer.lr
-
-    @property
-    def message(self) -> str:  # type: ignore[override]
-        """The optimizer's."""
-        return str(self.optimizer.message)
-
-    def step(self, objective: Objective) -> float:
-        time = self.t / self.unit
-        try:
-            vars(self.optimizer)["lr"] = self.peak * float(self.schedule(time))  # unchecked: a cosine ends at 0
-        except OverflowError:
-            raise ValueError(f"{self.schedule!r} has grown past every number at time {time:g}: end sooner") from None
-        loss: float = self.optimizer.step(objective)
-        if math.isfinite(loss):
-            self.t += 1
-            self.schedule.observe(time, loss)
-        return loss
-
-    def state(self) -> dict[str, Any]:
-        return {"t": self.t, "peak": self.peak,
-                **{f"optimizer.{name}": value for name, value in self.optimizer.state().items()},
-                **{f"schedule.{name}": value for name, value in self.schedule.state().items()}}
-
-    def restore(self, state: Mapping[str, Any], theta: Array) -> None:
-        def part(prefix: str) -> dict[str, Any]:
-            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-        self.t, self.peak = int(state["t"]), float(state["peak"])
-        self.optimizer.restore(part("optimizer."), theta)
-        self.schedule.restore(part("schedule."))
-
-    def __repr__(self) -> str:
-        return f"Scheduled({self.optimizer!r}, {self.schedule!r}, unit={self.unit!r})"

@@ -1,4 +1,4 @@
-"""Runs every notebook from its first cell to its last and writes it back with its outputs: `make notebooks`."""
+"""Run every notebook from its first cell to its last and write it back with its outputs: `make notebooks`."""
 
 import os
 from pathlib import Path
@@ -7,19 +7,19 @@ import tempfile
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-import matplotlib.font_manager  # noqa: F401 (makes the cache of fonts, of whose making a kernel would tell on stderr)
+import matplotlib.font_manager  # noqa: F401 (writes the cache of fonts; otherwise a kernel would report this on stderr)
 from nbclient import NotebookClient
 import nbformat
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SIZE_LIMIT = 700_000  # bytes of a notebook with its pictures
+SIZE_LIMIT = 700_000  # bytes of a notebook with its figures
 
 
 def execute(path, timeout=120):
-    """The notebook at `path`, run in a fresh kernel in its folder, with its outputs and no other metadata.
+    """Return the notebook at `path`, run in a new kernel in its folder, with its outputs and no other metadata.
 
-    The kernel is the python that calls, whatever kernels the user has installed, without the user's configuration.
+    The kernel is the Python that runs this, whatever kernels the user has installed, without the user's configuration.
     Raises CellExecutionError for the first cell that fails.
     """
     notebook = nbformat.read(path, as_version=4)
@@ -32,24 +32,25 @@ def execute(path, timeout=120):
         client = NotebookClient(notebook, km=kernel, timeout=timeout, record_timing=False, coalesce_streams=True,
                                 resources={"metadata": {"path": str(path.parent)}})
         client.execute(env={**os.environ, "IPYTHONDIR": empty, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}, cleanup_kc=True)
-    notebook.metadata.pop("language_info", None)  # the version of Python, which would differ from one to the next
+    notebook.metadata.pop("language_info", None)  # the version of Python, which differs between users
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({})
     nbformat.validate(notebook)
     return notebook
 
 
-def complaints(notebook):
-    """What a notebook must not hold: errors, and what its cells wrote to stderr."""
+def errors(notebook):
+    """Return the errors of the cells, and what they wrote to stderr: a notebook must have neither."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return [output.get("text") or output.get("evalue") for output in outputs
             if output.output_type == "error" or output.get("name") == "stderr"]
 
 
 def main():
+    """Execute all notebooks and write them back; end with an error if a cell writes to stderr."""
     for path in NOTEBOOKS:
         notebook = execute(path)
-        if found := complaints(notebook):
+        if found := errors(notebook):
             sys.exit(f"{path.name}: a cell wrote to stderr:\n{''.join(found)}")
         nbformat.write(notebook, path)
         print(f"{path.relative_to(FOLDER.parent)}: {path.stat().st_size:,} bytes")

@@ -1,4 +1,4 @@
-"""The least-squares problems of More, Garbow & Hillstrom (1981), with their standard starts and published minima."""
+"""The least-squares problems of More, Garbow & Hillstrom (1981), with their starting points and published minima."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from optimizers import Function
 
 
 def complex_jacobian(f, theta):
-    """The derivatives (M, P) of an analytic f at theta, to rounding: complex steps, which subtract nothing."""
+    """Return the derivatives (M, P) of an analytic f at theta. Complex steps have no cancellation."""
     steps = theta + 1e-100j * np.eye(len(theta))
     return np.stack([f(step).imag / 1e-100 for step in steps], axis=1)
 
 
 @dataclass
 class Problem:
-    """Residuals of theta, a start, and the sums of squares at the known minima, the global one first."""
+    """Residuals of theta, a starting point, and the sums of squares at the known minima, the global one first."""
 
     start: list[float]
     residuals: Callable
@@ -30,7 +30,7 @@ class Problem:
         return self.jacobian(theta).T @ self.residuals(theta)
 
     def hessian(self, theta):
-        """Central differences of the gradient."""
+        """Return central differences of the gradient."""
         h = 1e-5 * np.maximum(1e-2, np.abs(theta))
         H = np.stack([(self.gradient(theta + d) - self.gradient(theta - d)) / (2 * d.sum()) for d in np.diag(h)])
         return (H + H.T) / 2

@@ -14,7 +14,7 @@ from optimizers import Function
 
 @dataclass(frozen=True)
 class Problem:
-    """A sum of squares r^T r with its starting point theta0 (P,) and its values at the known minima, least first."""
+    """A sum of squares r^T r with its starting point theta0 (P,) and its values at the known minima, lowest first."""
 
     theta0: np.ndarray
     residuals: Callable
@@ -22,16 +22,16 @@ class Problem:
     minima: tuple[float, ...] = (0.0,)
 
     def function(self):
-        """The value as published, r^T r, and its gradient."""
+        """Return the published function r^T r, with its gradient."""
         return Function(self.theta0, value=lambda x: np.sum(self.residuals(x) ** 2),
                         gradient=lambda x: 2 * self.jacobian(x).T @ self.residuals(x))
 
     def least_squares(self):
-        """The residuals and their Jacobian: the value is half of the published one."""
+        """Return the function with residuals and Jacobian: its value is half of the published one."""
         return Function(self.theta0, residuals=self.residuals, jacobian=self.jacobian)
 
     def solved(self, value):
-        """Whether a value is that of a known minimum: to the published digits, and zero to 1e-10."""
+        """Return whether a value is that of a known minimum: in the published digits, and 0 within 1e-10."""
         return any(abs(value - minimum) <= 1e-5 * minimum + 1e-10 * (minimum == 0) for minimum in self.minima)
 
 
@@ -39,11 +39,11 @@ PROBLEMS: dict[str, Problem] = {}
 
 
 def problem(name, theta0, *minima):
-    """Enter the problem that a function of no arguments gives, as its residuals and its Jacobian, in the table."""
-    def enter(make):
+    """Add a problem to the table: a function without arguments that returns the residuals and their Jacobian."""
+    def add(make):
         PROBLEMS[name] = Problem(np.array(theta0, dtype=float), *make(), minima or (0.0,))
         return make
-    return enter
+    return add
 
 
 @problem("helical valley", [-1, 0, 0])
@@ -214,7 +214,7 @@ def gulf():
     t = np.arange(1, 100) / 100
     y = 25 + (-50 * np.log(t)) ** (2 / 3)
 
-    # the paper prints |y m i x2|, a known misprint for |y - x2|
+    # the paper has |y m i x2|, a known misprint of |y - x2|
     def residuals(x):
         return np.exp(-(np.abs(y - x[1]) ** x[2]) / x[0]) - t
 
@@ -305,7 +305,7 @@ def chebyquad():
     integrals = np.where(i % 2, 0, -1 / np.where(i % 2, 1, i**2 - 1))
 
     def polynomials(x):
-        """The Chebyshev polynomials of [0, 1] from the first to the eighth, and their derivatives, each (8, P)."""
+        """Return the first eight Chebyshev polynomials of [0, 1] and their derivatives, each (8, P)."""
         z = 2 * x - 1
         T, D = [np.ones_like(x), z], [np.zeros_like(x), np.full_like(x, 2)]
         for _ in i[1:]:

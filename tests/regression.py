@@ -1,4 +1,4 @@
-"""Nonlinear regressions with certified answers: NIST Statistical Reference Datasets (StRD), which are public domain."""
+"""Nonlinear regressions with certified results: NIST Statistical Reference Datasets (StRD), which are public domain."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from optimizers import Function
 
 @dataclass
 class Regression:
-    """y against the model f(b, x); the far and the near start; b and the sum of squares as certified, to 11 digits."""
+    """A model f(b, x) of y, a far and a near starting point, and the certified b and sum of squares, with 11 digits."""
 
     f: Callable
     starts: tuple[list[float], list[float]]

@@ -1,4 +1,4 @@
-"""Conjugate gradient: P steps for a quadratic, the same steps from every beta there, and restarts."""
+"""Tests of conjugate gradient: P steps for a quadratic, the same steps with every beta there, and restarts."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from optimizers.conjugate_gradient import BETAS
 
 
 def quadratic(P=12, condition=100.0, seed=0):
-    """theta^T A theta / 2 - b^T theta."""
+    """Return the function theta^T A theta / 2 - b^T theta, A and b."""
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.normal(size=(P, P)))[0]
     A = Q * np.geomspace(1, condition, P) @ Q.T
@@ -17,7 +17,7 @@ def quadratic(P=12, condition=100.0, seed=0):
 
 
 def path(optimizer, steps, **options):
-    """The thetas of that many steps on a quadratic."""
+    """Return theta after each of that many steps on a quadratic."""
     function, *_ = quadratic(**options)
     thetas = []
     for _ in range(steps):
@@ -26,12 +26,12 @@ def path(optimizer, steps, **options):
     return np.array(thetas)
 
 
-EXACT = {"c2": 1e-9}  # the cubic of the search is exact on a quadratic
+EXACT = {"c2": 1e-9}  # the cubic interpolation of the search is exact on a quadratic
 
 
 @pytest.mark.parametrize("P", [2, 5, 12, 30])
 @pytest.mark.parametrize("beta", BETAS)
-def test_a_quadratic_ends_in_as_many_steps_as_it_has_dimensions(beta, P):
+def test_a_quadratic_needs_as_many_steps_as_dimensions(beta, P):
     function, A, b = quadratic(P, condition=10)
     before = np.abs(function.value_and_gradient()[1]).max()
     result = minimize(function, get("cg", beta=beta, **EXACT), max_steps=P, tolerance=1e-8 * before)
@@ -55,8 +55,8 @@ def test_the_steps_are_those_of_linear_conjugate_gradient(beta):
     np.testing.assert_allclose(path(get("cg", beta=beta, **EXACT), 8), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_beta_is_what_its_formula_says():
-    """Where the four differ, worked out by hand."""
+def test_beta_by_hand():
+    """A case in which the four formulas differ."""
     before, g, d = np.array([1.0, 0.0]), np.array([1.0, 2.0]), np.array([-2.0, 1.0])
     y = g - before  # (0, 2)
     assert BETAS["polak-ribiere"](before, g, y, d) == (4.0, 1.0)
@@ -66,7 +66,7 @@ def test_beta_is_what_its_formula_says():
     assert BETAS["polak-ribiere"](2 * g, g, -g, d)[0] == 0  # PR+
 
 
-def test_a_direction_that_leads_uphill_is_replaced_by_minus_the_gradient():
+def test_a_direction_of_ascent_is_replaced_by_minus_the_gradient():
     cg = get("cg")
     cg.start(np.zeros(2))
     cg.d[:], cg.weight = [5.0, 0.0], 1.0

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all."""
+"""A file is written completely or not at all."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 from nn.files import write_whole
 
 
-def test_whole(tmp_path):
+def test_a_file_is_created_and_replaced(tmp_path):
     path = tmp_path / "a.txt"
     assert write_whole(path, lambda file: file.write(b"one")) == path
     write_whole(path, lambda file: file.write(b"two"))
@@ -15,7 +15,7 @@ def test_whole(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_not_at_all(tmp_path):
+def test_after_an_interrupt_the_file_is_as_before(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"old")
 
@@ -29,7 +29,7 @@ def test_not_at_all(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_others_may_read_it_as_any_other_file(tmp_path):
+def test_the_permissions_are_those_of_any_other_file(tmp_path):
     (tmp_path / "plain").write_text("")
     write_whole(tmp_path / "whole", lambda file: None)
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,4 +1,4 @@
-"""Every first-order rule against torch's, by committed traces and live; that it converges; and that faults are seen."""
+"""Tests of the first-order rules: equal to torch (committed traces, and torch itself), convergence, and faults."""
 
 import importlib.util
 import math
@@ -15,7 +15,7 @@ RULES = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrde
 
 
 class Given:
-    """An objective whose gradients are told."""
+    """An objective with given gradients."""
 
     def __init__(self, theta0, gradients):
         self.theta, self.gradients = theta0.copy(), iter(gradients)
@@ -25,7 +25,7 @@ class Given:
 
 
 def trace(optimizer):
-    """theta after each step on the problem of the references, (STEPS, P)."""
+    """Return theta after each step on the problem of the references, (STEPS, P)."""
     theta0, gradients, rates = problem()
     given, thetas = Given(theta0, gradients), []
     for rate in rates:
@@ -36,7 +36,7 @@ def trace(optimizer):
 
 
 def error(ours, theirs):
-    """The largest difference along the way, beside how far theta has come from 0 by then."""
+    """Return the largest difference, relative to the largest |theta| until then."""
     return np.max(np.abs(ours - theirs) / np.maximum.accumulate(np.abs(theirs), axis=0))
 
 
@@ -49,7 +49,7 @@ def test_every_first_order_rule_has_a_reference():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_rule_is_torchs(case):
+def test_a_rule_is_equal_to_the_trace_of_torch(case):
     name, fields, *_ = CASES[case]
     with np.load(TRACES) as traces:
         theirs = traces[case]
@@ -60,7 +60,7 @@ def test_a_rule_is_torchs(case):
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed (extra dev)")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES)
-def test_a_rule_is_the_installed_torchs(case, monkeypatch):
+def test_a_rule_is_equal_to_the_installed_torch(case, monkeypatch):
     monkeypatch.syspath_prepend(TRACES.parent)
     import torch_traces
 
@@ -69,7 +69,7 @@ def test_a_rule_is_the_installed_torchs(case, monkeypatch):
 
 
 def planted(kind, **changes):
-    """A rule with some of its methods replaced."""
+    """Return a rule with some of its methods replaced."""
     return type(f"Faulty{kind.__name__}", (kind,), changes)
 
 
@@ -138,14 +138,14 @@ FAULTS = {NoBiasCorrection: "adam", BiasCorrectionOneStepLate: "adam", EpsInside
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_fails_its_trace(fault):
+def test_a_wrong_rule_differs_from_its_trace(fault):
     with np.load(TRACES) as traces:
         assert error(trace(fault(**CASES[FAULTS[fault]][1])), traces[FAULTS[fault]]) > 1e-9
 
 
-# What each rule needs to bring the value to a millionth of what it was: a learning rate, its decay a step and the steps
-# counted, for the quadratic and for Rosenbrock's valley. The best of ten rates from 3e-4 to 3 and of four decays from 1
-# to 0.99 was taken; the tests allow 1.25 times the steps.
+# The learning rate, its decay per step and the number of steps that reduce the value to a millionth, for the quadratic
+# and for Rosenbrock's function: the best of ten rates from 3e-4 to 3 and of four decays from 1 to 0.99. The tests allow
+# 1.25 times the steps.
 CONVERGES = {
     "gd": (0.0018, 1, 1176, 0.0018, 1, 6144),
     "momentum": (0.003, 0.998, 121, 0.0018, 1, 322),
@@ -162,7 +162,7 @@ CONVERGES = {
 
 
 def quadratic():
-    """sum(a theta^2) / 2 with a from 1 to 1,000: condition number 1,000."""
+    """Return sum(a theta^2) / 2 with a from 1 to 1,000: condition number 1,000."""
     a = np.geomspace(1, 1000, 10)
     return Function(np.linspace(0.5, 1.5, 10), value=lambda theta: a @ theta**2 / 2, gradient=lambda theta: a * theta)
 
@@ -205,14 +205,14 @@ def test_clipping_and_weight_decay():
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_takes_weight_decay_and_clipping(name):
+def test_every_rule_has_weight_decay_and_clipping(name):
     plain = trace(get(name, weight_decay=0.0))
     assert (trace(get(name, weight_decay=0.1)) != plain).any()
     assert (trace(get(name, weight_decay=0.0, clip_norm=0.01)) != plain).any()
     assert (trace(get(name, weight_decay=0.0, clip_value=0.01)) != plain).any()
 
 
-def test_the_same_optimizer_minimizes_a_function_and_says_why_it_ended():
+def test_minimize_returns_why_it_ended():
     result = minimize(rosenbrock(), get("adam", lr=0.1), max_steps=5000, tolerance=1e-6)
     assert result.converged
     np.testing.assert_allclose(result.theta, 1, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Every initializer's spread is the one its docstring states."""
+"""The variance of each initializer is the one in its docstring."""
 
 import math
 

@@ -1,20 +1,36 @@
-"""Every layer's derivative against differences and complex steps; and the checks themselves against planted faults."""
+"""Every layer: its contract, and its gradient against differences and complex steps, which find planted faults."""
 
-from derivatives import CENTRAL, COMPLEX, layer_errors, make, random_shapes
 import numpy as np
 import pytest
 
+from feedforward.derivatives import (
+    CENTRAL,
+    COMPLEX,
+    away_from_kinks,
+    central,
+    layer_errors,
+    make_layer,
+    random_shapes,
+    worst,
+)
+from feedforward.testing import check_layer
 from nn import LAYERS, Dense, Dropout, MeanSquaredError, Model, ReLU
 from nn.activations import Elementwise
 
-PARAMETERIZED = [name for name, kind in LAYERS.items() if make(kind, 3, 2).shapes()]
+PARAMETERIZED = [name for name, kind in LAYERS.items() if make_layer(kind, 3, 2).shapes()]
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_derivative(name):
+def test_a_layer_keeps_the_contract(name):
+    check_layer(LAYERS[name])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradient(name):
+    """By complex steps too, which check_layer does without if a layer cannot compute with complex numbers."""
     rng = np.random.default_rng(1)
     for shape in random_shapes(rng):
-        by_differences, by_complex_step = layer_errors(make(LAYERS[name], *shape[1:]), shape, rng)
+        by_differences, by_complex_step = worst([layer_errors(make_layer(LAYERS[name], *shape[1:]), shape, rng)])
         assert by_differences < CENTRAL, shape
         assert by_complex_step < COMPLEX, shape
 
@@ -129,14 +145,16 @@ def test_every_parameterized_layer_has_planted_faults():
     assert {name for name, faults in FAULTS.items() if len(faults) >= 10} == set(PARAMETERIZED)
 
 
-# A forward that leaves the bias out or doubles it is still consistent about x and W, not about b; one that is stale is
-# consistent about nothing. Each must be caught by both kinds of check.
+# If forward leaves the bias out or adds it twice, the derivatives for x and W are still right, and that for b is wrong.
+# Both methods must find each fault.
 @pytest.mark.parametrize("fault", [fault for faults in FAULTS.values() for fault in faults])
-def test_planted_fault_is_caught(fault):
+def test_planted_fault_is_found(fault):
     rng = np.random.default_rng(2)
-    errors = [layer_errors(make(fault, *shape[1:]), shape, rng) for shape in random_shapes(rng)]
-    assert max(error[0] for error in errors) > 100 * CENTRAL
-    assert max(error[1] for error in errors) > 100 * COMPLEX
+    errors = worst(layer_errors(make_layer(fault, *shape[1:]), shape, rng) for shape in random_shapes(rng))
+    assert errors[0] > 100 * CENTRAL
+    assert errors[1] > 100 * COMPLEX
+    with pytest.raises(AssertionError, match=f"^{fault.__name__}: .* (of|by) .*: "):
+        check_layer(fault)
 
 
 class FaultyElementwise(Elementwise):
@@ -151,14 +169,14 @@ class FaultyElementwise(Elementwise):
         return out
 
 
-def test_fault_in_an_elementwise_derivative_is_caught():
-    assert layer_errors(FaultyElementwise(), (4, 3, 3), np.random.default_rng(3))[1] > 100 * COMPLEX
+def test_fault_in_an_elementwise_derivative_is_found():
+    assert worst([layer_errors(FaultyElementwise(), (4, 3, 3), np.random.default_rng(3))])[1] > 100 * COMPLEX
+    with pytest.raises(AssertionError, match=r"dL/dx of backward .*: compare df with the derivative of f"):
+        check_layer(FaultyElementwise)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Elementwise)])
 def test_second_derivative(name):
-    from derivatives import away_from_kinks, central
-
     layer = LAYERS[name]()
     layer.bind(np.empty(0), np.empty(0))
     x = away_from_kinks(np.random.default_rng(4).normal(size=(50, 1)))
@@ -174,11 +192,11 @@ def test_second_derivative(name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_large_inputs_stay_finite_and_dtype_stays(name, dtype):
     x = np.array([[-1e4, -100, -1, 0, 1, 100, 1e4]], dtype)
-    layer = make(LAYERS[name], 7, 7)
+    layer = make_layer(LAYERS[name], 7, 7)
     parameters = sum(int(np.prod(shape)) for shape in layer.shapes().values())
     layer.bind(np.ones(parameters, dtype), np.ones(parameters, dtype)) if parameters else layer.bind(
         np.empty(0, dtype), np.empty(0, dtype))
-    layer.freeze(np.random.default_rng(0))
+    layer.resample(np.random.default_rng(0))
     y = layer.forward(x)
     dx = layer.backward(np.ones_like(y))
     assert y.dtype == dx.dtype == np.dtype(dtype)
@@ -186,29 +204,29 @@ def test_large_inputs_stay_finite_and_dtype_stays(name, dtype):
     assert np.isfinite(dx).all()
 
 
-def test_dropout_keeps_the_mean_and_its_mask_until_it_is_frozen_anew():
+def test_dropout_keeps_the_mean_and_its_mask_until_it_is_resampled():
     layer = Dropout(0.3)
     layer.bind(np.empty(0), np.empty(0))
     x = np.ones((200, 500))
     assert layer.forward(x) is x  # nothing is dropped outside training
-    layer.freeze(np.random.default_rng(0))
+    layer.resample(np.random.default_rng(0))
     first = layer.forward(x).copy()
     assert abs(first.mean() - 1) < 0.01
     assert set(np.round(np.unique(first), 9)) == {0, round(1 / 0.7, 9)}
     np.testing.assert_array_equal(layer.forward(x), first)
-    layer.freeze(np.random.default_rng(1))
+    layer.resample(np.random.default_rng(1))
     assert (layer.forward(x) != first).any()
-    layer.freeze(None)
+    layer.resample(None)
     assert layer.forward(x) is x
 
 
 @pytest.mark.parametrize(("make_bad", "message"), [
     (lambda: Dense(0, 3), "Dense: n_in must be a whole number of at least 1, not 0"),
     (lambda: Dense(3, 2.5), "Dense: n_out must be a whole number of at least 1, not 2.5"),
-    (lambda: Dense(3, 2, init="hee"), "unknown initializer 'hee': choose from zeros, xavier, he, kumar"),
-    (lambda: Dropout(1.0), r"Dropout: rate must lie in \[0, 1\), not 1.0"),
-    (lambda: LAYERS["LeakyReLU"](2), r"LeakyReLU: slope must lie in \[0, 1\), not 2"),
-    (lambda: LAYERS["ELU"](-1), "ELU: alpha must be positive, not -1"),
+    (lambda: Dense(3, 2, init="hee"), "unknown initializer 'hee': did you mean 'he'\\? choose from zeros, "),
+    (lambda: Dropout(1.0), "Dropout: rate must be at least 0 and below 1, not 1.0"),
+    (lambda: LAYERS["LeakyReLU"](2), "LeakyReLU: slope must be at least 0 and below 1, not 2"),
+    (lambda: LAYERS["ELU"](-1), "ELU: alpha must be above 0, not -1"),
 ])
 def test_bad_fields_are_named(make_bad, message):
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt: certified regressions, the published minima, the three forms, and what cannot be stepped on."""
+"""Tests of Levenberg-Marquardt: certified regressions, published minima, the forms, and functions without a step."""
 
 import math
 import warnings
@@ -7,7 +7,7 @@ from least_squares import PROBLEMS
 import numpy as np
 import pytest
 from regression import REGRESSIONS
-from test_base import check_continuation
+from test_optimizer import check_continuation
 
 from optimizers import Function, LevenbergMarquardt, minimize
 import optimizers.levenberg_marquardt
@@ -39,12 +39,12 @@ def test_six_digits_of_every_parameter(name, start):
 def test_the_published_minima(name):
     problem = PROBLEMS[name]
     result = fit(problem.function())
-    # the table gives six digits; 0 is reached to the rounding of the residuals
+    # the table gives six digits; 0 is reached except for the rounding errors of the residuals
     assert any(2 * result.value == pytest.approx(best, rel=1e-5, abs=1e-13) for best in problem.minima)
 
 
 def small(M=7, P=4, seed=0, spread=2):
-    """tanh(A theta) - y, with columns of very different size."""
+    """Return the residuals tanh(A theta) - y, with columns of very different norms."""
     rng = np.random.default_rng(seed)
     A, y = rng.normal(size=(M, P)) * 10.0 ** np.linspace(-spread, spread, P), rng.normal(size=M)
     return Function(rng.normal(size=P) / 100, residuals=lambda x: np.tanh(A @ x) - y,
@@ -52,13 +52,13 @@ def small(M=7, P=4, seed=0, spread=2):
 
 
 def gradient_only(f):
-    """The same value without its residuals: its Gauss-Newton products remain."""
+    """Return the same function without its residuals, with Gauss-Newton products."""
     class Plain:
         theta = f.theta
         value, value_and_gradient, gauss_newton_product = f.value, f.value_and_gradient, f.gauss_newton_product
 
         def residuals(self):
-            raise ValueError("this loss is no sum of squares")
+            raise ValueError("this loss is not a sum of squares")
 
     return Plain()
 
@@ -70,36 +70,37 @@ def test_the_forms_take_the_same_steps(shape, monkeypatch):
     for form in FORMS:
         f, lm, path = small(*shape, spread=1), LevenbergMarquardt(form=form, forcing=0), []
         lm.start(f.theta)
-        lm.D[:] = 100  # more than any column of J has
+        lm.D[:] = 100  # more than the norm of any column of J
         for _ in range(4):
             lm.step(f)
             path.append(f.theta.copy())
-            assert lm.uses == form
+            assert lm.form_used == form
         paths.append(path)
     for path in paths[1:]:
         np.testing.assert_allclose(path, paths[0], rtol=1e-8)
 
 
-def test_the_form_is_chosen_from_the_sizes_and_shown(monkeypatch):
-    for shape, uses in (((7, 4), "qr"), ((4, 7), "dual")):
+def test_the_form_is_chosen_from_the_sizes(monkeypatch):
+    for shape, form in (((7, 4), "qr"), ((4, 7), "dual")):
         lm = LevenbergMarquardt()
         lm.step(small(*shape))
-        assert f"uses={uses!r}" in repr(lm)
-    monkeypatch.setattr(optimizers.levenberg_marquardt, "WORK", 100)
+        assert lm.form_used == form
+    monkeypatch.setattr(optimizers.levenberg_marquardt, "MAX_WORK", 100)
     for f in (small(), gradient_only(small())):
         lm = LevenbergMarquardt()
         assert lm.step(f) > f.value()
-        assert lm.uses == "products"
+        assert lm.form_used == "products"
 
 
 @pytest.mark.parametrize("form", ["qr", "dual"])
-def test_a_form_that_cannot_fit_is_refused_with_what_it_needs(form):
+def test_a_form_that_needs_too_much_memory_is_refused(form):
     class Large:
         theta = np.zeros(100_000)
         value_and_gradient = staticmethod(lambda: (1.0, np.ones(100_000)))
         residuals = staticmethod(lambda: np.ones(10_000))
 
-    with pytest.raises(ValueError, match=rf"form='{form}' needs 22\.4 GiB here, more than 1: use form='products'"):
+    message = rf"form='{form}' would take 24\.0 GB, more than max_gigabytes, 1: use form='products' instead"
+    with pytest.raises(ValueError, match=message):
         LevenbergMarquardt(form=form).step(Large())
     with pytest.raises(ValueError, match="LevenbergMarquardt: form must be one of auto, qr, dual, products, not 'svd'"):
         LevenbergMarquardt(form="svd")
@@ -107,8 +108,8 @@ def test_a_form_that_cannot_fit_is_refused_with_what_it_needs(form):
 
 def test_the_path_does_not_depend_on_the_units_of_the_parameters():
     f, units = small(), 2.0 ** np.array([20, -13, 0, 5])
-    scaled = Function(f.theta / units, residuals=lambda x: f._given["residuals"](units * x),
-                      jacobian=lambda x: f._given["jacobian"](units * x) * units)
+    scaled = Function(f.theta / units, residuals=lambda x: f._functions["residuals"](units * x),
+                      jacobian=lambda x: f._functions["jacobian"](units * x) * units)
     a, b = LevenbergMarquardt(), LevenbergMarquardt()
     for _ in range(8):
         assert a.step(f) == b.step(scaled)
@@ -128,7 +129,7 @@ def test_the_condition_number_is_not_squared():
     assert errors["qr"] < 1e-4 < 1e-2 < normal
 
 
-def test_a_linear_problem_ends_in_one_step_whatever_its_rank():
+def test_one_step_solves_a_linear_problem_of_any_rank():
     rng = np.random.default_rng(0)
     A, y = rng.normal(size=(9, 5)) @ np.diag([1, 1, 1, 1, 0]), rng.normal(size=9)
     A[:, 3] = A[:, 2]
@@ -142,8 +143,8 @@ def test_a_linear_problem_ends_in_one_step_whatever_its_rank():
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, OverflowError("far"), None])
-def test_bad_trial_points_are_refused_and_others_tried(form, bad):
-    """Gauss-Newton steps on the arc tangent overshoot from afar; here nothing good is more than 2 away from 1."""
+def test_trial_points_that_are_not_finite_are_refused_and_others_tried(form, bad):
+    """Gauss-Newton steps on the arc tangent are too long from far away; here no value exists more than 2 from 1."""
     refused = 0
 
     def residuals(x):
@@ -164,17 +165,17 @@ def test_bad_trial_points_are_refused_and_others_tried(form, bad):
     np.testing.assert_allclose(result.theta, 1, atol=1e-7)
 
 
-def test_where_every_point_around_is_bad_theta_stays_and_the_reason_is_said():
+def test_theta_stays_with_a_message_if_no_point_around_it_has_a_value():
     at = np.array([0.5, 0.25])
     f = Function(at, residuals=lambda x: x if (x == at).all() else x * math.nan, jacobian=lambda x: np.eye(2))
     lm = LevenbergMarquardt()
     assert lm.step(f) == at @ at / 2
     np.testing.assert_array_equal(f.theta, at)
-    assert lm.message == "the value cannot be reduced further: no trial point, however near, has a lower one"
+    assert lm.message == "the value cannot be reduced further: no trial point has a lower value, however near"
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_jacobian_that_is_not_finite_moves_nothing(form):
+def test_a_jacobian_that_is_not_finite_changes_nothing(form):
     f = small()
     gradient = f.value_and_gradient()[1]
     f.value_and_gradient = lambda: (f.value(), gradient)
@@ -186,13 +187,13 @@ def test_a_jacobian_that_is_not_finite_moves_nothing(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_saved_and_restored_it_goes_on_to_the_bit(form):
+def test_a_restored_optimizer_takes_the_same_steps_bit_for_bit(form):
     f = check_continuation(small, lambda: LevenbergMarquardt(form=form), begun=3, more=3)
     assert f.value() > 0
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_small_network_learns_a_sine(seed):
+def test_a_small_network_fits_a_sine(seed):
     """1-5-1 with tanh, on sin(pi x), from weights of N(0, 1): a mean squared error below 1e-4 within 50 steps."""
     x = np.linspace(-1, 1, 41)
 

@@ -1,6 +1,7 @@
-"""The searches: the conditions they promise, on any function of one number, and what they do where none can hold.
+"""Tests of the line searches and of all methods that use one.
 
-Then the methods that step by them: what every one does where a step meets trouble.
+The searches: their conditions on random functions of one number, and what they return if the conditions cannot hold.
+The methods: what they do if a step is not possible.
 """
 
 import math
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from optimizers import OPTIMIZERS, Function, get, minimize
-from optimizers.line_search import LineSearchMethod, armijo, strong_wolfe
+from optimizers.line_search import armijo, strong_wolfe
+from optimizers.line_search_method import LineSearchMethod
 
 
 def random_function(seed):
-    """A wavy function of one number, bounded below, that falls from 0; its value and its slope."""
+    """Return a function of one number with several minima, bounded below, that decreases at 0: its value and slope."""
     rng = np.random.default_rng(seed)
     a, w, p = rng.normal(size=4), rng.uniform(0.3, 3, size=4), rng.uniform(0, 7, size=4)
     scale, bend = 10 ** rng.uniform(-3, 3), 10 ** rng.uniform(-2, 1)
@@ -28,7 +30,7 @@ def random_function(seed):
 
 
 class Counted:
-    """phi, and the alphas it was asked for."""
+    """phi, and the alphas with which it was called."""
 
     def __init__(self, phi):
         self.phi, self.seen = phi, []
@@ -49,13 +51,13 @@ def test_the_strong_wolfe_conditions_hold_on_random_functions(c2, few):
         reached, there = phi.phi(found.alpha)
         assert reached <= value + 1e-4 * found.alpha * slope
         assert abs(there) <= c2 * abs(slope)
-        assert phi.seen[-1] == found.alpha  # what was looked at last is what the caller still holds
+        assert phi.seen[-1] == found.alpha  # the caller remembers the last point
         counts.append(len(phi.seen))
     assert np.median(counts) <= few
     assert max(counts) < 20
 
 
-def test_armijo_holds_on_random_functions_within_its_bounds():
+def test_the_armijo_condition_holds_on_random_functions():
     for seed in range(500):
         phi = Counted(random_function(seed))
         value, slope = phi.phi(0.0)
@@ -67,7 +69,7 @@ def test_armijo_holds_on_random_functions_within_its_bounds():
 
 
 @pytest.mark.parametrize("first", [1e-6, 1.0, 1e6])
-def test_a_parabola_is_ended_exactly(first):
+def test_the_minimum_of_a_parabola_is_found_exactly(first):
     found = strong_wolfe(lambda a: ((a - 3) ** 2, 2 * (a - 3)), 9.0, -6.0, first, 1e-4, 1e-9)
     assert not found.message
     assert found.alpha == pytest.approx(3, rel=1e-8)
@@ -90,17 +92,17 @@ def test_a_trial_that_is_not_finite_is_too_far(fault, search):
 
 @pytest.mark.parametrize("search", [strong_wolfe, armijo])
 @pytest.mark.parametrize("slope", [0.0, 1.0, math.nan])
-def test_no_descent_no_evaluation(slope, search):
+def test_a_direction_that_is_not_one_of_descent_is_not_evaluated(slope, search):
     found = search(None, 1.0, slope)
     assert found.alpha == 0
-    assert found.message == "the direction is not one of descent"
+    assert found.message == "the direction is not a direction of descent"
 
 
 @pytest.mark.parametrize("search", [strong_wolfe, armijo])
 @pytest.mark.parametrize("phi", [lambda a: (1.0, -1.0), lambda a: (1 + a, -1.0), lambda a: (math.nan, math.nan),
                                  lambda a: (1.0, 0.5)])
-def test_where_nothing_is_lower_it_stays_says_so_and_ends(phi, search):
-    """Flat with a slope that lies, uphill with one that lies, nowhere finite: the evaluations are bounded."""
+def test_alpha_is_0_with_a_message_if_no_value_is_lower(phi, search):
+    """Constant or increasing with a wrong slope, or never finite: the number of evaluations is bounded."""
     counted = Counted(phi)
     found = search(counted, 1.0, -1.0, max_evaluations=12)
     assert found.alpha == 0
@@ -108,8 +110,8 @@ def test_where_nothing_is_lower_it_stays_says_so_and_ends(phi, search):
     assert len(counted.seen) == 12
 
 
-def test_where_the_conditions_cannot_hold_the_lowest_is_given():
-    """A slope without end cannot flatten."""
+def test_the_lowest_value_is_returned_if_the_conditions_cannot_hold():
+    """The slope of a straight line does not change."""
     counted = Counted(lambda a: (-a, -1.0))
     found = strong_wolfe(counted, 0.0, -1.0, max_evaluations=5)
     assert found.alpha == max(counted.seen)
@@ -117,8 +119,8 @@ def test_where_the_conditions_cannot_hold_the_lowest_is_given():
 
 
 @pytest.mark.parametrize("c2", [0.9, 0.1])
-def test_a_decrease_that_drowns_in_rounding_is_judged_by_the_slope(c2):
-    """float32: the decrease of 5e-9 cannot be seen in values near 1, but the slope can."""
+def test_the_slope_decides_if_the_decrease_is_less_than_the_rounding_errors(c2):
+    """In float32 a decrease of 5e-9 does not change values near 1, but the slope is exact."""
     for seed in range(100):
         rng = np.random.default_rng(seed)
 
@@ -135,7 +137,7 @@ METHODS = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, LineSea
 
 
 class Plain:
-    """An objective of two plain functions, which remembers nothing and counts its evaluations."""
+    """An objective made of two plain functions, which counts its evaluations and remembers no point."""
 
     def __init__(self, theta, value, gradient):
         self.theta, self.functions, self.evaluations = np.array(theta), (value, gradient), 0
@@ -147,27 +149,27 @@ class Plain:
 
 
 def valley(theta=(-1.2, 1.0)):
-    """Rosenbrock's function."""
+    """Return Rosenbrock's function."""
     return Plain(theta, lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2,
                  lambda x: [-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_begins_with_what_the_last_one_saw(name):
+def test_a_step_uses_the_last_evaluation_of_the_step_before(name):
     function, optimizer = valley(), get(name)
     searched = []
-    looked = optimizer._at
-    optimizer._at = lambda *arguments: searched.append(arguments[-1]) or looked(*arguments)
+    looked = optimizer._point_along
+    optimizer._point_along = lambda *arguments: searched.append(arguments[-1]) or looked(*arguments)
     for _ in range(10):
         optimizer.step(function)
         assert optimizer.message == ""
-    # once at the start, and once a trial; the one that is accepted is asked for again, and is there
+    # once at the start, and once for each trial; the accepted point is remembered
     assert function.evaluations == 1 + len(searched) - 10
 
 
 @pytest.mark.parametrize("begun", [1, 7, 20])
 @pytest.mark.parametrize("name", METHODS)
-def test_restored_in_the_middle_of_the_valley_it_goes_on_to_the_bit(name, begun):
+def test_an_optimizer_restored_after_some_steps_takes_the_same_steps_bit_for_bit(name, begun):
     function, optimizer = valley(), get(name)
     for _ in range(begun):
         optimizer.step(function)
@@ -178,33 +180,33 @@ def test_restored_in_the_middle_of_the_valley_it_goes_on_to_the_bit(name, begun)
         np.testing.assert_array_equal(function.theta, other.theta)
 
 
-TROUBLE = {
-    "a gradient that points uphill": (lambda x: x @ x, lambda x: -2 * x),
-    "a gradient where there is no slope": (lambda x: 1.0, lambda x: x),
-    "no number anywhere else": (lambda x: 1.0 if (x == [3, 4]).all() else math.nan, lambda x: x),
+IMPOSSIBLE = {
+    "a gradient of the wrong sign": (lambda x: x @ x, lambda x: -2 * x),
+    "a gradient of a constant value": (lambda x: 1.0, lambda x: x),
+    "a value that is a number only here": (lambda x: 1.0 if (x == [3, 4]).all() else math.nan, lambda x: x),
     "a gradient that is not finite": (lambda x: 1.0, lambda x: [1.0, math.inf]),
     "a gradient that is zero": (lambda x: 1.0, lambda x: [0.0, 0.0]),
     "a value that is not a number": (lambda x: math.nan, lambda x: x),
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLE)
+@pytest.mark.parametrize("case", IMPOSSIBLE)
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_that_leads_nowhere_is_refused_with_its_reason(name, trouble):
-    objective, optimizer = Plain([3.0, 4.0], *TROUBLE[trouble]), get(name)
-    np.testing.assert_equal(optimizer.step(objective), TROUBLE[trouble][0](np.array([3.0, 4.0])))
+def test_a_step_that_is_not_possible_changes_nothing_and_says_why(name, case):
+    objective, optimizer = Plain([3.0, 4.0], *IMPOSSIBLE[case]), get(name)
+    np.testing.assert_equal(optimizer.step(objective), IMPOSSIBLE[case][0](np.array([3.0, 4.0])))
     np.testing.assert_array_equal(objective.theta, [3.0, 4.0])
     assert optimizer.message
     assert "\n" not in optimizer.message
     assert objective.evaluations <= 1 + 2 * optimizer.max_evaluations
     assert optimizer.t == 0
-    function = valley()  # and it is as good as new
+    function = valley()  # the optimizer can be used for another function
     optimizer.step(function)
     assert optimizer.message == ""
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_what_leads_nowhere_is_forgotten_within_the_step(name):
+def test_a_state_without_a_descent_direction_is_reset_within_the_step(name):
     function, optimizer = valley(), get(name)
     for _ in range(5):
         optimizer.step(function)
@@ -220,8 +222,8 @@ def test_what_leads_nowhere_is_forgotten_within_the_step(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_wall_of_nan_is_not_crossed(name):
-    """x - log x, infinite at 0 and nothing beyond, from where the first steps lead across; no warning, no exception."""
+def test_a_region_of_nan_is_not_entered(name):
+    """x - log x is infinite at 0 and NaN below, where the first trials are. There is no warning and no exception."""
     def slopes(x):
         return 1 - 1 / x
 
@@ -233,7 +235,7 @@ def test_a_wall_of_nan_is_not_crossed(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_an_overflow_in_plain_python_is_only_too_far(name):
+def test_an_overflow_error_counts_as_too_far(name):
     function = Function([0.0], value=lambda x: math.exp(1e3 * float(x[0])) - 1e6 * float(x[0]),
                         gradient=lambda x: [1e3 * math.exp(1e3 * float(x[0])) - 1e6])
     result = minimize(function, get(name), tolerance=1e-4)
@@ -242,8 +244,8 @@ def test_an_overflow_in_plain_python_is_only_too_far(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_float32_reaches_what_float32_can_tell(name):
-    """A sum of softplus, with values near 100 whose rounding hides the last decreases."""
+def test_float32_reaches_its_rounding_errors(name):
+    """A sum of softplus with values near 100, whose rounding errors are larger than the last decreases."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 20)).astype("float32"), np.sign(rng.normal(size=200)).astype("float32")
 

@@ -1,16 +1,16 @@
-"""Function: what it is made of, what it counts, and what it says where something is missing."""
+"""Tests of Function and minimize: what they compute, count and return, and the errors for wrong arguments."""
 
 import numpy as np
 import pytest
 
-from optimizers import Function, get, minimize
+from optimizers import Function, Objective, get, minimize
 
 
 def line(**given):
     return Function([1.0, 2.0], **given)
 
 
-def test_a_sum_of_squares_needs_nothing_but_residuals_and_their_jacobian():
+def test_residuals_and_their_jacobian_are_enough_for_a_sum_of_squares():
     f = line(residuals=lambda t: np.array([t[0] - 3, 2 * t[1], t[0] * t[1]]),
              jacobian=lambda t: np.array([[1, 0], [0, 2], [t[1], t[0]]]))
     value, gradient = f.value_and_gradient()
@@ -20,7 +20,7 @@ def test_a_sum_of_squares_needs_nothing_but_residuals_and_their_jacobian():
     np.testing.assert_allclose(f.gauss_newton_product(np.array([1.0, -1.0])), J.T @ J @ [1, -1])
 
 
-def test_theta_is_a_live_copy_and_each_point_is_computed_once():
+def test_theta_is_a_copy_and_each_point_is_computed_once():
     calls, theta0 = [], np.array([1, 2])
     f = Function(theta0, value=lambda t: calls.append("v") or t @ t, gradient=lambda t: calls.append("g") or 2 * t)
     assert f.theta.dtype == float
@@ -28,7 +28,7 @@ def test_theta_is_a_live_copy_and_each_point_is_computed_once():
     f.value_and_gradient()
     assert (calls, f.evaluations) == (["v", "g"], 1)
     _, gradient = f.value_and_gradient()
-    gradient[:] = 99  # the caller's to overwrite
+    gradient[:] = 99  # the caller may overwrite it
     np.testing.assert_array_equal(f.value_and_gradient()[1], [2, 4])
     f.theta[0] = 5
     assert f.value() == 29
@@ -36,7 +36,7 @@ def test_theta_is_a_live_copy_and_each_point_is_computed_once():
     np.testing.assert_array_equal(theta0, [1, 2])
 
 
-def test_an_object_with_step_and_nothing_else_is_an_optimizer():
+def test_an_object_with_a_method_step_is_an_optimizer():
     class Newton:
         def step(self, objective):
             loss, gradient = objective.value_and_gradient()
@@ -47,7 +47,7 @@ def test_an_object_with_step_and_nothing_else_is_an_optimizer():
     assert (result.converged, result.steps, list(result.theta)) == (True, 1, [0, 0])
 
 
-def test_a_function_that_meddles_with_its_argument_harms_nobody():
+def test_a_function_that_changes_its_argument_does_not_change_theta():
     def value(theta):
         theta[:] = 0
         return 1.0
@@ -63,19 +63,20 @@ def test_a_function_that_meddles_with_its_argument_harms_nobody():
     (lambda: Function([np.nan], value=abs), "theta0 must be a vector"),
     (lambda: Function([[1.0]], value=abs), "theta0 must be a vector"),
     (lambda: minimize(line(value=np.sum), get("adam")), r"needs the gradient, .*: write Function\(..., gradient=...\)"),
-    (lambda: line(value=np.sum).hessian_product(np.ones(2)), "needs the hessian, which the Function was not given"),
+    (lambda: line(value=np.sum).hessian_product(np.ones(2)),
+     r"this optimizer needs the hessian, but Function was made without it: write Function\(..., hessian=...\), or"),
     (lambda: line(value=np.sum, gradient=lambda t: t[:1]).value_and_gradient(),
-     r"gradient gives an array of shape \(1,\), where one of shape \(2,\) is expected"),
-    (lambda: line(value=lambda t: t).value(), r"value gives an array of shape \(2,\), where one of shape \(\) is"),
+     r"gradient must return an array of shape \(2,\), not an array of shape \(1,\)"),
+    (lambda: line(value=lambda t: t).value(), r"value must return a number, not an array of shape \(2,\)"),
     (lambda: line(residuals=lambda t: t, jacobian=lambda t: np.ones((3, 2))).jacobian(),
-     r"jacobian gives an array of shape \(3, 2\), where one of shape \(2, 2\) is expected"),
+     r"jacobian must return an array of shape \(2, 2\), not an array of shape \(3, 2\)"),
 ])
-def test_what_is_missing_or_misshapen_is_named(use, message):
+def test_a_missing_function_or_a_wrong_shape_is_named(use, message):
     with pytest.raises(ValueError, match=message):
         use()
 
 
-def test_minimize_calls_back_after_each_step_and_ends_where_it_began_if_there_is_nothing_to_do():
+def test_the_callback_is_called_after_each_step_and_no_step_is_taken_at_a_minimum():
     seen = []
     f = line(value=lambda t: t @ t, gradient=lambda t: 2 * t)
     minimize(f, get("gd", lr=0.1), max_steps=5, callback=lambda f: seen.append(f.theta.copy()))
@@ -85,17 +86,19 @@ def test_minimize_calls_back_after_each_step_and_ends_where_it_began_if_there_is
     assert (done.steps, done.converged, done.value) == (0, True, 0.0)
 
 
-def test_an_optimizer_that_was_stuck_elsewhere_begins_anew():
+def test_an_optimizer_that_could_not_take_a_step_may_be_used_for_another_function():
     stuck = get("lbfgs")
     minimize(line(value=lambda t: 1.0, gradient=lambda t: np.ones(2)), stuck)
     assert stuck.message
     assert minimize(line(value=lambda t: t @ t, gradient=lambda t: 2 * t), stuck).converged
 
 
-def test_a_models_objective_is_minimized_too():
-    from test_model import small, small_data
+def test_the_objective_of_a_model_is_minimized():
+    from nn import CrossEntropy, Dense, Model, Softmax, Tanh
 
-    model, (x, y) = small(dtype="float64"), small_data()
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 4)), rng.integers(0, 3, 20)
+    model = Model([Dense(4, 6), Tanh(), Dense(6, 3), Softmax()], CrossEntropy(), dtype="float64")
     objective = model.objective(x, y)
     before = objective.value()
     result = minimize(objective, get("lbfgs"), max_steps=30)
@@ -106,8 +109,35 @@ def test_a_models_objective_is_minimized_too():
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"max_steps": -1}, "max_steps must be at least 0, not -1"),
-    ({"optimizer": "adam"}, r"optimizer must have a step\(objective\), which 'adam' has not"),
+    ({"optimizer": "adam"}, r"optimizer must have a method step\(objective\), but 'adam' has none: write get"),
 ])
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         minimize(line(value=np.sum, gradient=np.ones_like), **{"optimizer": get("adam"), **options})
+
+
+def test_a_second_function_needs_a_new_optimizer():
+    def parabola():
+        return line(value=lambda t: t @ t, gradient=lambda t: 2 * t)
+
+    optimizer, second = get("adam"), parabola()
+    minimize(parabola(), optimizer, max_steps=3)
+    with pytest.raises(ValueError, match="this Adam has taken 3 steps on another vector: make a new one, or write "):
+        minimize(second, optimizer)
+    np.testing.assert_array_equal(second.theta, [1, 2])
+    optimizer.restore(optimizer.state(), second.theta)
+    assert minimize(second, optimizer, max_steps=3).steps == 3
+    assert optimizer.t == 6
+
+
+def test_an_objective_of_ones_own_is_minimized():
+    class Parabola(Objective):
+        def __init__(self):
+            self.theta = np.array([1.0, 2.0])
+
+        def value_and_gradient(self):
+            return float(self.theta @ self.theta), 2 * self.theta
+
+    result = minimize(Parabola(), get("lbfgs"))
+    assert result.converged
+    assert result.evaluations == 0  # it does not count them

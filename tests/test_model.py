@@ -1,14 +1,24 @@
-"""The model: its gradient as a whole, its views, what it says of bad input, and what comes of the same seed."""
+"""The model: its gradient as a whole, its views into theta, its messages about wrong input, and its seed."""
 
 from concurrent.futures import ThreadPoolExecutor
 import copy
 import math
 import pickle
+from re import escape
 
-from derivatives import CENTRAL, COMPLEX, away_from_kinks, central, complex_step, make, random_target, relative
 import numpy as np
 import pytest
 
+from feedforward.derivatives import (
+    CENTRAL,
+    COMPLEX,
+    away_from_kinks,
+    central,
+    complex_step,
+    make_layer,
+    random_target,
+    relative,
+)
 from nn import (
     ACTIVATIONS,
     LOSSES,
@@ -25,17 +35,23 @@ from nn import (
     Softplus,
     Tanh,
 )
-from nn.network import Network
+from nn.network import Batch, Network
 from nn.objective import BatchObjective
 from optimizers import get
 
 ENDINGS = {"CrossEntropy": [Softmax()], "BinaryCrossEntropy": [Sigmoid(), Softmax()],
            "MeanSquaredError": [Tanh(), Softmax(), None]}
-WHOLE = [(name, ending) for name in LOSSES for ending in ENDINGS[name]]
+WHOLE = [(name, ending) for name in LOSSES for ending in ENDINGS.get(name, [None])]
 
 
 def small(seed=0, dtype="float32", dropout=0.0):
     return Model([Dense(6, 5), Tanh(), Dropout(dropout), Dense(5, 3), Softmax()], CrossEntropy(), seed, dtype)
+
+
+def batch_objective(network, x, target, rng=None):
+    """The mean loss of this network itself on a batch, with what is random drawn from `rng`."""
+    network.resample(rng)
+    return BatchObjective([(network, Batch(x, target, 1 / len(x)))])
 
 
 def small_data(n=40, seed=0):
@@ -45,7 +61,7 @@ def small_data(n=40, seed=0):
 
 @pytest.mark.parametrize(("name", "ending"), WHOLE)
 def test_gradient_of_a_whole_model(name, ending):
-    """Several layers, every activation among them over the rounds, dropout, each loss with each ending it allows."""
+    """Several layers, dropout, every activation in one of the rounds, and each loss with each last layer it allows."""
     rng = np.random.default_rng(1)
     for round_, (first, second) in enumerate(zip(ACTIVATIONS.values(), reversed(ACTIVATIONS.values()))):
         n = 1 if round_ == 0 else int(rng.integers(2, 8))
@@ -53,14 +69,14 @@ def test_gradient_of_a_whole_model(name, ending):
                       LOSSES[name](), dtype="float64")
         model.theta += 0.3 * rng.normal(size=model.theta.shape)
         x, target = rng.normal(size=(n, 4)), random_target(LOSSES[name](), n, 3, rng)
-        objective = BatchObjective(model.network, x, target, rng=np.random.default_rng(round_))
+        objective = batch_objective(model.network, x, target, np.random.default_rng(round_))
         _, gradient = objective.value_and_gradient()
         u = rng.normal(size=gradient.shape)
 
         def f(h, model=model, x=x, target=target, u=u, round_=round_):
             theta = model.theta + h * u
             network = Network(model.layers, model.loss, theta, np.zeros_like(theta))
-            moved = BatchObjective(network, x + 0 * h, target + 0 * h, rng=np.random.default_rng(round_))
+            moved = batch_objective(network, x + 0 * h, target + 0 * h, np.random.default_rng(round_))
             return moved.value()
 
         magnitude = np.abs(gradient * u).sum()
@@ -69,20 +85,20 @@ def test_gradient_of_a_whole_model(name, ending):
 
 
 def test_endings_cover_every_loss():
-    assert set(ENDINGS) == set(LOSSES)
+    assert set(ENDINGS) == {name for name, kind in LOSSES.items() if kind.__module__.startswith("nn.")}
 
 
-def test_the_checks_see_a_model_that_forgets_a_layer():
+def test_the_check_notices_a_layer_without_a_derivative():
     model = Model([Dense(4, 6), Tanh(), Dense(6, 3), Softmax()], CrossEntropy(), dtype="float64")
     x, target = np.random.default_rng(0).normal(size=(5, 4)), np.eye(3)[[0, 1, 2, 0, 1]]
-    _, right = BatchObjective(model.network, x, target).value_and_gradient()
+    _, right = batch_objective(model.network, x, target).value_and_gradient()
     right = right.copy()
     model.network.body[1].backward = lambda dy, needs_dx=True: dy
-    _, wrong = BatchObjective(model.network, x, target).value_and_gradient()
+    _, wrong = batch_objective(model.network, x, target).value_and_gradient()
     assert not np.allclose(right, wrong)
 
 
-def test_layers_before_the_first_weights_and_dx_is_skipped():
+def test_layers_may_precede_the_first_weights_and_dx_is_skipped():
     model = Model([Tanh(), Dropout(0.1), Dense(3, 2), Softmax()], CrossEntropy(), dtype="float64")
     assert model.n_in == 3
     model.objective(np.ones((4, 3)), [0, 1, 0, 1]).value_and_gradient()
@@ -115,7 +131,7 @@ def test_assigning_to_theta_or_a_parameter_writes_into_it():
     objective = model.objective(*small_data())
     objective.theta = objective.theta - 0.5
     assert theta[0] == -1.5
-    with pytest.raises(ValueError, match=r"theta has shape \(53,\), .*: it cannot become an array of shape \(52,\)"):
+    with pytest.raises(ValueError, match=r"theta has shape \(53,\) .*: an array of shape \(52,\) cannot be copied"):
         model.theta = np.zeros(52)
     with pytest.raises(ValueError, match=r"W has shape \(6, 5\)"):
         model.layers[0].W = np.zeros((5, 6))
@@ -134,7 +150,7 @@ def test_a_copy_is_a_model_of_its_own(again):
     assert (twin.theta != again(small(3)).theta).any()
 
 
-def test_several_threads_may_ask_one_model():
+def test_several_threads_may_call_one_model():
     model, (x, _) = small(), small_data(3000)
     alone = model.predict(x)
     with ThreadPoolExecutor(4) as pool:
@@ -142,7 +158,7 @@ def test_several_threads_may_ask_one_model():
             np.testing.assert_array_equal(answer, alone)
 
 
-def test_one_layer_object_in_two_models_stays_apart():
+def test_one_layer_object_in_two_models_is_copied():
     shared = Dense(3, 3)
     a = Model([shared, shared], MeanSquaredError(), seed=0)
     b = Model([shared], MeanSquaredError(), seed=1)
@@ -152,7 +168,7 @@ def test_one_layer_object_in_two_models_stays_apart():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_dtype_stays_through_everything(activation, dtype):
+def test_everything_is_computed_in_the_dtype_of_the_model(activation, dtype):
     layers = [Dense(6, 5), ACTIVATIONS[activation](), Dropout(0.1), Dense(5, 3), Softmax()]
     model = Model(layers, CrossEntropy(), dtype=dtype)
     x, y = small_data()
@@ -176,7 +192,7 @@ def test_objective_matches_evaluate_and_counts_its_cost():
     assert objective.gradients == 1.5 * len(x)
 
 
-def test_dropout_stays_frozen_while_an_objective_lives():
+def test_dropout_masks_stay_the_same_as_long_as_an_objective_exists():
     model = small(dropout=0.5)
     x, y = small_data()
     objective = model.objective(x, y)
@@ -201,7 +217,7 @@ def test_predictions():
     assert evaluated["loss"] == pytest.approx(-np.log(p[np.arange(5000), y]).mean(), rel=1e-5)
 
 
-def test_a_single_output_says_yes_or_no():
+def test_one_output_is_a_probability_of_class_1():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 2))
     y = (x[:, 0] > 0).astype(int)
@@ -222,6 +238,56 @@ def test_numbers_have_no_accuracy():
     assert history.epochs[-1]["loss"] < history.epochs[0]["loss"] / 2
 
 
+def test_repr_is_one_line_and_print_is_the_summary(capsys):
+    model = Model([Dense(784, 50), ReLU(), Dense(50, 10), Softmax()], CrossEntropy())
+    assert repr(model) == "Model(784-50-10, CrossEntropy, float32, 39,760 parameters)"
+    print(model)
+    assert capsys.readouterr().out == model.summary() + "\n"
+
+
+@pytest.mark.parametrize(("layers", "loss"), [
+    ([Dense(3, 2), Tanh()], MeanSquaredError()),
+    ([Dense(3, 1)], MeanSquaredError()),
+])
+def test_a_regression_has_no_classes(layers, loss):
+    model = Model(layers, loss)
+    message = (f"a model with MeanSquaredError that ends in {layers[-1]} predicts numbers, not classes: "
+               "use predict(x)")
+    with pytest.raises(ValueError, match=f"^{escape(message)}$"):
+        model.predict_classes(np.ones((2, 3)))
+
+
+def test_probabilities_under_a_squared_error_have_classes():
+    model = Model([Dense(3, 2), Softmax()], MeanSquaredError())
+    np.testing.assert_array_equal(model.predict_classes(np.eye(3)), model.predict(np.eye(3)).argmax(axis=1))
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: Dense(3, 4, activation="relu"),
+     "Dense has no field 'activation': write the activation as the next layer, such as Dense(784, 50), ReLU(); its "
+     "fields are n_in, n_out, init"),
+    (lambda: Dense(units=3), "Dense has no field 'units': write n_in and n_out, such as Dense(784, 50); its fields are "
+                             "n_in, n_out, init"),
+    (lambda: Dropout(probability=0.5), "Dropout has no field 'probability': its fields are rate"),
+    (lambda: CrossEntropy(label_smoothing=0.1),
+     "CrossEntropy has no field 'label_smoothing': its fields are none"),
+])
+def test_an_unknown_field_says_what_to_write(make, message):
+    with pytest.raises(TypeError, match=f"^{escape(message)}$"):
+        make()
+
+
+def test_fields_are_checked_whenever_they_are_set():
+    layer = Dropout(0.2)
+    with pytest.raises(ValueError, match="Dropout: rate must be at least 0 and below 1, not 1"):
+        layer.rate = 1
+    with pytest.raises(ValueError, match="Dense: n_in must be a whole number of at least 1, not 0"):
+        Dense(0, 3)
+    with pytest.raises(ValueError, match="unknown initializer 'hee': did you mean 'he'"):
+        Dense(3, 3, init="hee")
+    assert type(Dense(np.int64(3), 3).n_in) is int
+
+
 def test_summary_counts_the_parameters():
     text = Model([Dense(784, 50), ReLU(), Dense(50, 10), Softmax()], CrossEntropy()).summary()
     assert "39,250" in text
@@ -229,7 +295,7 @@ def test_summary_counts_the_parameters():
 
 
 X, Y = small_data()
-BAD_X = {
+WRONG_X = {
     "shape": (np.zeros((4, 7)), r"layer 0 \(Dense\(n_in=6, .*expects x of shape \(N, 6\), but x has shape \(4, 7\): "
                                 r"give x with 6 columns, or begin the model with Dense\(7, ...\)"),
     "images": (np.zeros((4, 2, 3)), r"x has shape \(4, 2, 3\): write x.reshape\(len\(x\), 6\)"),
@@ -245,9 +311,9 @@ BAD_X = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_X)
-def test_bad_examples_are_named(case):
-    x, message = BAD_X[case]
+@pytest.mark.parametrize("case", WRONG_X)
+def test_wrong_examples_are_named(case):
+    x, message = WRONG_X[case]
     model, y = small(), np.zeros(len(x), int)
     for use in (lambda: model.fit(x, y, get("adam"), progress=False), lambda: model.evaluate(x, y),
                 lambda: model.predict(x), lambda: model.objective(x, y),
@@ -262,7 +328,7 @@ def test_bad_examples_are_named(case):
     (3, r"y has shape \(\)"),
     (np.full(40, 3), "label 3, but the model has 3 outputs"),
 ])
-def test_bad_targets_are_named(y, message):
+def test_wrong_targets_are_named(y, message):
     with pytest.raises(ValueError, match=message):
         small().fit(X, y, get("adam"), progress=False)
 
@@ -281,28 +347,28 @@ def test_bad_targets_are_named(y, message):
     ([Dense(3, 2), Softmax()], "crossentropy", r"unknown loss 'crossentropy': give one of CrossEntropy\(\)"),
     ([Dense(3, 2), Softmax()], CrossEntropy, "unknown loss <class"),
 ])
-def test_models_that_cannot_be_are_named(layers, loss, message):
+def test_layers_and_losses_that_do_not_fit_are_named(layers, loss, message):
     with pytest.raises(ValueError, match=message):
         Model(layers, loss)
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"dtype": "float16"}, "unknown dtype 'float16': choose from float32, float64"),
+    ({"dtype": "float16"}, r"unknown dtype 'float16': did you mean 'float64'\? choose from float32, float64"),
     ({"dtype": int}, "unknown dtype 'int64'"),
     ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
     ({"seed": 0.5}, "seed must be a whole number"),
 ])
-def test_bad_fields_are_named(fields, message):
+def test_wrong_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         Model([Dense(3, 2), Softmax()], CrossEntropy(), **fields)
 
 
-def test_float32_and_float64_begin_at_the_same_weights():
+def test_float32_and_float64_start_at_the_same_weights():
     np.testing.assert_array_equal(small(3, "float64").theta.astype("float32"), small(3, "float32").theta)
     assert (small(3).theta != small(4).theta).any()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ACTIVATIONS.values() if make(kind, 3, 3)])
+@pytest.mark.parametrize("kind", [kind for kind in ACTIVATIONS.values() if make_layer(kind, 3, 3)])
 def test_softmax_and_every_activation_work_in_the_middle(kind):
     model = Model([Dense(6, 8), kind(), Dense(8, 3), Softmax()], CrossEntropy(), dtype="float64")
     x = away_from_kinks(np.random.default_rng(0).normal(size=(60, 6)))

@@ -1,4 +1,4 @@
-"""Newton: its theory on functions, both forms, the trust-region subproblem, and what cannot be stepped on."""
+"""Tests of Newton: convergence, both forms, the trust-region subproblem, and functions without a possible step."""
 
 import copy
 import math
@@ -6,11 +6,10 @@ import math
 from least_squares import PROBLEMS
 import numpy as np
 import pytest
-from test_base import check_continuation
+from test_optimizer import check_continuation
 
-from nn import CrossEntropy, Dense, Model, Softmax, Tanh
-from optimizers import Function, Newton, get, minimize
-from optimizers.trust_region import bounded, krylov
+from optimizers import Function, Newton, Objective, get, minimize
+from optimizers.subproblem import lanczos, solve_subproblem
 
 FORMS = ("dense", "cg")
 
@@ -24,23 +23,23 @@ def quadratic(n, seed=0):
 
 
 def without_hessian(f):
-    """The same function of which only products are known."""
-    class Products:
+    """Return the same function with Hessian products only."""
+    class Products(Objective):
         theta = f.theta
         value, value_and_gradient, hessian_product = f.value, f.value_and_gradient, f.hessian_product
 
     return Products()
 
 
-def test_a_convex_quadratic_ends_in_one_step():
+def test_one_step_reaches_the_minimum_of_a_convex_quadratic():
     for f in (quadratic(20), without_hessian(quadratic(20))):
         newton = Newton()
         newton.step(f)
         assert np.abs(f.value_and_gradient()[1]).max() < 1e-10
-        assert newton.uses == "dense"
+        assert newton.form_used == "dense"
 
 
-def test_conjugate_gradients_end_it_too_within_a_few_products_more_than_the_dimension():
+def test_conjugate_gradients_need_few_more_products_than_dimensions():
     f, products = quadratic(20), 0
     inner, newton = without_hessian(f), Newton(form="cg")
 
@@ -54,15 +53,15 @@ def test_conjugate_gradients_end_it_too_within_a_few_products_more_than_the_dime
         newton.step(inner)
         if np.abs(f.value_and_gradient()[1]).max() < 1e-8:
             break
-    assert newton.uses == "cg"
+    assert newton.form_used == "cg"
     assert np.abs(f.value_and_gradient()[1]).max() < 1e-8
     assert products < 6 * 20
 
 
 @pytest.mark.parametrize("curvature", ["hessian", "gauss-newton"])
 @pytest.mark.parametrize(("form", "order", "steps"), [("dense", 2, 1), ("cg", 1.5, 2)])
-def test_the_last_steps_on_rosenbrock_converge_with_the_order_of_theory(form, order, steps, curvature):
-    """Along and across its valley the gradient differs so much that inexact steps correct them in turn, in pairs."""
+def test_the_last_steps_on_rosenbrock_converge_with_the_order_of_the_theory(form, order, steps, curvature):
+    """With inexact steps the errors along and across the valley decrease in turn, so two steps count as one."""
     f, errors = PROBLEMS["rosenbrock"].function(), []
     result = minimize(f, Newton(form=form, curvature=curvature), max_steps=60, tolerance=1e-12,
                       callback=lambda f: errors.append(np.abs(f.theta - 1).max()))
@@ -73,7 +72,7 @@ def test_the_last_steps_on_rosenbrock_converge_with_the_order_of_theory(form, or
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_negative_curvature_leads_away_from_a_saddle(form):
+def test_negative_curvature_is_followed_away_from_a_saddle(form):
     f = Function([1e-3, 1], value=lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 2 / 2,
                  gradient=lambda x: np.array([x[0] ** 3 - x[0], x[1]]),
                  hessian=lambda x: np.diag([3 * x[0] ** 2 - 1, 1.0]))
@@ -96,8 +95,8 @@ def test_the_dense_form_leaves_a_saddle_where_the_gradient_is_zero():
     assert stuck.message.startswith("the value cannot be reduced further")
 
 
-def optimal(H, g, p, multiplier, radius):
-    """The conditions of More & Sorensen (1983), which are necessary and sufficient."""
+def check_optimal(H, g, p, multiplier, radius):
+    """Check the necessary and sufficient conditions of More & Sorensen (1983)."""
     scale = np.linalg.norm(H, 2) + np.linalg.norm(g) / radius
     np.testing.assert_allclose(H @ p + multiplier * p, -g, atol=1e-9 * scale * radius)
     assert np.linalg.eigvalsh(H)[0] + multiplier >= -1e-12 * scale
@@ -122,24 +121,24 @@ def test_the_subproblem_is_solved(case, radius):
             w[0] = -1 - abs(w[0])
             b[0] = {"hard": 0, "nearly hard": 1e-17}.get(case, b[0])
             b *= case != "no gradient"
-        y, multiplier = bounded(w, b, radius)
-        optimal(Q * w @ Q.T, Q @ b, Q @ y, multiplier, radius)
+        y, multiplier = solve_subproblem(w, b, radius)
+        check_optimal(Q * w @ Q.T, Q @ b, Q @ y, multiplier, radius)
 
 
-def test_conjugate_gradients_stay_inside_the_radius_and_reach_the_solution():
+def test_lanczos_stays_inside_the_radius_and_reaches_the_solution():
     rng = np.random.default_rng(6)
     for n, radius in ((5, 1e-2), (20, 1.0), (40, 1e3)):
         A = rng.normal(size=(n, n))
         H, g = A + A.T, rng.normal(size=n)
         product = H.__matmul__
         for limit in (1, 3, n):
-            w, b, basis = krylov(product, g, radius, 0.0, limit)
-            y, multiplier = bounded(w, b, radius)
+            w, b, basis = lanczos(product, g, radius, 0.0, limit)
+            y, multiplier = solve_subproblem(w, b, radius)
             assert np.linalg.norm(y @ basis) <= radius * (1 + 1e-9)
             np.testing.assert_allclose(basis @ H @ basis.T, np.diag(w), atol=1e-9)
-        optimal(H, g, y @ basis, multiplier, radius)
-        w, b, basis = krylov(product, g, radius, 0.1 * np.linalg.norm(g), n)
-        y, multiplier = bounded(w, b, radius)
+        check_optimal(H, g, y @ basis, multiplier, radius)
+        w, b, basis = lanczos(product, g, radius, 0.1 * np.linalg.norm(g), n)
+        y, multiplier = solve_subproblem(w, b, radius)
         p = y @ basis
         assert np.linalg.norm(H @ p + multiplier * p + g) <= 0.1 * np.linalg.norm(g) + 1e-9
 
@@ -153,10 +152,10 @@ def test_the_published_minima(name, form):
     assert any(2 * result.value == pytest.approx(best, rel=1e-5, abs=1e-10) for best in problem.minima)
 
 
-def test_a_bad_trial_point_is_refused_and_a_nearer_one_tried():
+def test_a_trial_point_with_an_error_is_refused_and_a_nearer_one_tried():
     f = Function([5], value=lambda x: x[0] - math.log(x[0]), gradient=lambda x: 1 - 1 / x,
                  hessian=lambda x: x[:, None] ** -2.0)
-    # the full step leads to -15, where math.log raises
+    # the full step would be to -15, where math.log raises ValueError
     result = minimize(f, Newton(), max_steps=30)
     assert result.converged
     assert result.theta == pytest.approx(1)
@@ -164,7 +163,7 @@ def test_a_bad_trial_point_is_refused_and_a_nearer_one_tried():
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_curvature_that_is_not_finite_moves_nothing(form, bad):
+def test_curvature_that_is_not_finite_changes_nothing(form, bad):
     f = quadratic(3)
     f.hessian = lambda: np.full((3, 3), bad)
     f.hessian_product = lambda v: np.full(3, bad)
@@ -175,18 +174,15 @@ def test_curvature_that_is_not_finite_moves_nothing(form, bad):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_saved_and_restored_it_goes_on_to_the_bit(form):
+def test_a_restored_optimizer_takes_the_same_steps_bit_for_bit(form):
     check_continuation(PROBLEMS["wood"].function, lambda: Newton(form=form), begun=4, more=3)
 
 
-def test_float32_ends_at_its_rounding_and_says_so():
+def test_float32_ends_at_its_rounding_errors_with_a_message():
     f = quadratic(10)
 
-    class Single:
+    class Single(Objective):
         theta = f.theta.astype("float32")
-
-        def value(self):
-            return self.value_and_gradient()[0]
 
         def value_and_gradient(self):
             f.theta[:] = self.theta
@@ -207,21 +203,24 @@ def test_float32_ends_at_its_rounding_and_says_so():
         np.testing.assert_allclose(f.value_and_gradient()[1], 0, atol=1e-3)
 
 
-def test_choices_are_listed_and_a_matrix_that_cannot_fit_is_refused():
+def test_an_unknown_choice_and_a_matrix_that_is_too_large_are_refused():
     with pytest.raises(ValueError, match="Newton: curvature must be one of hessian, gauss-newton, not 'fisher'"):
         Newton(curvature="fisher")
 
     class Large:
-        theta = np.zeros(10_000)
-        value_and_gradient = staticmethod(lambda: (1.0, np.ones(10_000)))
+        theta = np.zeros(12_000)
+        value_and_gradient = staticmethod(lambda: (1.0, np.ones(12_000)))
         hessian_product = staticmethod(lambda v: v)
 
-    with pytest.raises(ValueError, match=r"Newton: form='dense' needs 2\.2 GiB here, more than 1: use form='cg'"):
+    message = r"Newton: form='dense' would take 3\.5 GB, more than max_gigabytes, 1: use form='cg' instead"
+    with pytest.raises(ValueError, match=message):
         Newton(form="dense").step(Large())
 
 
 @pytest.mark.parametrize("name", ["newton", "lm"])
-def test_curvature_may_be_taken_on_a_share_of_the_examples(name):
+def test_curvature_may_be_computed_from_a_share_of_the_examples(name):
+    from nn import CrossEntropy, Dense, Model, Softmax, Tanh
+
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(400, 6)), rng.integers(0, 3, 400)
     model = Model([Dense(6, 8), Tanh(), Dense(8, 3), Softmax()], CrossEntropy(), dtype="float64")
@@ -242,8 +241,8 @@ def test_curvature_may_be_taken_on_a_share_of_the_examples(name):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_where_the_function_is_flat_rounding_leads_nowhere(seed, dtype):
-    """Half of the directions do not matter: their eigenvalues come out a little above or below zero."""
+def test_rounding_errors_cause_no_step_where_the_function_is_flat(seed, dtype):
+    """The value does not depend on half of the directions: their computed eigenvalues are small, of either sign."""
     rng = np.random.default_rng(seed)
     n = 20
     Q, _ = np.linalg.qr(rng.normal(size=(n, n)))
@@ -251,7 +250,7 @@ def test_where_the_function_is_flat_rounding_leads_nowhere(seed, dtype):
     H = ((H + H.T) / 2).astype(dtype)
     theta0 = rng.normal(size=n).astype(dtype)
 
-    class Flat:
+    class Flat(Objective):
         theta = theta0.copy()
 
         def value(self):

@@ -1,4 +1,4 @@
-"""The pictures hold what they should: lines, numbers and titles; that they look right was seen by eye."""
+"""The plots contain the expected lines, numbers and titles; whether they look right was checked by eye."""
 
 import io
 from itertools import pairwise
@@ -9,6 +9,9 @@ from test_model import small, small_data
 
 from nn import plots
 from nn.history import History
+
+X, Y = small_data()
+P = small().predict(X)
 
 
 def history(epochs, accuracy=0.5, val=True):
@@ -38,7 +41,7 @@ def test_curves(kept, panels, lines):
     assert png(figure).startswith(b"\x89PNG")
 
 
-def test_curves_of_a_fit_that_was_cut_before_its_first_epoch():
+def test_curves_of_a_fit_without_a_complete_epoch():
     assert png(plots.curves(History())).startswith(b"\x89PNG")
 
 
@@ -58,7 +61,19 @@ def test_a_comparison_has_a_line_a_band_and_a_label_for_each_name(against):
     assert png(figure).startswith(b"\x89PNG")
 
 
-def test_a_comparison_of_nothing_is_no_error():
+def test_a_comparison_of_regressions_has_no_accuracy():
+    figure = plots.compare({"gd": history(5, accuracy=None), "adam": [history(3, accuracy=None)]}, "seconds")
+    assert [ax.get_ylabel() for ax in figure.axes] == ["cost"]
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [5, 3]
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_an_unknown_axis_is_named():
+    with pytest.raises(ValueError, match=r"unknown horizontal axis 'steps': .*choose from epoch, seconds, passes"):
+        plots.compare({"gd": history(3)}, "steps")
+
+
+def test_a_comparison_without_epochs_is_a_figure():
     assert png(plots.compare({"gd": [History()]})).startswith(b"\x89PNG")
 
 
@@ -70,7 +85,7 @@ def test_confusion_shows_the_counts():
 
 
 @pytest.mark.parametrize("count", [1, 7, 25])
-def test_worst_begins_with_the_least_sure(count):
+def test_worst_starts_with_the_smallest_probability(count):
     model, (x, y) = small(), small_data()
     p = model.predict(x)
     figure = plots.worst(x, y, p, (2, 3), "abc", count=count)
@@ -79,3 +94,17 @@ def test_worst_begins_with_the_least_sure(count):
     worst = np.argmin(p[np.arange(len(y)), y])
     np.testing.assert_array_equal(shown[0].images[0].get_array().ravel(), x[worst])
     assert png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("x", "y", "p", "message"), [
+    (X, np.eye(3)[Y], P, r"y_true has shape \(40, 3\), but must be labels \(N,\): for one-hot rows or rows of "
+                         r"probabilities give y_true\.argmax\(axis=1\)"),
+    (X, Y.astype(float), P, "y_true holds float64, not integer labels"),
+    (X, Y + 1, P, "y_true reaches from 1 to 3, but there are 3 classes: labels must be 0 to 2"),
+    (X[:7], Y, P, r"x has shape \(7, 6\), but 40 labels, 3 classes and images of \(2, 3\) need \(40, 6\)"),
+    (X, Y, P[:, :2], r"probabilities has shape \(40, 2\)"),
+])
+def test_what_does_not_fit_in_worst_is_named(x, y, p, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        plots.worst(x, y, p, (2, 3), "abc")
+    assert "\n" not in str(caught.value)

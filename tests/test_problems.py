@@ -1,4 +1,4 @@
-"""The problems of More, Garbow and Hillstrom: their derivatives, and every method on every one of them."""
+"""Tests on the problems of More, Garbow and Hillstrom: their derivatives, and every method on each of them."""
 
 import numpy as np
 from problems import PROBLEMS
@@ -28,10 +28,10 @@ def test_the_two_forms_of_a_problem_agree(name):
     np.testing.assert_allclose(gradient, 2 * its)
 
 
-# where a method does not reach a published minimum from the standard start, and what it does instead
+# methods that do not reach a published minimum from the standard starting point, and what they do instead
 TOO_HARD: dict[tuple[str, str], str] = {
-    ("powell badly scaled", "cg"): "along the valley the value falls below 1e-9, and the gradient below 1e-8, far from "
-                                   "the minimum: without a scaling from curvature nothing shows the way",
+    ("powell badly scaled", "cg"): "the value is below 1e-9 and the gradient below 1e-8 far from the minimum; only "
+                                   "methods with second derivatives continue from there",
     ("watson", "cg"): "the Hessian's condition is beyond 1e9, and after 2000 steps the value is 6.8e-6; quasi-Newton "
                       "methods need 150",
 }
@@ -46,8 +46,8 @@ def test_every_method_reaches_the_published_minimum(name, optimizer):
 
 
 @pytest.mark.parametrize("pair", functions.PAIRS, ids="-".join)
-def test_no_more_iterations_are_needed_than_scipy_needs(pair):
-    """In the median over the problems, and 1.2 times as many at most: the table of benchmarks.functions."""
+def test_the_methods_need_no_more_iterations_than_those_of_scipy(pair):
+    """At most 1.2 times as many in the median over the problems: the table of benchmarks.functions."""
     runs = functions.compare(pair)
     iterations, evaluations = functions.medians(runs)
     assert iterations <= 1.2

@@ -1,4 +1,4 @@
-"""BFGS and L-BFGS: conjugate gradient's steps on a quadratic, the formula, the guard, the memory, the last steps."""
+"""Tests of BFGS and L-BFGS: steps on a quadratic, the formula, pairs that are not used, memory, and convergence."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_the_steps_on_a_quadratic_are_those_of_conjugate_gradient(fields):
     np.testing.assert_allclose(path(get(**fields, **EXACT), 8), cg, rtol=1e-5, atol=1e-6)
 
 
-def test_bfgs_holds_the_inverse_of_the_hessian_after_as_many_steps_as_dimensions():
+def test_h_is_the_inverse_of_the_hessian_after_as_many_steps_as_dimensions():
     function, A, _ = quadratic(6, condition=10)
     bfgs = get("bfgs", **EXACT)
     for _ in range(6):
@@ -49,7 +49,7 @@ def test_the_update_is_the_formula():
     np.testing.assert_allclose(bfgs.H @ y, s, atol=1e-12)
     g = rng.normal(size=7)
     np.testing.assert_allclose(bfgs.direction(g), -H @ g, atol=1e-12)
-    # the same pairs make the same matrix of the same beginning, which in L-BFGS is the last pair's
+    # the same pairs give the same matrix if BFGS starts from that of L-BFGS, which depends on the last pair
     again = get("bfgs")
     again.start(np.zeros(7))
     for k in range(5):
@@ -75,30 +75,29 @@ def test_convergence_on_rosenbrock_is_superlinear():
 
 @pytest.mark.parametrize("name", ["bfgs", "lbfgs"])
 @pytest.mark.parametrize("scale", [-1.0, 0.0, 1e-30, np.nan])
-def test_a_pair_without_curvature_is_not_learned(name, scale):
-    """A pair across which the gradient does not turn, or turns the wrong way, or cannot be told."""
-    from optimizers.base import Point
+def test_a_pair_without_positive_curvature_is_not_stored(name, scale):
+    """A pair whose curvature is negative, zero, a rounding error, or not a number."""
+    from optimizers.second_order import Point
 
     optimizer = get(name)
     optimizer.start(np.zeros(2))
     begin = Point(None, np.zeros(2), 1.0, np.array([1.0, 1e6]))
     end = Point(None, np.array([1.0, 0.0]), 0.5, np.array([1.0 + scale, 2e6]))
-    optimizer.learn(begin, end, -1.0, 1.0)
+    optimizer.record_step(begin, end, -1.0, 1.0)
     assert optimizer.pairs == 0
 
 
-def test_a_pair_is_made_from_one_objective_where_the_batch_changes_from_step_to_step():
+def test_both_gradients_of_a_pair_belong_to_one_objective_if_the_batch_changes():
     batches = [quadratic(5, condition=30, seed=seed) for seed in range(3)]
     lbfgs, theta = get("lbfgs"), np.ones(5)
     for k in range(9):
         function, A, _ = batches[k % 3]
-        function.theta[:] = theta
+        function.theta = theta
         lbfgs.step(function)
-        theta = function.theta.copy()
         np.testing.assert_allclose(lbfgs.Y[k], A @ lbfgs.S[k], atol=1e-10)
 
 
-def test_bfgs_refuses_a_matrix_that_is_too_large_before_it_makes_it():
+def test_bfgs_refuses_a_matrix_that_is_too_large():
     message = r"BFGS: its matrix for 39,760 parameters would take 6.3 GB, more than max_gigabytes, 1: use lbfgs instead"
     with pytest.raises(ValueError, match=message):
         get("bfgs").start(np.zeros(39760, "float32"))
@@ -106,7 +105,7 @@ def test_bfgs_refuses_a_matrix_that_is_too_large_before_it_makes_it():
         get("bfgs", max_gigabytes=1e-9).start(np.zeros(8))
 
 
-def test_the_memory_cannot_change_on_the_way():
+def test_the_memory_cannot_be_changed_after_a_step():
     function, lbfgs = rosenbrock(), get("lbfgs", memory=3)
     lbfgs.step(function)
     lbfgs.memory = 5

@@ -1,11 +1,11 @@
-"""What the README says to type works as it stands."""
+"""The Python code and the commands in the README work."""
 
 from pathlib import Path
 import re
 
 import pytest
 
-import train
+from feedforward import command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -21,13 +21,13 @@ def test_the_python_runs(code, tmp_path, monkeypatch, capsys):
 COMMANDS = re.findall(r"^(?:\.venv/bin/)?python train.py(.*?)(?: #.*)?$", README, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_are_understood(command, tmp_path, capsys):
-    argv = command.split()
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_are_valid(line, tmp_path, capsys):
+    argv = line.split()
     if argv in (["--help"], []):
         return
     options = [] if argv == ["--list"] else ["--dataset", "digits", "--dry-run"]
-    assert train.main([*argv, *options]) == 0
+    assert command.main([*argv, *options]) == 0
     assert capsys.readouterr().out
 
 

@@ -1,13 +1,15 @@
-"""Every schedule at points by hand and against torch's; parsing; and going on from a saved state to the bit."""
+"""Tests of the schedules: values by hand and of torch, parsing, Scheduled, and restored states."""
 
+import copy
 import importlib.util
 import math
+import re
 
 import numpy as np
 import pytest
-from test_base import Bowl
+from test_optimizer import Bowl
 
-from optimizers import OPTIMIZERS, SCHEDULES, FirstOrder, Function, Scheduled, get, hyperparameters
+from optimizers import OPTIMIZERS, SCHEDULES, FirstOrder, Function, Scheduled, get, hyperparameters, parse_schedule
 from optimizers.schedules import (
     Cosine,
     Exponential,
@@ -16,7 +18,6 @@ from optimizers.schedules import (
     Plateau,
     Step,
     Warmup,
-    parse,
 )
 
 BY_HAND = {
@@ -36,14 +37,14 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_by_hand(name):
+def test_values_by_hand(name):
     for text, time, factor in BY_HAND[name]:
-        assert parse(text, 100)(time) == pytest.approx(factor, abs=1e-12), (text, time)
+        assert parse_schedule(text, 100)(time) == pytest.approx(factor, abs=1e-12), (text, time)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed (extra dev)")
 @pytest.mark.filterwarnings("ignore")
-def test_against_torch():
+def test_values_of_torch():
     import torch
     from torch.optim import lr_scheduler as theirs
 
@@ -59,12 +60,12 @@ def test_against_torch():
             scheduler.step()
 
 
-def test_plateau_waits_for_patience_and_begins_anew_after_each_decay():
+def test_plateau_decays_after_patience_units_and_counts_again_from_there():
     schedule = Plateau(decay=0.5, patience=2)
     means = [3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     factors = []
     for unit, mean in enumerate(means):
-        for part in range(4):  # four steps a unit, whose mean counts
+        for part in range(4):  # four steps in a unit, whose mean is compared
             factors.append(schedule(unit + part / 4))
             schedule.observe(unit + (part + 1) / 4, mean + (-1) ** part)
     assert [factors[4 * unit] for unit in range(10)] == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
@@ -85,9 +86,9 @@ def test_scheduled_sets_the_lr_before_each_step_in_units_of_steps():
 
 @pytest.mark.parametrize("text", [*SCHEDULES, "warmup:5+plateau:0.5:1"])
 @pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)])
-def test_saved_and_restored_it_goes_on_to_the_bit(name, text):
+def test_a_restored_optimizer_takes_the_same_steps_bit_for_bit(name, text):
     def make():
-        return Bowl(), Scheduled(get(name, lr=0.05), parse(text, 20), unit=2)
+        return Bowl(), Scheduled(get(name, lr=0.05), parse_schedule(text, 20), unit=2)
 
     bowl, optimizer = make()
     for _ in range(20):
@@ -112,27 +113,28 @@ def test_a_loss_that_is_not_finite_takes_no_time():
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("cosin", "unknown schedule 'cosin': choose from constant, step, exponential"),
+    ("cosin", "unknown schedule 'cosin': did you mean 'cosine'? choose from constant, step, exponential"),
     ("exponential:0.9:3", "schedule 'exponential:0.9:3': exponential takes decay"),
-    ("step:a", "schedule 'step:a': step takes numbers, as step:decay:every"),
+    ("step:a", "schedule 'step:a': step takes numbers: write step:decay:every"),
     ("exponential:-1", "Exponential: decay must be above 0, not -1"),
     ("plateau:2", "Plateau: decay must be above 0 and below 1, not 2"),
-    ("cosine+step", "only a warmup goes over into another, as warmup:5+cosine"),
+    ("cosine+step", "only a warmup is followed by another schedule: write warmup:5+cosine"),
     ("warmup:5+wave", "unknown schedule 'wave'"),
-    ("warmup:100+cosine", "the warmup leaves nothing of the 100 epochs for what follows"),
+    ("warmup:100+cosine", "the warmup takes all 100 epochs: write a shorter one"),
 ])
-def test_slips_are_named(text, message):
-    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
-        parse(text, 100)
+def test_wrong_texts_are_refused(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_schedule(text, 100)
 
 
-def test_every_schedule_says_what_it_is():
+def test_every_schedule_is_documented():
     for kind in SCHEDULES.values():
-        assert kind.__doc__
-        assert isinstance(hyperparameters(kind), dict)
+        for field in hyperparameters(kind):
+            assert f"\n    {field} : " in kind.__doc__
+        assert len(kind.__doc__) >= len("Constant: 1.")
 
 
-def test_the_lr_of_a_scheduled_optimizer_is_its_peak_to_set():
+def test_the_schedule_multiplies_an_lr_that_is_set():
     bowl, optimizer = Bowl(), Scheduled(get("gd", lr=0.1), Exponential(0.5))
     optimizer.step(bowl)
     optimizer.lr = 0.4
@@ -145,15 +147,37 @@ def test_the_lr_of_a_scheduled_optimizer_is_its_peak_to_set():
     ((get("gd"), "cosine"), "schedule must be a Schedule, not 'cosine'"),
     ((get("gd"), Exponential(0.5), 0), "unit must be above 0 steps, not 0"),
 ])
-def test_what_cannot_be_scheduled_is_named(arguments, message):
+def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Scheduled(*arguments)
 
 
-def test_a_schedule_that_grows_past_every_number_says_so():
+def test_a_schedule_that_overflows_is_refused():
     scheduled = Scheduled(get("gd", lr=1e-300), Exponential(1e200))
     f = Function([1.0], value=lambda t: float(t @ t) / 2, gradient=lambda t: t)
     for _ in range(2):
         scheduled.step(f)
-    with pytest.raises(ValueError, match=r"Exponential\(decay=1e\+200\) has grown past every number at time 2: end"):
+    message = r"Exponential\(decay=1e\+200\) overflows at time 2: write a schedule that grows less"
+    with pytest.raises(ValueError, match=message):
         scheduled.step(f)
+
+
+def test_a_scheduled_optimizer_on_another_vector_is_refused_but_its_copy_and_its_state_continue():
+    bowl, other, optimizer = Bowl(), Bowl(), Scheduled(get("adam"), Exponential(0.5))
+    for _ in range(3):
+        optimizer.step(bowl)
+    with pytest.raises(ValueError, match="this Adam has taken 3 steps on another vector: make a new one, or write "):
+        optimizer.step(other)
+    assert optimizer.t == 3
+    twin = copy.deepcopy(optimizer)
+    other.theta[:] = bowl.theta
+    assert twin.step(other) == optimizer.step(bowl)
+    np.testing.assert_array_equal(other.theta, bowl.theta)
+    optimizer.restore(optimizer.state(), other.theta)
+    optimizer.step(other)
+    assert (optimizer.t, optimizer.optimizer.t) == (5, 5)
+
+
+def test_a_warmup_takes_a_schedule():
+    with pytest.raises(ValueError, match="Warmup: after must be a Schedule, not 'cosine': write parse_schedule"):
+        Warmup(5, "cosine")

@@ -1,4 +1,4 @@
-"""Which of our rules is which of torch's, and the problem that both are run on."""
+"""Which rule here is which rule of torch, and the problem on which both are run."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 STEPS, P = 200, 4
 TRACES = Path(__file__).parent / "torch_traces.npz"
 
-# our name, our fields, torch's class, torch's arguments
+# the name here, the fields here, torch's class, torch's arguments
 CASES = {
     "gd": ("gd", {}, "SGD", {}),
     "momentum": ("momentum", {}, "SGD", {"momentum": 0.9}),
@@ -34,10 +34,10 @@ CASES |= {f"{case}, weight decay": (ours, {**fields, "weight_decay": 0.3}, their
 
 
 def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """theta0 (P,), gradients (STEPS, P) and learning rates (STEPS,).
+    """Return theta0 (P,), gradients (STEPS, P) and learning rates (STEPS,).
 
-    The gradients do not depend on theta, or rounding would be amplified and two correct rules would part; they change
-    sign, differ in size, and are sometimes exactly zero. Each step has a learning rate of its own.
+    The gradients do not depend on theta: otherwise rounding errors would grow, and two correct rules would differ. They
+    change sign, differ in size, and are sometimes exactly zero. Each step has another learning rate.
     """
     rng = np.random.default_rng(20150722)
     theta0 = rng.normal(size=P)

@@ -1,4 +1,4 @@
-"""Runs torch's optimizers on the problem of rules.py. As a command it writes the traces that are committed beside it:
+"""Runs torch's optimizers on the problem of rules.py. This command writes torch_traces.npz:
 
     python tests/references/torch_traces.py
 """
@@ -10,7 +10,7 @@ from rules import CASES, TRACES, problem
 
 
 def trace(case: str) -> np.ndarray:
-    """theta after each step, (STEPS, P), float64, of torch's rule in this case."""
+    """Return theta after each step of torch's rule in this case, (STEPS, P), float64."""
     import torch
 
     _, _, name, arguments = CASES[case]

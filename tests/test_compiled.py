@@ -1,16 +1,14 @@
-"""Rules compiled to one loop: the same to the bit, and never another result where one cannot be."""
+"""Tests of compiled rules: the same bits as NumPy, and an error if a rule cannot be compiled."""
 
-from dataclasses import dataclass
 import sys
 
 import numpy as np
 import pytest
 from references.rules import CASES
-from test_base import Bowl
 from test_first_order import trace
+from test_optimizer import Bowl
 
-from optimizers import FirstOrder, fused, get
-from optimizers.base import vector
+from optimizers import FirstOrder, compiled, get, vector
 from optimizers.first_order import Adam
 
 numba = pytest.importorskip("numba", reason="numba is not installed (extra fast)")
@@ -18,10 +16,10 @@ numba = pytest.importorskip("numba", reason="numba is not installed (extra fast)
 
 @pytest.fixture
 def used(monkeypatch):
-    """Loops for vectors of any size; the list of those that were called."""
-    called, compiled = [], fused.compiled
-    monkeypatch.setattr(fused, "SMALLEST", 0)
-    monkeypatch.setattr(fused, "compiled", lambda *key: called.append(key) or compiled(*key))
+    """Compile loops for vectors of any size; return the list of those that were called."""
+    called, compile_loop = [], compiled.compile_loop
+    monkeypatch.setattr(compiled, "MIN_SIZE", 0)
+    monkeypatch.setattr(compiled, "compile_loop", lambda *key: called.append(key) or compile_loop(*key))
     return called
 
 
@@ -40,35 +38,34 @@ def check_equal(ours, theirs):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_loop_gives_what_the_rule_gives_to_the_bit(case, dtype, monkeypatch, used):
+def test_a_loop_gives_the_same_bits_as_the_rule(case, dtype, monkeypatch, used):
     name, fields, *_ = CASES[case]
     as_loop = steps(get(name, **fields), dtype)
     assert len(used) == 5
-    assert len({key[0] for key in used}) <= 2  # compiled for the structure, not for the step
-    monkeypatch.setattr(fused, "SMALLEST", 1 << 60)
+    assert len({key[0] for key in used}) <= 2  # compiled for the operations, not for the step
+    monkeypatch.setattr(compiled, "MIN_SIZE", 1 << 60)
     check_equal(as_loop, steps(get(name, **fields), dtype))
     assert len(used) == 5
 
 
-def test_loops_take_the_lr_and_state_of_the_moment(used):
-    """The whole trace, in which lr changes and gradients vanish."""
+def test_loops_use_the_present_lr_and_state(used):
+    """The whole trace, in which lr changes and some gradients are zero."""
     looped = trace(Adam(weight_decay=0.1))
     assert len(used) == len(looped)
     used.clear()
-    fused.SMALLEST = 1 << 60  # put back with the fixture
+    compiled.MIN_SIZE = 1 << 60  # the fixture restores it
     np.testing.assert_array_equal(looped, trace(Adam(weight_decay=0.1)))
     assert not used
 
 
-@dataclass(eq=False, kw_only=True)
 class Operators(FirstOrder):
-    """Written with operators and temporaries, as users may."""
+    """A rule written with operators and temporary arrays."""
 
     m: np.ndarray = vector()
-    grad: np.ndarray = vector()  # a name that the loop has too
+    grad: np.ndarray = vector()  # a name that the loop also uses
     i: np.ndarray = vector()
 
-    @fused.elementwise
+    @compiled.elementwise
     def update(self, theta, grad):
         self.m *= 0.9
         self.m += grad * grad + 1
@@ -79,14 +76,14 @@ class Operators(FirstOrder):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_users_marked_rule_gives_the_same_with_and_without(dtype, monkeypatch, used):
+def test_a_marked_rule_of_ones_own_gives_the_same_bits(dtype, monkeypatch, used):
     looped = steps(Operators(lr=0.1), dtype)
     assert len(used) == 5
-    monkeypatch.setattr(fused, "SMALLEST", 1 << 60)
+    monkeypatch.setattr(compiled, "MIN_SIZE", 1 << 60)
     check_equal(looped, steps(Operators(lr=0.1), dtype))
 
 
-def test_a_rule_without_the_mark_runs_as_it_is(used):
+def test_a_rule_without_the_mark_is_not_compiled(used):
     class Unmarked(Adam):
         def update(self, theta, grad):
             super().update(theta, grad)
@@ -109,7 +106,7 @@ def other_array(self, theta, grad):
 
 
 def kept(self, theta, grad):
-    """Keeps what stands for a vector of one step, and takes it for one of the next."""
+    """Keeps a traced vector of one step and uses it in the next."""
     if getattr(self, "before", None) is not None:
         theta -= self.before
     self.before = self.lr * grad
@@ -138,29 +135,29 @@ def measured(self, theta, grad):
 
 
 @pytest.mark.parametrize(("update", "why"), [
-    (replaced, "it puts another array in the place of m, instead of writing into it"),
-    (swapped, "it puts another array in the place of m, instead of writing into it"),
-    (measured, "'StandIn' object has no attribute 'size'"),
+    (replaced, "it replaces the array m instead of writing into it"),
+    (swapped, "it replaces the array m instead of writing into it"),
+    (measured, "'TracedVector' object has no attribute 'size'"),
     (norm, "no implementation found for 'numpy.linalg.norm'"),
-    (other_array, "ndarray is neither a vector of this step nor a number of Python's"),
-    (kept, "StandIn is neither a vector of this step nor"),
+    (other_array, "ndarray is neither a vector of this step nor a Python number"),
+    (kept, "TracedVector is neither a vector of this step nor"),
     (inexact, "tanh is none of absolute, add, divide"),
-    (promoted, "float64 is neither a vector of this step nor a number of Python's"),
+    (promoted, "float64 is neither a vector of this step nor a Python number"),
 ])
-def test_a_rule_that_is_wrongly_marked_is_refused_and_left_whole(update, why, used):
+def test_a_rule_that_is_marked_wrongly_is_refused_and_keeps_its_arrays(update, why, used):
     body = {"__annotations__": {"m": np.ndarray, "n": np.ndarray}, "m": vector(), "n": vector(),
-            "update": fused.elementwise(update)}
-    kind = dataclass(eq=False, kw_only=True)(type("Wrong", (FirstOrder,), body))
-    optimizer = kind()
+            "update": compiled.elementwise(update)}
+    optimizer = type("Wrong", (FirstOrder,), body)()
     optimizer.numbers = [0] * 1000
-    with pytest.raises(TypeError, match=f"Wrong.update is marked @elementwise, but cannot be a loop: .*{why}.*; take"):
+    message = f"Wrong.update is marked @elementwise, but cannot be compiled: .*{why}.*; remove the mark"
+    with pytest.raises(TypeError, match=message):
         steps(optimizer)
     assert all(isinstance(array, np.ndarray) for array in (optimizer.m, optimizer.n, optimizer.scratch))
 
 
-def test_an_interrupt_leaves_the_vectors_in_place(used):
+def test_an_interrupt_keeps_the_arrays(used):
     class Interrupted(Adam):
-        @fused.elementwise
+        @compiled.elementwise
         def update(self, theta, grad):
             super().update(theta, grad)
             raise KeyboardInterrupt
@@ -171,21 +168,21 @@ def test_an_interrupt_leaves_the_vectors_in_place(used):
     assert all(isinstance(array, np.ndarray) for array in (optimizer.m, optimizer.v, optimizer.scratch))
 
 
-def test_a_numba_that_cannot_be_imported_is_said_once_and_done_without(monkeypatch):
-    monkeypatch.setattr(fused.importlib.util, "find_spec", lambda name: True)
+def test_a_numba_that_cannot_be_imported_gives_one_warning(monkeypatch):
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "numba", None)
-    fused.available.cache_clear()
+    compiled.available.cache_clear()
     try:
         with pytest.warns(UserWarning, match="rules are not compiled: numba is installed, but cannot be imported"):
-            assert not fused.available()
-        assert not fused.available()
+            assert not compiled.available()
+        assert not compiled.available()
     finally:
-        fused.available.cache_clear()
+        compiled.available.cache_clear()
 
 
-def test_for_short_vectors_and_other_dtypes_the_rule_itself_runs(monkeypatch, used):
+def test_rules_for_short_vectors_and_other_dtypes_are_not_compiled(monkeypatch, used):
     steps(Adam(), np.longdouble)
     monkeypatch.undo()
-    assert fused.SMALLEST > 1000
+    assert compiled.MIN_SIZE > 1000
     steps(Adam())
     assert not used

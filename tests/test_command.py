@@ -1,4 +1,4 @@
-"""The command line, from the outside: its runs, its folder, its errors, Ctrl-C, and what it does without MNIST."""
+"""The command line: its runs, its folders, its errors, Ctrl-C, and what it does without MNIST."""
 
 import csv
 import json
@@ -16,9 +16,11 @@ import pytest
 
 from datasets import DATASETS
 from datasets.mnist import SOURCES
+from feedforward import command
+from feedforward.experiment import Experiment
+from feedforward.network import LOSSES as OPTIONS
 from nn import LOSSES, Model
 from optimizers import OPTIMIZERS, SCHEDULES
-import train
 
 ROOT = Path(__file__).parent.parent
 FILES = ["config.json", "confusion.png", "curves.png", "history.csv", "model.safetensors"]
@@ -26,10 +28,10 @@ QUICK = ["--dataset", "digits", "--epochs", "3", "--no-plots"]
 
 
 def main(*argv):
-    return train.main([str(argument) for argument in argv])
+    return command.main([str(argument) for argument in argv], program="python train.py")
 
 
-def command(*argv, **options):
+def process(*argv, **options):
     """train.py as a process of its own that can reach no network and no data."""
     environment = {**os.environ, "HOME": str(options.pop("home", "/nonexistent")), "http_proxy": "http://127.0.0.1:9",
                    "https_proxy": "http://127.0.0.1:9"}
@@ -39,7 +41,7 @@ def command(*argv, **options):
                           capture_output=True, timeout=60, **options)
 
 
-def test_a_run_leaves_all_of_itself(tmp_path, capsys):
+def test_a_run_folder_holds_everything(tmp_path, capsys):
     out = tmp_path / "run"
     assert main("--dataset", "digits", "--epochs", 10, "--out", out, "-o", "beta1=0.8") == 0
     assert sorted(os.listdir(out)) == FILES
@@ -74,6 +76,7 @@ def test_the_command_in_the_config_repeats_the_run(tmp_path):
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     described = json.loads((tmp_path / "a/config.json").read_text())
     assert described["command"].startswith("python train.py --dataset digits")
+    assert described["experiment"]["seed"] == 3
     assert [layer["layer"] for layer in described["model"]["layers"]] == [
         "Dense", "ReLU", "Dropout", "Dense", "ReLU", "Dropout", "Dense", "Softmax"]
 
@@ -123,7 +126,7 @@ def test_one_that_diverges_does_not_end_the_others(tmp_path, capsys):
     assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["gd", "0"], ["adam", "3"]]
 
 
-def test_all_leaves_out_what_cannot_fit(tmp_path, capsys):
+def test_all_leaves_out_what_needs_too_much_memory(tmp_path, capsys):
     assert main(*QUICK, "--optimizer", "all", "--hidden", "500", "--dry-run", "--out", tmp_path / "run") == 0
     out, err = capsys.readouterr()
     assert "left out: bfgs, seed 0: BFGS: its matrix for 37,510 parameters would take 5.6 GB" in err
@@ -138,13 +141,13 @@ def test_a_flag_may_be_written_small(tmp_path):
         assert config["stages"][0]["fields"]["centered"] is (value == "true")
 
 
-def test_the_form_that_was_chosen_is_said(tmp_path, capsys):
+def test_the_chosen_form_is_reported(tmp_path, capsys):
     assert main(*QUICK, "--optimizer", "newton", "--out", tmp_path / "run") == 0
-    assert "newton took its form 'cg'" in capsys.readouterr().out
+    assert "newton used its form 'cg'" in capsys.readouterr().out
     assert json.loads((tmp_path / "run/config.json").read_text())["results"]["forms"] == {"newton": "cg"}
 
 
-def test_nothing_of_another_program_is_overwritten(tmp_path, capsys):
+def test_files_of_another_program_are_not_overwritten(tmp_path, capsys):
     (tmp_path / "history.csv").write_text("mine")
     assert main(*QUICK, "--out", tmp_path) == 2
     assert (tmp_path / "history.csv").read_text() == "mine"
@@ -157,7 +160,7 @@ def test_a_schedule_is_over_epochs(tmp_path):
     assert rates == pytest.approx([0.2 * 0.5 ** (epoch + 0.9) for epoch in range(3)])  # of the last of ten steps
 
 
-def test_a_hand_over_goes_on_where_the_first_ended(tmp_path):
+def test_the_second_stage_continues_where_the_first_ended(tmp_path):
     assert main(*QUICK, "--optimizer", "adam:2", "gd", "--out", tmp_path / "run") == 0
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert [(stage["optimizer"], stage["epochs"]) for stage in config["stages"]] == [("adam", 2), ("gd", 1)]
@@ -168,14 +171,14 @@ def test_a_hand_over_goes_on_where_the_first_ended(tmp_path):
 
 
 def test_every_loss_has_an_option():
-    assert {kind.__name__ for kind, _ in train.LOSSES.values()} == set(LOSSES)
+    assert {kind.__name__ for kind, _ in OPTIONS.values()} == set(LOSSES)
 
 
 def test_a_run_folder_is_never_overwritten(tmp_path, capsys, monkeypatch):
     assert main(*QUICK, "--out", tmp_path / "run") == 0
     before = (tmp_path / "run/model.safetensors").read_bytes()
     assert main(*QUICK, "--seed", 9, "--out", tmp_path / "run") == 2
-    assert "is not empty, and what is in it might be lost: name another folder" in capsys.readouterr().err
+    assert "is not empty, and a run would overwrite its files: name another folder" in capsys.readouterr().err
     assert (tmp_path / "run/model.safetensors").read_bytes() == before
     monkeypatch.chdir(tmp_path)
     assert main(*QUICK) == main(*QUICK) == 0  # within one second
@@ -190,46 +193,78 @@ def test_the_list_names_everything(capsys):
     assert "lr=0.001, weight_decay=0.0, clip_norm=None, clip_value=None, beta1=0.9, beta2=0.999, eps=1e-08" in text
 
 
-def test_a_dry_run_writes_nothing(tmp_path, capsys):
+def test_a_dry_run_reads_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("MNIST_DIR", "FASHION_MNIST_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection was opened"))
     assert main(*QUICK, "--dry-run", "--out", tmp_path / "run") == 0
-    assert os.listdir(tmp_path) == []
     assert "Dense(n_in=64, n_out=50, init='he')" in capsys.readouterr().out
+    for options in ([], ["--dataset", "fashion-mnist"], ["--data-dir", tmp_path / "data"]):
+        assert main("--dry-run", *options) == 0
+        out = capsys.readouterr().out
+        assert "Dense(n_in=784, n_out=50, init='he')" in out
+        assert "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, " in out
+        assert ("the bundled digits are used instead" in out) == ("--dataset" not in options)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_dry_run_prints_the_plan_of_the_run(tmp_path, capsys):
+    options = [*QUICK, "--optimizer", "adam:2", "gd", "--schedule", "cosine", "--out", tmp_path / "run"]
+    assert main(*options, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert f"digits: 3 epochs, into {tmp_path / 'run'}" in out
+    assert "seed 0, 2 epochs in batches of 144: Scheduled(Adam(lr=0.01, " in out
+    assert main(*options) == 0
+    stages = json.loads((tmp_path / "run/config.json").read_text())["stages"]
+    assert [(stage["epochs"], stage["batch_size"]) for stage in stages] == [(2, 144), (1, 144)]
+
+
+def test_the_configuration_repeats_the_run_in_python(tmp_path):
+    assert main(*QUICK, "--optimizer", "rmsprop", "-o", "centered=true", "--seed", 3, "--out", tmp_path / "run") == 0
+    config = json.loads((tmp_path / "run/config.json").read_text())["experiment"]
+    again = Experiment(**config).run(progress=False)
+    np.testing.assert_array_equal(again.model.theta, Model.load(tmp_path / "run/model.safetensors").theta)
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (["--optimizer", "adan"], "unknown optimizer 'adan': choose from gd, momentum"),
-    (["-o", "bta=1"], "adam has no field 'bta': its fields are lr, weight_decay, clip_norm, clip_value, beta1"),
+    (["--optimizer", "adan"], "unknown optimizer 'adan': did you mean 'adam'? choose from gd, momentum"),
+    (["-o", "bta=1"], "adam has no field 'bta': did you mean 'beta2'? its fields are lr, weight_decay, "),
     (["-o", "beta1"], "-o beta1: write FIELD=VALUE, such as -o beta1=0.8"),
-    (["-o", "gd.lr=1"], "-o gd.lr=1: write FIELD=VALUE, such as -o beta1=0.8, or NAME.FIELD=VALUE with a name among"),
-    (["--schedule", "cosin"], "unknown schedule 'cosin': choose from constant"),
-    (["--seeds", "0"], "--seeds 0: write 1 or more"),
-    (["--optimizer", "adam", "adam"], "--optimizer adam adam: one is named twice"),
-    (["--optimizer", "lbfgs", "--schedule", "cosine"], "--schedule cosine: lbfgs have no learning rate for it to set"),
-    (["--lr", "0.1", "-o", "lr=0.5"], "--lr 0.1 and -o lr=0.5 say two things of adam: give one of them"),
+    (["-o", "gd.lr=1"], "field gd.lr: write a field such as beta1, or NAME.FIELD with a name among adam"),
+    (["--schedule", "cosin"], "unknown schedule 'cosin': did you mean 'cosine'? choose from constant"),
+    (["--seeds", "0"], "seeds must be a whole number of at least 1, not 0"),
+    (["--optimizer", "adam", "adam"], "optimizer adam adam: one is named twice"),
+    (["--optimizer", "lbfgs", "--schedule", "cosine"], "schedule cosine: lbfgs have no learning rate"),
+    (["--lr", "0.1", "-o", "lr=0.5"], "lr 0.1 and the field lr=0.5 are both given for adam: give one of them"),
     (["--optimizer", "rmsprop", "-o", "centered=yes"], "RMSprop: centered must be one of True, False, not 'yes'"),
     (["--optimizer", "bfgs", "gd", "--hidden", "500"], "BFGS: its matrix for 37,510 parameters would take 5.6 GB"),
     (["--hidden", "10000000000"], "train.py: not enough memory: "),
-    (["--jobs", "0"], "--jobs 0: write 1 or more"),
-    (["--threads", "0"], "--threads 0: write 1 or more"),
-    (["--optimizer", "adam:x", "gd"], "--optimizer adam:x: write NAME:EPOCHS, such as adam:20"),
-    (["--optimizer", "adam:20"], "--optimizer adam:20: name the optimizer that it hands over to"),
-    (["--optimizer", "adam:100", "gd"], "--optimizer adam:100: the hand-over leaves it none of the 100 epochs"),
+    (["--jobs", "0"], "jobs must be a whole number of at least 1, not 0"),
+    (["--threads", "0"], "threads must be a whole number of at least 1, not 0"),
+    (["--optimizer", "adam:x", "gd"], "optimizer adam:x+gd: write NAME:EPOCHS+NAME, such as adam:20+lbfgs"),
+    (["--optimizer", "adam:20"], "optimizer adam:20: name the optimizer that follows, such as adam:20+lbfgs"),
+    (["--optimizer", "adam:100", "gd"],
+     "optimizer adam:100+gd: the stages before the last take 100 of the 100 epochs, and leave none for it"),
     (["-o", "beta1=high"], "Adam: beta1 must be at least 0 and below 1, not 'high'"),
-    (["--lr", "-1"], "Adam: lr must be above 0, not -1"),
-    (["--optimizer", "lbfgs", "--lr", "0.1"], "lbfgs has no field 'lr': its fields are c1, c2"),
+    (["--lr", "-1"], "lr must be above 0, not -1"),
+    (["--lr", "cosine"], "'cosine' is not a number; a rate that changes is a schedule, such as --schedule cosine"),
+    (["--learning-rate", "1"], "unrecognized arguments: --learning-rate 1; --help lists the options"),
+    (["--optimizer", "lbfgs", "--lr", "0.1"], "lbfgs has no field 'lr': its fields are max_gigabytes, c1, c2"),
     (["--optimizer", "bfgs", "--hidden", "1000"], "BFGS: its matrix for 75,010 parameters would take 22.5 GB"),
     (["--dataset", "mnits"], "'mnits'"),
-    (["--activation", "rleu"], "unknown activation 'rleu': choose from relu, leakyrelu"),
-    (["--init", "hee"], "unknown initializer 'hee': choose from zeros, xavier, he, kumar"),
+    (["--activation", "rleu"], "unknown activation 'rleu': did you mean 'relu'? choose from relu, leakyrelu"),
+    (["--init", "hee"], "unknown initializer 'hee': did you mean 'he'? choose from zeros, xavier, he, kumar"),
     (["--loss", "hinge"], "unknown loss 'hinge': choose from cross-entropy"),
-    (["--dtype", "float16"], "unknown dtype 'float16'"),
-    (["--dropout", "1"], "Dropout: rate must lie in [0, 1), not 1.0"),
+    (["--dtype", "float16"], "unknown dtype 'float16': did you mean 'float64'? choose from float32, float64"),
+    (["--dropout", "1"], "dropout must be at least 0 and below 1, not 1.0"),
     (["--hidden", "0"], "Dense: n_out must be a whole number of at least 1, not 0"),
     (["--batch-size", "2000"], "batch_size 2000 is larger than the data, 1437 examples"),
-    (["--epochs", "0"], "--epochs 0: write 1 or more"),
-    (["--out", "train.py"], "--out train.py is a file: name a folder"),
+    (["--epochs", "0"], "epochs must be a whole number of at least 1, not 0"),
+    (["--out", "train.py"], "train.py is a file: name a folder"),
 ])
-def test_a_slip_is_one_line_and_status_2(options, message, capsys, monkeypatch):
+def test_an_error_is_one_line_and_status_2(options, message, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert main("--dataset", "digits", *options) == 2
     err = capsys.readouterr().err
@@ -245,22 +280,23 @@ def test_a_divergence_keeps_the_model_and_says_so(tmp_path, capsys):
     assert "the loss became" in json.loads((tmp_path / "run/config.json").read_text())["results"]["failed"]
 
 
-def test_without_mnist_it_says_so_loudly_and_names_the_dataset_it_really_uses(tmp_path):
-    done = command("--epochs", 2, home=tmp_path, cwd=tmp_path)
+def test_without_mnist_it_reports_that_and_names_the_dataset_that_it_uses(tmp_path):
+    done = process("--epochs", 2, home=tmp_path, cwd=tmp_path)
     assert done.returncode == 0
-    assert "MNIST IS NOT HERE" in done.stderr
+    assert "MNIST IS NOT AVAILABLE" in done.stderr
     assert all(mirror in done.stderr for mirror in SOURCES["mnist"].mirrors)
     assert "--data-dir or MNIST_DIR" in done.stderr
     assert "digits, adam 2/2" in done.stderr
     assert "digits, 64-50-10" in done.stdout
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("digits-adam-")
-    assert json.loads((run / "config.json").read_text())["dataset"] == "digits"
+    config = json.loads((run / "config.json").read_text())
+    assert config["dataset"] == config["experiment"]["dataset"] == "digits"
 
 
-def test_mnist_that_was_asked_for_and_is_not_there_is_an_error(tmp_path):
+def test_mnist_that_was_chosen_and_is_not_available_is_an_error(tmp_path):
     start = time.monotonic()
-    done = command("--dataset", "mnist", home=tmp_path, cwd=tmp_path)
+    done = process("--dataset", "mnist", home=tmp_path, cwd=tmp_path)
     assert time.monotonic() - start < 15
     assert done.returncode == 2
     assert done.stderr.startswith("train.py: mnist: cannot download")
@@ -276,7 +312,7 @@ def test_another_projects_datasets_is_named(tmp_path):
             f"sys.path.insert(0, {str(ROOT)!r}); import train")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "'datasets' was imported from" in done.stderr
+    assert f"the package 'datasets' of feedforward is hidden by another project's: {tmp_path}" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -286,7 +322,7 @@ def interrupted(tmp_path):
     process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), "--dataset", "digits", "--epochs", "1000000",
                                 "--out", str(tmp_path / "run")], stdout=its, stderr=its, cwd=tmp_path)
     os.close(its)
-    deadline = threading.Timer(40, process.kill)  # a hang fails; it does not hang the tests
+    deadline = threading.Timer(40, process.kill)  # if it does not end, the test fails
     deadline.start()
     seen = b""
     while b"/1000000" not in seen or b"loss" not in seen:
@@ -302,7 +338,7 @@ def interrupted(tmp_path):
     return seen.decode(), process.wait(timeout=30)
 
 
-def test_ctrl_c_ends_it_cleanly_with_what_there_is_saved(tmp_path):
+def test_ctrl_c_ends_it_and_everything_so_far_is_saved(tmp_path):
     seen, status = interrupted(tmp_path)
     assert status == 130
     assert "Traceback" not in seen

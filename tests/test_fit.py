@@ -1,14 +1,15 @@
-"""fit: the same to the bit, stopped in the very step that diverges, interrupted between steps, watched by callbacks."""
+"""fit: reproducible bit for bit, stopped in the step that diverges, interrupted, observed by callbacks."""
 
 import contextlib
 import csv
 import math
+from re import escape
 import tracemalloc
 
 import numpy as np
 import pytest
-from test_base import with_lr
 from test_model import small, small_data
+from test_optimizer import with_lr
 
 from nn import (
     CrossEntropy,
@@ -24,9 +25,9 @@ from nn import (
     ReLU,
     Softmax,
 )
-from nn.batches import ORDER, Batches, stream
-from nn.sharing import Shared
-from optimizers import OPTIMIZERS, FirstOrder, fused, get
+from nn.batches import ORDER, Batches, generator
+from nn.workers import Workers
+from optimizers import OPTIMIZERS, FirstOrder, compiled, get
 
 KEYS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "passes"]
 
@@ -39,25 +40,25 @@ def run(seed=0, name="adam", **options):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_one_seed_gives_one_result_to_the_bit(name):
+def test_one_seed_gives_one_result_bit_for_bit(name):
     (a, history_a), (b, history_b) = run(1, name), run(1, name)
     np.testing.assert_array_equal(a.theta, b.theta)
     assert history_a.column("loss") == history_b.column("loss")
     assert (run(2, name)[0].theta != a.theta).any()
 
 
-def test_watching_changes_nothing():
+def test_callbacks_do_not_change_the_result():
     x, y = small_data(seed=5)
 
-    class Meddler:
+    class Evaluating:
         def on_epoch_end(self, model, epoch):
             model.predict(x)
             model.objective(x, y).value_and_gradient()
 
-    np.testing.assert_array_equal(run(validation_data=(x, y), callbacks=[Meddler()])[0].theta, run()[0].theta)
+    np.testing.assert_array_equal(run(validation_data=(x, y), callbacks=[Evaluating()])[0].theta, run()[0].theta)
 
 
-def test_the_history():
+def test_the_history_of_a_fit():
     x, y = small_data()
     model = small()
     before = model.evaluate(x, y)
@@ -73,7 +74,7 @@ def test_the_history():
 
 
 @pytest.mark.parametrize(("n", "size"), [(40, 16), (40, 40), (40, 1), (41, 8)])
-def test_an_epoch_sees_each_example_once_in_an_order_of_its_own(n, size):
+def test_each_epoch_has_each_example_once_in_an_order_of_its_own(n, size):
     x, target = np.arange(n, dtype=float)[:, None], -np.arange(n, dtype=float)[:, None]
     batches = Batches(x, target, size, seed=3)
 
@@ -88,12 +89,12 @@ def test_an_epoch_sees_each_example_once_in_an_order_of_its_own(n, size):
     assert sorted(order(1)) == list(range(n))
     assert len(batches) == math.ceil(n / size)
     if size < n:
-        assert order(1) == list(stream(ORDER, 3, 1).permutation(n))
+        assert order(1) == list(generator(ORDER, 3, 1).permutation(n))
         assert order(1) == order(1) != order(2)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_fit_in_two_parts_is_the_fit_in_one(name, tmp_path):
+def test_a_fit_in_two_parts_equals_one_fit(name, tmp_path):
     whole, history = run(name=name)
     (model, (x, y)), optimizer = (small(0, dropout=0.2), small_data()), with_lr(name, 0.05)
     options = {"batch_size": 16, "progress": False, "callbacks": [CSVLog(tmp_path / "log.csv")]}
@@ -107,7 +108,7 @@ def test_a_fit_in_two_parts_is_the_fit_in_one(name, tmp_path):
 
 
 class Exploding:
-    """Gradient descent whose loss is as told from its k-th step on."""
+    """Gradient descent that returns `value` as the loss of its k-th step."""
 
     def __init__(self, k, value):
         self.k, self.value, self.seen = k, value, []
@@ -122,7 +123,7 @@ class Exploding:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(("k", "epoch", "step"), [(1, 1, 1), (2, 1, 2), (5, 2, 2)])
-def test_a_loss_that_is_not_finite_stops_in_that_step_and_keeps_the_last_good_weights(value, k, epoch, step):
+def test_a_loss_that_is_not_finite_stops_in_that_step_and_keeps_the_last_finite_weights(value, k, epoch, step):
     model, (x, y) = small(), small_data()
     optimizer = Exploding(k, value)
     with pytest.raises(Diverged, match=rf"the loss became {value} in epoch {epoch}, step {step}") as caught:
@@ -130,7 +131,7 @@ def test_a_loss_that_is_not_finite_stops_in_that_step_and_keeps_the_last_good_we
     assert (caught.value.epoch, caught.value.step) == (epoch, step)
     assert len(caught.value.history.epochs) == epoch - 1
     assert len(optimizer.seen) == k
-    np.testing.assert_array_equal(model.theta, optimizer.seen[max(k - 2, 0)])  # the last whose loss was finite
+    np.testing.assert_array_equal(model.theta, optimizer.seen[max(k - 2, 0)])  # the last with a finite loss
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -141,19 +142,19 @@ def test_a_real_divergence_leaves_finite_weights_and_no_warnings(name):
     assert np.isfinite(model.theta).all()
 
 
-def test_an_infinite_weight_after_the_last_step_is_noticed():
-    class Leap:
+def test_an_infinite_weight_after_the_last_step_stops_training():
+    class Infinite:
         def step(self, objective):
             objective.theta[0] = np.inf
             return 1.0
 
     model, (x, y) = small(), small_data()
     with pytest.raises(Diverged, match="the weights became infinite in epoch 1, step 1"):
-        model.fit(x, y, Leap(), progress=False)
+        model.fit(x, y, Infinite(), progress=False)
     assert np.isfinite(model.theta).all()
 
 
-def test_an_interrupt_within_a_step_leaves_the_weights_before_it():
+def test_an_interrupt_within_a_step_restores_the_weights_before_it():
     class Interrupted(Exploding):
         def step(self, objective):
             loss = super().step(objective)
@@ -184,7 +185,7 @@ def test_an_interrupt_between_steps_keeps_the_last_step():
     np.testing.assert_array_equal(model.theta, seen[-1])
 
 
-def test_a_step_that_returns_nothing_is_named():
+def test_a_step_that_returns_nothing_is_an_error():
     class Silent:
         def step(self, objective):
             pass
@@ -194,7 +195,7 @@ def test_a_step_that_returns_nothing_is_named():
 
 
 @pytest.mark.parametrize(("batch_size", "epochs"), [(None, 3), (20, 5)])
-def test_an_optimizer_that_cannot_go_on_says_why_and_on_the_whole_set_ends_the_fit(batch_size, epochs):
+def test_an_optimizer_that_cannot_continue_says_why_and_with_one_batch_ends_the_fit(batch_size, epochs):
     class Stuck(Exploding):
         message = ""
 
@@ -224,31 +225,31 @@ def test_stop_training_ends_the_fit_between_steps():
     assert len(history.epochs) == 1  # the second was not completed
 
 
-def test_callbacks_hear_of_everything():
-    heard = []
+def test_callbacks_get_every_event():
+    events = []
 
-    class Listener:
+    class Recording:
         def on_fit_begin(self, model, plan):
-            heard.append(plan)
+            events.append(plan)
 
         def on_step_end(self, model, examples):
-            heard.append(examples)
+            events.append(examples)
 
         def on_epoch_end(self, model, epoch):
-            heard.append(epoch["epoch"])
+            events.append(epoch["epoch"])
 
         def on_fit_end(self, model, history):
-            heard.append(len(history.epochs))
+            events.append(len(history.epochs))
 
     model, (x, y) = small(), small_data()
-    model.fit(x, y, get("gd"), epochs=2, batch_size=16, callbacks=[Listener()], progress=False)
-    assert heard == [{"first": 1, "last": 2, "steps": 3, "examples": 40}, 16, 16, 8, 1, 16, 16, 8, 2, 2]
+    model.fit(x, y, get("gd"), epochs=2, batch_size=16, callbacks=[Recording()], progress=False)
+    assert events == [{"first": 1, "last": 2, "steps": 3, "examples": 40}, 16, 16, 8, 1, 16, 16, 8, 2, 2]
 
 
 def test_early_stopping_restores_the_best_weights():
     weights = []
 
-    class Worsening:
+    class Figures:
         """Sets the figures that EarlyStopping sees: the second epoch is the best."""
 
         def on_epoch_end(self, model, epoch):
@@ -256,13 +257,13 @@ def test_early_stopping_restores_the_best_weights():
             weights.append(model.theta.copy())
 
     model, (x, y) = small(), small_data()
-    history = model.fit(x, y, get("gd", lr=0.1), epochs=6, callbacks=[Worsening(), EarlyStopping(patience=3)],
+    history = model.fit(x, y, get("gd", lr=0.1), epochs=6, callbacks=[Figures(), EarlyStopping(patience=3)],
                         progress=False)
     assert len(history.epochs) == 5
     np.testing.assert_array_equal(model.theta, weights[1])
 
 
-def test_early_stopping_on_accuracy_takes_more_for_better_and_an_unknown_figure_is_named():
+def test_early_stopping_maximizes_an_accuracy_and_names_an_unknown_figure():
     model, (x, y) = small(), small_data()
     stopping = EarlyStopping("accuracy", patience=100)
     history = model.fit(x, y, get("adam", lr=0.05), epochs=20, callbacks=[stopping], progress=False)
@@ -281,7 +282,7 @@ def test_the_csv_log_is_the_history(tmp_path):
     assert History.read(tmp_path / "log.csv").epochs == history.epochs
 
 
-def test_progress_without_a_terminal_is_a_few_quiet_lines(capsys):
+def test_progress_without_a_terminal_prints_a_few_lines(capsys):
     model, (x, y) = small(), small_data()
     model.fit(x, y, get("gd"), epochs=100, validation_data=(x, y), callbacks=[Progress("digits")], progress=False)
     out, err = capsys.readouterr()
@@ -308,8 +309,9 @@ def test_progress_on_a_terminal_is_one_bar(capsys, monkeypatch):
     ({"epochs": 1.5}, "epochs must be a whole number"),
     ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
     ({"batch_size": 41}, "batch_size 41 is larger than the data, 40 examples: give at most 40"),
-    ({"optimizer": "adam"}, r"optimizer must have a step\(objective\), which 'adam' has not: write optimizer="),
-    ({"optimizer": type(get("adam"))}, "optimizer is the class Adam: write optimizer=Adam()"),
+    ({"optimizer": "adam"}, r"optimizer must have a method step\(objective\), but 'adam' has none: "
+                            r"write optimizer=optimizers.get\('adam', lr=0.01\)"),
+    ({"optimizer": type(get("adam"))}, r"optimizer is the class Adam: write optimizer=Adam\(\)"),
     ({"history": []}, r"history must be the History of an earlier fit, not \[\]"),
     ({"callbacks": Progress()}, "callbacks must be a list, not <"),
     ({"callbacks": [EarlyStopping]}, r"callback EarlyStopping is a class: write EarlyStopping\(\)"),
@@ -317,7 +319,7 @@ def test_progress_on_a_terminal_is_one_bar(capsys, monkeypatch):
     ({"validation_data": (1, 2, 3)}, r"validation_data must be a pair \(x, y\)"),
     ({"callbacks": [print]}, "callback .* has none of the methods on_fit_begin"),
 ])
-def test_bad_arguments_are_named(options, message):
+def test_wrong_arguments_are_named(options, message):
     x, y = small_data()
     with pytest.raises(ValueError, match=message):
         small().fit(x, y, **{"optimizer": get("adam"), "progress": False, **options})
@@ -331,36 +333,64 @@ def test_an_optimizer_of_another_model_is_refused():
         other.fit(x, y, adam, progress=False)
 
 
-@pytest.mark.parametrize("form", ["plain", "shared", "compiled"])
+def test_an_optimizer_of_another_model_of_the_same_size_is_refused_until_it_is_restored():
+    adam, twin, (x, y) = get("adam", lr=0.05), get("adam", lr=0.05), small_data()
+    first, second, third = small(1), small(2), small(2)
+    first.fit(x, y, adam, epochs=3, progress=False)
+    message = (r"this Adam has taken 3 steps on another vector: make a new one, or write "
+               r"optimizer\.restore\(optimizer\.state\(\), model\.theta\)")
+    with pytest.raises(ValueError, match=message):
+        second.fit(x, y, adam, progress=False)
+    twin.restore({name: np.copy(value) if isinstance(value, np.ndarray) else value
+                  for name, value in adam.state().items()}, third.theta)
+    adam.restore(adam.state(), second.theta)
+    for model, optimizer in ((second, adam), (third, twin)):
+        model.fit(x, y, optimizer, epochs=2, progress=False)
+    assert adam.t == twin.t == 5
+    np.testing.assert_array_equal(second.theta, third.theta)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: EarlyStopping(patience="3"), "EarlyStopping: patience must be a whole number of at least 0, not '3'"),
+    (lambda: EarlyStopping(patience=-1), "EarlyStopping: patience must be a whole number of at least 0, not -1"),
+    (lambda: EarlyStopping(min_delta="a"), "EarlyStopping: min_delta must be at least 0, not 'a'"),
+    (lambda: Progress(lines=0), "Progress: lines must be a whole number of at least 1, not 0"),
+])
+def test_wrong_arguments_of_callbacks_are_named(make, message):
+    with pytest.raises(ValueError, match=f"^{escape(message)}$"):
+        make()
+
+
+@pytest.mark.parametrize("form", ["plain", "parallel", "compiled"])
 @pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)])
 def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
-    """Batch, forward, backward, update, the counts: no array like theta, like a batch or like one of its columns.
+    """Batch, forward, backward, update and counting allocate no array of the size of theta, a batch or its column.
 
-    What NumPy itself takes and gives back within a call, a buffer of fixed length where it broadcasts, is not ours.
+    NumPy allocates a buffer of fixed length within some calls, which is not counted.
     """
-    threads = 2 if form == "shared" else 1
+    threads = 2 if form == "parallel" else 1
     n, batch = 16384 * threads, 8192 * threads
-    numpys_own = (np.getbufsize() * 4 + 8192) * threads
+    of_numpy = (np.getbufsize() * 4 + 8192) * threads
     rng = np.random.default_rng(0)
-    dropout = Dropout(0.0 if form == "shared" else 0.2)
+    dropout = Dropout(0.0 if form == "parallel" else 0.2)
     model = Model([Dense(100, 250), ReLU(), dropout, Dense(250, 10), Softmax()], CrossEntropy())
     if form == "compiled":
         pytest.importorskip("numba", reason="numba is not installed (extra fast)")
-        monkeypatch.setattr(fused, "SMALLEST", 0)
-    assert min(model.theta.nbytes, 8 * batch) > numpys_own
+        monkeypatch.setattr(compiled, "MIN_SIZE", 0)
+    assert min(model.theta.nbytes, 8 * batch) > of_numpy
     x, y = rng.normal(size=(n, 100)).astype("float32"), rng.integers(0, 10, n)
-    target = model.targets(y, n)
+    x, target = model.check_data(x, y)
     batches, optimizer, masks = Batches(x, target, batch, 0), get(name), np.random.default_rng(1)
-    shared = Shared(model.network, batches, threads)
-    assert len(shared.networks) == threads
+    workers = Workers(model.network, batches, threads)
+    assert len(workers.networks) == threads
     taken = []
 
     def epoch():
-        with shared:
+        with workers:
             for rows in batches.rows(1):
                 before = tracemalloc.get_traced_memory()[0]
                 tracemalloc.reset_peak()
-                objective = shared.objective(rows, masks)
+                objective = workers.objective(rows, masks)
                 optimizer.step(objective)
                 objective.correct()
                 taken.append(tracemalloc.get_traced_memory()[1] - before)
@@ -373,42 +403,42 @@ def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
         epoch()
     finally:
         tracemalloc.stop()
-    assert max(cold) > 8192 * 100 * 4  # the first step does, and is seen to
-    assert max(taken) < numpys_own
+    assert max(cold) > 8192 * 100 * 4  # the check notices that the first step allocates
+    assert max(taken) < of_numpy
 
 
-def test_a_log_that_begins_late_has_a_header_too(tmp_path):
+def test_a_log_of_a_continued_fit_has_a_header(tmp_path):
     model, (x, y), optimizer = small(), small_data(), get("adam")
     history = model.fit(x, y, optimizer, 2, progress=False)
     model.fit(x, y, optimizer, 2, progress=False, history=history, callbacks=[CSVLog(tmp_path / "late.csv")])
     assert History.read(tmp_path / "late.csv").epochs == history.epochs[2:]
 
 
-def test_the_end_of_a_fit_is_told_even_if_its_beginning_failed():
+def test_on_fit_end_is_called_even_if_on_fit_begin_failed():
     class Failing:
         def on_fit_begin(self, model, plan):
-            raise RuntimeError("no room")
+            raise RuntimeError("disk full")
 
-    class Told:
-        told = False
+    class Ended:
+        ended = False
 
         def on_fit_end(self, model, history):
-            self.told = True
+            self.ended = True
 
-    told, (x, y) = Told(), small_data()
-    with pytest.raises(RuntimeError, match="no room"):
-        small().fit(x, y, get("adam"), progress=False, callbacks=[told, Failing()])
-    assert told.told
+    ended, (x, y) = Ended(), small_data()
+    with pytest.raises(RuntimeError, match="disk full"):
+        small().fit(x, y, get("adam"), progress=False, callbacks=[ended, Failing()])
+    assert ended.ended
 
 
-def test_what_overflows_in_the_validation_is_no_warning():
+def test_an_overflow_in_the_validation_gives_no_warning():
     x, y = small_data()
     model = Model([Dense(6, 5), ReLU(), Dense(5, 3)], MeanSquaredError())
     with pytest.raises(Diverged):
         model.fit(x, y, get("gd", lr=1e12), 20, 40, validation_data=(x * 1e20, y), progress=False)
 
 
-def test_patience_counts_from_where_a_fit_goes_on():
+def test_patience_counts_from_the_first_epoch_of_a_continued_fit():
     model, stopping = small(), EarlyStopping(patience=3)
     model.stop_training = False
     stopping.on_fit_begin(model, {"first": 11, "last": 20, "steps": 1, "examples": 40})

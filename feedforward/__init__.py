@@ -1,0 +1,52 @@
+"""Feedforward neural networks and their optimizers: everything public of nn, optimizers, datasets and feedforward.
+
+    import feedforward as ff
+    results = ff.Experiment("adam", dataset="digits").run()
+    print(results)
+
+Names are imported when they are first used. The stub __init__.pyi tells editors what there is.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+_MODULES = ("feedforward.experiment", "feedforward.results", "feedforward.run", "feedforward.registration", "nn",
+            "optimizers", "datasets")
+
+
+def _check_packages() -> None:
+    """Raise ImportError if one of our packages would be imported from another project, which may use its name too."""
+    for name in ("nn", "optimizers", "datasets"):
+        spec = find_spec(name)
+        found = Path(spec.origin).resolve() if spec and spec.origin else None
+        if found is None or found.parent.parent != Path(__file__).resolve().parent.parent:
+            raise ImportError(f"the package {name!r} of feedforward is hidden by another project's: {found}; uninstall "
+                              "that project here, or start Python in feedforward's folder")
+
+
+def _public() -> dict[str, str]:
+    """The module of each public name."""
+    return {name: module for module in reversed(_MODULES) for name in import_module(module).__all__}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module 'feedforward' has no attribute {name!r}")
+    if name in ("plots", "testing"):
+        value: Any = import_module("nn.plots" if name == "plots" else "feedforward.testing")
+    elif (module := _public().get(name)) is not None:
+        value = getattr(import_module(module), name)
+    else:
+        raise AttributeError(f"module 'feedforward' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_public(), "plots", "testing"])
+
+
+_check_packages()

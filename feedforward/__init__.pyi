@@ -1,0 +1,12 @@
+from datasets import *
+from feedforward import testing as testing
+from feedforward.experiment import *
+from feedforward.registration import *
+from feedforward.registration import register as register
+from feedforward.results import *
+from feedforward.run import *
+from nn import *
+from nn import plots as plots
+from optimizers import *
+
+__version__: str

@@ -1,0 +1,64 @@
+"""Run folders: where they are, and the files in them that describe a run."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import metadata
+import json
+import os
+from pathlib import Path
+import platform
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from nn.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def choose_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
+    """Return the folder for a run: an empty or new one, or a new one below runs/ that is named for it and the time.
+
+    Raises ValueError if the folder is not empty. Creates nothing.
+    """
+    if folder is None:
+        stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        suffixes = (f"-{n}" if n > 1 else "" for n in range(1, 1000))
+        return next(path for suffix in suffixes if not (path := Path("runs", stem + suffix)).exists())
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file: name a folder")
+    if path.exists() and any(path.iterdir()):
+        raise ValueError(f"{path} is not empty, and a run would overwrite its files: name another folder, or empty it")
+    return path
+
+
+def environment() -> dict[str, Any]:
+    """Return what results depend on besides the configuration: versions, platform, cores and BLAS."""
+    from threadpoolctl import threadpool_info
+
+    pools = [{key: pool.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
+             for pool in threadpool_info()]
+    packages = ("numpy", "scipy", "matplotlib", "safetensors", "feedforward")
+    return {"versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+            "platform": platform.platform(), "cores": os.cpu_count(), "blas": pools,
+            "started": datetime.now().isoformat(timespec="seconds")}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # used from a folder, without an installation
+        return None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` to a JSON file, whole or not at all."""
+    write_whole(path, lambda file: file.write((json.dumps(content, indent=2) + "\n").encode()))
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure to a PNG file, whole or not at all."""
+    def write(file: BinaryIO) -> None:
+        figure.savefig(file, format="png", dpi=120)
+
+    write_whole(path, write)

@@ -1,0 +1,193 @@
+"""Results: the runs of an experiment, as a table and as figures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+import statistics
+from typing import TYPE_CHECKING, Any, overload
+
+from datasets import Dataset
+from feedforward.folder import save_figure, write_json
+from feedforward.run import Run
+from nn import Dense, History, Model
+from nn.model import Scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Results"]
+
+AXES = {"comparison": "epoch", "comparison-seconds": "seconds", "comparison-passes": "passes"}
+
+
+class Results(Sequence[Run]):
+    """The runs of an experiment: a sequence of them, which prints as a table.
+
+    Parameters
+    ----------
+    runs : list of Run
+        One for each optimizer and seed.
+    data : Dataset
+        What they were trained on.
+    folder : Path or None
+        Where the files are.
+
+    Examples
+    --------
+    >>> import feedforward as ff
+    >>> results = ff.Experiment(dataset="digits", optimizer=["gd", "adam"], epochs=3).run(progress=False)
+    >>> [run.name for run in results]
+    ['gd', 'adam']
+    >>> results["adam"].test["accuracy"] > results["gd"].test["accuracy"]
+    True
+    """
+
+    def __init__(self, runs: list[Run], data: Dataset, folder: Path | None) -> None:
+        self.runs, self.folder = runs, folder
+        # figures show the test images alone: a copy of nothing lets the training images be freed
+        self._data = replace(data, x_train=data.x_train[:0].copy(), y_train=data.y_train[:0].copy())
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Run: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Run]: ...
+    def __getitem__(self, key: int | str | slice) -> Run | list[Run]:
+        """Return the run at an index, or the first run of that name."""
+        if not isinstance(key, str):
+            return self.runs[key]
+        for run in self.runs:
+            if run.name == key:
+                return run
+        raise KeyError(f"no run is named {key!r}: choose from {', '.join(self.by_name())}")
+
+    @property
+    def model(self) -> Model:
+        """The model of the only run. Raises ValueError if there are several."""
+        return self._only().model
+
+    @property
+    def history(self) -> History:
+        """The history of the only run. Raises ValueError if there are several."""
+        return self._only().history
+
+    def _only(self) -> Run:
+        if len(self.runs) != 1:
+            raise ValueError(f"there are {len(self.runs)} runs: choose one, such as results[0] or "
+                             f"results[{self.runs[0].name!r}]" if self.runs else "there are no runs")
+        return self.runs[0]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a run was stopped before its last epoch."""
+        return any(run.interrupted for run in self.runs)
+
+    def by_name(self) -> dict[str, list[Run]]:
+        """Return the runs of each name.
+
+        Returns
+        -------
+        dict
+            For each name its runs, one for each seed.
+        """
+        return {name: [run for run in self.runs if run.name == name]
+                for name in dict.fromkeys(run.name for run in self.runs)}
+
+    def histories(self) -> dict[str, list[History]]:
+        """Return the histories of each name, as nn.plots.compare takes them.
+
+        Returns
+        -------
+        dict
+            For each name the histories of its runs, one for each seed.
+        """
+        return {name: [run.history for run in runs] for name, runs in self.by_name().items()}
+
+    def table(self) -> str:
+        """Return a table with a row for each name.
+
+        Returns
+        -------
+        str
+            Epochs, seconds, and the scores of the trained models: means and population standard deviations over seeds.
+        """
+        rows = [["", "epochs", "seconds", "training loss", "accuracy", "test loss", "accuracy"]]
+        for name, runs in self.by_name().items():
+            seconds = statistics.mean(run.history[-1]["seconds"] if run.history else 0.0 for run in runs)
+            epochs = statistics.mean(len(run.history) for run in runs)
+            training, test = [run.training for run in runs], [run.test for run in runs]
+            rows.append([name, f"{epochs:g}", f"{seconds:.1f}",
+                         _mean(training, "loss", 1, "{:.4f}"), _mean(training, "accuracy", 100, "{:.2f} %"),
+                         _mean(test, "loss", 1, "{:.4f}"), _mean(test, "accuracy", 100, "{:.2f} %")])
+        columns = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
+                           for i, (cell, width) in enumerate(zip(row, columns))) for row in rows]
+        return "\n".join([self.title(), *lines])
+
+    __str__ = table
+
+    def title(self) -> str:
+        """Return the dataset and the widths of the network.
+
+        Returns
+        -------
+        str
+            Such as "digits, 64-50-10".
+        """
+        model = self.runs[0].model
+        widths = [model.n_in, *(layer.n_out for layer in model.layers if isinstance(layer, Dense))]
+        return f"{self._data.name}, {'-'.join(map(str, widths))}"
+
+    def figures(self) -> "dict[str, Figure]":
+        """Return the figures.
+
+        Returns
+        -------
+        dict of matplotlib Figure
+            Of one run "curves" and "confusion"; of several "comparison", against epochs, "comparison-seconds" and
+            "comparison-passes".
+        """
+        from nn import plots
+
+        if len(self.runs) > 1:
+            return {name: plots.compare(self.histories(), against, f"{self._data.name}: training")
+                    for name, against in AXES.items()}
+        run, data = self.runs[0], self._data
+        title = f"{data.name}, {run.name}"
+        predicted = run.model.predict_classes(data.x_test)
+        return {"curves": plots.curves(run.history, title),
+                "confusion": plots.confusion(data.y_test, predicted, data.classes, f"{title}: test images")}
+
+    def write(self, folder: Path, config: Mapping[str, Any], figures: bool = True) -> None:
+        """Write the figures, and, of several runs, the configuration with the results of all.
+
+        Parameters
+        ----------
+        folder : Path
+            A folder that exists.
+        config : mapping
+            The configuration, as JSON holds it.
+        figures : bool
+            Whether to write the figures.
+        """
+        if len(self.runs) > 1:
+            write_json(folder / "config.json", {**config, "runs": [
+                {"optimizer": run.name, "seed": run.seed, "folder": run.folder and run.folder.name, **run.results()}
+                for run in self.runs]})
+        for name, figure in self.figures().items() if figures else ():
+            save_figure(figure, folder / f"{name}.png")
+
+
+def _mean(scores: Sequence[Scores | None], key: str, factor: int, style: str) -> str:
+    """The mean of a score over the runs that have it, with the standard deviation if there are several."""
+    found = [score.get(key) for score in scores if score is not None]
+    values = [factor * value for value in found if isinstance(value, float)]
+    if not values:
+        return "-"
+    spread = f" ± {style.format(statistics.pstdev(values))}" if len(values) > 1 else ""
+    return style.format(statistics.mean(values)) + spread

@@ -1,0 +1,188 @@
+"""Checks of what users pass: arguments that fit the model, or a ValueError that says what is wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nn.layers import Layer
+from nn.losses import Loss
+from nn.network import chunks
+
+
+def check_layers(layers: Sequence[Layer]) -> tuple[int, int]:
+    """Return the number of inputs and of outputs of these layers in sequence.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        What a user passes as the layers of a model.
+
+    Returns
+    -------
+    n_in, n_out : int
+        The numbers of inputs and outputs.
+
+    Raises
+    ------
+    ValueError
+        If one is not a layer, or does not fit the layer before; the message names it.
+    """
+    for i, layer in enumerate[Any](layers):
+        if not isinstance(layer, Layer):
+            advice = f"write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else (
+                "give Layer objects, such as Dense(784, 50) and ReLU()")
+            raise ValueError(f"layer {i} is {layer!r}, which is not a layer: {advice}")
+    n_in: int | None = None
+    width: int | None = None
+    for i, layer in enumerate(layers):
+        try:
+            width = layer.output_width(width)
+        except ValueError as error:
+            raise ValueError(f"layer {i} ({layer}) {error}") from None
+        if n_in is None and width is not None:
+            n_in = layer.input_width
+            if n_in is None:
+                raise ValueError(f"layer {i} ({layer}) has {width} outputs but does not say how many inputs: define "
+                                 "its property input_width")
+    if n_in is None or width is None:
+        raise ValueError("a model needs at least one layer with weights: give Dense(n_in, n_out) among its layers")
+    return n_in, width
+
+
+def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Layer]) -> np.ndarray:
+    """Return x as finite rows in the dtype of the model.
+
+    Parameters
+    ----------
+    x : array_like
+        What a user passes as the examples.
+    n_in : int
+        The number of inputs of the model.
+    dtype : dtype
+        The dtype of the model.
+    layers : sequence of Layer
+        The layers of the model, for the message.
+
+    Returns
+    -------
+    ndarray of shape (N, n_in)
+        The examples; x itself if it is such an array already.
+
+    Raises
+    ------
+    ValueError
+        If x is anything else than at least one row of finite numbers.
+    """
+    given = _as_array("x", x)
+    if not (np.issubdtype(given.dtype, np.floating) or np.issubdtype(given.dtype, np.integer) or given.dtype == bool):
+        raise ValueError(f"x holds {given.dtype}, not real numbers: give an array of floats (N, {n_in})")
+    if given.ndim != 2 or given.shape[1] != n_in:
+        first = next(i for i, layer in enumerate(layers) if layer.shapes())
+        raise ValueError(f"layer {first} ({layers[first]}) expects x of shape (N, {n_in}), "
+                         f"but x has shape {given.shape}: {_shape_advice(given, n_in)}")
+    if not len(given):
+        raise ValueError(f"x holds no examples: its shape is {given.shape}; give at least one row")
+    with np.errstate(over="ignore"):  # values that become infinite are reported below
+        rows = np.ascontiguousarray(given, dtype)
+    for part in chunks(len(rows)):
+        finite = np.isfinite(rows[part])
+        if not finite.all():
+            row = part.start + int(np.argmin(finite.all(axis=1)))
+            raise ValueError(f"x holds NaN or infinity (as {dtype}), first in row {row}: "
+                             "remove or correct those rows")
+    return rows
+
+
+def _shape_advice(x: np.ndarray, n_in: int) -> str:
+    if x.ndim == 2:
+        return f"give x with {n_in} columns, or begin the model with Dense({x.shape[1]}, ...)"
+    if x.ndim and x.size == len(x) * n_in:
+        return f"write x.reshape(len(x), {n_in})"
+    return f"give an array of shape (N, {n_in})"
+
+
+def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) -> np.ndarray:
+    """Return y as targets in the dtype of the model.
+
+    Parameters
+    ----------
+    y : array_like
+        What a user passes as the targets.
+    n : int
+        The number of examples.
+    width : int
+        The number of outputs of the model.
+    dtype : dtype
+        The dtype of the model.
+    loss : Loss
+        The loss of the model, which encodes the targets.
+
+    Returns
+    -------
+    ndarray of shape (n, width)
+        The targets.
+
+    Raises
+    ------
+    ValueError
+        If the targets do not fit the examples, the model or the loss.
+    """
+    given = _as_array("y", y)
+    if given.ndim < 1 or len(given) != n:
+        raise ValueError(f"x has {n} rows but y has shape {given.shape}: give one target for each row")
+    return loss.encode(given, width, dtype)
+
+
+def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None) -> None:
+    """Check the numbers that a user passes to `Model.fit`.
+
+    Parameters
+    ----------
+    epochs : int
+        The number of epochs.
+    batch_size : int
+        The number of examples in a step.
+    n : int
+        The number of examples.
+    threads : int, optional
+        The number of threads.
+
+    Raises
+    ------
+    ValueError
+        If one is not a whole number of at least 1, or there are fewer examples than in a batch.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("threads", threads)):
+        if value is not None and (not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    if batch_size > n:
+        raise ValueError(f"batch_size {batch_size} is larger than the data, {n} examples: give at most {n}")
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Check what a user passes as the optimizer.
+
+    Parameters
+    ----------
+    optimizer : object
+        What should have a method ``step(objective)``.
+
+    Raises
+    ------
+    ValueError
+        If it has none, such as a name or a class; the message says what to write.
+    """
+    if isinstance(optimizer, type):
+        raise ValueError(f"optimizer is the class {optimizer.__name__}: write optimizer={optimizer.__name__}()")
+    if not callable(getattr(optimizer, "step", None)):
+        name = optimizer if isinstance(optimizer, str) else "adam"
+        raise ValueError(f"optimizer must have a method step(objective), but {optimizer!r} has none: "
+                         f"write optimizer=optimizers.get({name!r}, lr=0.01)")
+
+
+def _as_array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} is ragged: give rows of one length, an array (N, ...)") from None

@@ -1,0 +1,48 @@
+"""The threads of BLAS: limited during a fit, and restored after the last one."""
+
+import pytest
+from test_model import small, small_data
+from threadpoolctl import threadpool_info
+
+from nn import blas, workers
+from optimizers import get
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_during_a_fit_on_several_threads_and_all_of_them_afterwards(monkeypatch):
+    monkeypatch.setattr(workers, "thread_count", lambda network, batch_size, threads: threads)
+    seen, before = [], blas_threads()
+
+    class Watching(type(get("gd"))):
+        def step(self, objective):
+            seen.append(blas_threads())
+            return super().step(objective)
+
+    x, y = small_data()
+    small().fit(x, y, Watching(), 1, 20, progress=False, threads=2)
+    assert all(set(threads) == {1} for threads in seen)
+    assert len(seen) == 2
+    assert blas_threads() == before
+
+
+def test_if_limits_overlap_blas_has_its_threads_again_after_the_last():
+    before, known = blas_threads(), blas.threads()
+    first, second = blas.limited(1), blas.limited(1)
+    first.__enter__()
+    assert blas.threads() == known  # the number without a limit
+    second.__enter__()
+    assert blas.threads() == known
+    first.__exit__(None, None, None)
+    assert set(blas_threads()) == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == before
+
+
+def test_an_error_within_a_limit_restores_the_threads():
+    before = blas_threads()
+    with pytest.raises(RuntimeError, match="within"), blas.limited(1):
+        raise RuntimeError("within")
+    assert blas_threads() == before

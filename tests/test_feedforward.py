@@ -1,0 +1,109 @@
+"""The package feedforward: every public name by one import, what a wheel holds, and the stub for editors."""
+
+import ast
+import importlib
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+import feedforward as ff
+from feedforward import command
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("nn", "optimizers", "datasets")
+NAMES = {name: package for package in PACKAGES for name in importlib.import_module(package).__all__}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_there(name):
+    assert getattr(ff, name) is getattr(importlib.import_module(NAMES[name]), name)
+    assert name in dir(ff)
+
+
+def test_no_two_packages_use_one_name():
+    assert len(NAMES) == sum(len(importlib.import_module(package).__all__) for package in PACKAGES)
+
+
+def test_its_own_names():
+    for name in ("Experiment", "Results", "register", "plots", "testing", "__version__"):
+        assert name in dir(ff)
+        assert getattr(ff, name)
+    assert callable(ff.register)  # and not a module of that name
+    with pytest.raises(AttributeError, match="module 'feedforward' has no attribute 'Modle'"):
+        _ = ff.Modle
+
+
+def test_register_is_not_hidden_by_a_module():
+    code = "import feedforward as ff; ff.Model; import feedforward.command; print(ff.register.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["register"]
+
+
+def test_the_stub_names_the_modules_that_the_package_reads():
+    tree = ast.parse((ROOT / "feedforward/__init__.pyi").read_text())
+    starred = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"}
+    assert starred == set(ff._MODULES)
+
+
+USES = """
+import feedforward as ff
+reveal_type(ff.Model)
+reveal_type(ff.get("adam"))
+reveal_type(ff.load("digits").x_train)
+reveal_type(ff.Experiment("adam").run())
+reveal_type(ff.register)
+reveal_type(ff.plots.curves)
+ff.testing.check_layer
+"""
+
+
+def test_a_type_checker_knows_the_names(tmp_path):
+    (tmp_path / "uses.py").write_text(USES)
+    done = subprocess.run([sys.executable, "-m", "mypy", "--no-incremental", str(tmp_path / "uses.py")], cwd=ROOT,
+                          capture_output=True, text=True, env={**os.environ, "MYPYPATH": str(ROOT)})
+    assert "error" not in done.stdout, done.stdout
+    for revealed in ("-> nn.model.Model", "optimizers.optimizer.Optimizer", "numpy.ndarray",
+                     "feedforward.results.Results", "def [Kind <: type] (kind: Kind", "matplotlib.figure.Figure"):
+        assert revealed in done.stdout, done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this source, built from a copy."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "runs", "__pycache__"))
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir",
+                    str(folder), str(source)], check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_a_wheel_has_no_module_train_and_all_packages(wheel):
+    files = zipfile.ZipFile(wheel).namelist()
+    assert {file.split("/")[0] for file in files if "dist-info" not in file} == {*PACKAGES, "feedforward"}
+    data = {"feedforward/__init__.pyi", "feedforward/py.typed", "datasets/data/digits-images-idx3-ubyte.gz"}
+    assert data <= set(files)
+
+
+def test_another_train_py_does_not_break_the_command(wheel, tmp_path):
+    site, other = tmp_path / "site", tmp_path / "other"
+    zipfile.ZipFile(wheel).extractall(site)
+    other.mkdir()
+    (other / "train.py").write_text("raise SystemExit('another train.py')")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(other), str(site)])}
+    done = subprocess.run([sys.executable, "-m", "feedforward", "--list"], cwd=tmp_path, env=environment, text=True,
+                          capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "optimizers, with their fields and defaults" in done.stdout
+
+
+def test_the_three_ways_to_start_it_name_themselves(tmp_path):
+    for start, name in ((["train.py"], "train.py"), (["-m", "feedforward"], "feedforward")):
+        done = subprocess.run([sys.executable, *start, "--epochs", "0"], cwd=ROOT, capture_output=True, text=True)
+        assert done.stderr.startswith(f"{name}: epochs must be")
+    assert command.main(["--epochs", "0"]) == 2
