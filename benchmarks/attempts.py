@@ -1,4 +1,4 @@
-"""What was tried to make the step on large networks quicker still, and left out: each beside what is done instead.
+"""Attempts to make the step on large networks faster that were not kept, each next to what is done instead.
 
     python -m benchmarks.attempts
 """
@@ -6,6 +6,7 @@
 import argparse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import numpy as np
 from tqdm import tqdm
@@ -15,33 +16,35 @@ from benchmarks.report import machine, replace_part, table, versions
 from benchmarks.speed import COLD, WORKLOADS, products
 from benchmarks.steps import interleaved
 from datasets import Dataset, load
-from nn import History, sharing
-from nn.buffers import Array
-from optimizers import fused, get
+from nn import History, workers
+from nn.network import Network
+from optimizers import compiled, get
 from optimizers.first_order import Adam
 
 LARGE = ("keras", "adam-paper")
-Turn = Callable[[], object]
+Call = Callable[[], object]
 
 
-def halves(data: Dataset, name: str) -> tuple[Turn, Turn]:
-    """An epoch with BLAS on all threads, and with half of each batch on each."""
-    def epochs(halved: bool) -> Turn:
+def halves(data: Dataset, name: str) -> tuple[Call, Call]:
+    """Return an epoch with BLAS on all threads, and one with half of each batch on each of two threads."""
+    def epochs(halved: bool) -> Call:
         widths, batch = WORKLOADS[name]
         model, optimizer, history = new_model(widths), get("adam"), History()
-        parts = sharing.parts
+
+        def count(network: Network, batch_size: int, threads: int) -> int:
+            return min(2, threads) if halved else 1
 
         def epoch() -> None:
-            sharing.parts = lambda network, batch, threads: min(2, threads) if halved else 1
-            model.fit(data.x_train, data.y_train, optimizer, 1, batch, progress=False, history=history)
-            sharing.parts = parts
+            with patch.object(workers, "thread_count", count):
+                model.fit(data.x_train, data.y_train, optimizer, 1, batch, progress=False, history=history)
 
         return epoch
 
     return epochs(False), epochs(True)
 
 
-def adam(P: int) -> tuple[Adam, Array, Array]:
+def adam(P: int) -> tuple[Adam, np.ndarray, np.ndarray]:
+    """Return an Adam that has started, a theta and a gradient, of P parameters."""
     rng = np.random.default_rng(0)
     optimizer, theta, grad = Adam(), rng.normal(size=P).astype("float32"), rng.normal(size=P).astype("float32")
     optimizer.start(theta)
@@ -49,36 +52,33 @@ def adam(P: int) -> tuple[Adam, Array, Array]:
     return optimizer, theta, grad
 
 
-def split(data: Dataset, name: str, pool: ThreadPoolExecutor) -> tuple[Turn, Turn]:
-    """A step's products and the compiled update after them, on one thread, and with half of it on each of two."""
+def split(data: Dataset, name: str, pool: ThreadPoolExecutor) -> tuple[Call, Call]:
+    """Return the products of a step and the compiled update after them: the update on one thread, and on two."""
     widths, batch = WORKLOADS[name]
     one_step = products(data, widths, len(data.x_train), rows=batch)
     P = parameters(widths)
     whole, first, second = adam(P), adam(P // 2), adam(P - P // 2)
 
-    def update(optimizer: Adam, theta: Array, grad: Array) -> None:
-        fused.run(optimizer, theta, grad)
-
     def on_one() -> None:
         one_step()
-        update(*whole)
+        compiled.run(*whole)
 
     def on_two() -> None:
         one_step()
-        other = pool.submit(update, *second)
-        update(*first)
+        other = pool.submit(compiled.run, *second)
+        compiled.run(*first)
         other.result()
 
     return on_one, on_two
 
 
-def blocks(name: str, size: int = 1 << 16) -> tuple[Turn, Turn]:
-    """Adam in NumPy on the whole vectors, and block by block, so that each stays in the cache."""
+def blocks(name: str, size: int = 1 << 16) -> tuple[Call, Call]:
+    """Return Adam's update in NumPy on the whole vectors, and on blocks of them, each of which stays in the cache."""
     P = parameters(WORKLOADS[name][0])
     whole = adam(P)
     several = [adam(min(size, P - start)) for start in range(0, P, size)]
 
-    def update(optimizer: Adam, theta: Array, grad: Array) -> None:
+    def update(optimizer: Adam, theta: np.ndarray, grad: np.ndarray) -> None:
         optimizer.update(theta, grad)
 
     def by_blocks() -> None:
@@ -88,48 +88,49 @@ def blocks(name: str, size: int = 1 << 16) -> tuple[Turn, Turn]:
     return lambda: update(*whole), by_blocks
 
 
-def turned(name: str) -> tuple[Turn, Turn]:
-    """dx = dy W^T of a hidden layer as it is, and by a product that writes it transposed, which is then turned."""
+def transposed(name: str) -> tuple[Call, Call]:
+    """Return dx = dy W^T of a hidden layer: by a product, and by one that writes its transpose, then copied."""
     (_, n_in, n_out, *_), n = WORKLOADS[name]
     rng = np.random.default_rng(0)
     dy, W = (rng.normal(size=shape).astype("float32") for shape in ((n, n_out), (n_in, n_out)))
     dx, across = np.empty((n, n_in), "float32"), np.empty((n_in, n), "float32")
 
-    def turn() -> None:
+    def copied() -> None:
         np.matmul(dy, W.T, out=across.T)
         np.copyto(dx, across.T)
 
-    return lambda: np.matmul(dy, W.T, out=dx), turn
+    return lambda: np.matmul(dy, W.T, out=dx), copied
 
 
-def attempts(data: Dataset, pool: ThreadPoolExecutor) -> Iterator[tuple[str, str, tuple[Turn, Turn], int]]:
-    """What, on which workload, as it is and as it might be, and how often in a round."""
+def attempts(data: Dataset, pool: ThreadPoolExecutor) -> Iterator[tuple[str, str, tuple[Call, Call], int]]:
+    """Yield the attempt, its workload, what is done now and what was tried, and the number of calls in a round."""
     for name in LARGE:
         yield "half of each batch on each thread, instead of BLAS on both: an epoch", name, halves(data, name), 1
         yield "the compiled update on two threads: products and update of a step", name, split(data, name, pool), 50
         yield "NumPy's Adam in blocks of 65,536: an update", name, blocks(name), 20
-        yield "dx written transposed and turned: one hidden layer's", name, turned(name), 50
+        yield "dx of one hidden layer, written as its transpose and then copied", name, transposed(name), 50
 
 
 def main() -> None:
+    """Measure, and write the part "attempts" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attempts", description=__doc__)
     parser.add_argument("--data-dir", help="the folder that has MNIST")
     args = parser.parse_args()
     rows = []
     with ThreadPoolExecutor(1) as pool, tqdm(desc="attempts", unit=" rounds") as bar:
-        for what, name, (as_it_is, instead), often in attempts(load("mnist", args.data_dir), pool):
-            for turn in (as_it_is, instead):
+        for attempt, name, (present, tried), calls in attempts(load("mnist", args.data_dir), pool):
+            for call in (present, tried):
                 for _ in range(COLD):
-                    turn()
-            took = interleaved({"is": as_it_is, "instead": instead}, 5, often, bar)
-            now, then = took["is"], took["instead"]
-            rows.append([what, name, f"{now:.3g}", f"{then:.3g}", f"{then / now:.2f}"])
-    text = table(["tried", "", "as it is, ms", "instead, ms", "instead / as it is"], rows)
+                    call()
+            took = interleaved({"present": present, "tried": tried}, 5, calls, bar)
+            now, then = took["present"], took["tried"]
+            rows.append([attempt, name, f"{now:.3g}", f"{then:.3g}", f"{then / now:.2f}"])
+    text = table(["attempt", "", "present code, ms", "attempt, ms", "attempt / present code"], rows)
     print(text)
     replace_part("attempts", f"""
 {text}
 
-Medians of 5 rounds in which both take turns. Measured by `python -m benchmarks.attempts` on {machine()};
+Medians of 5 rounds, in each of which both are measured. Measured by `python -m benchmarks.attempts` on {machine()};
 {versions("numba")}.
 """)
 

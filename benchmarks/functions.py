@@ -1,4 +1,4 @@
-"""Our methods beside SciPy's on the 18 problems of More, Garbow and Hillstrom (1981).
+"""Our methods next to SciPy's on the 18 problems of More, Garbow and Hillstrom (1981).
 
     python -m benchmarks.functions
 """
@@ -6,22 +6,33 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.optimize
 
 from benchmarks.report import replace_part
 from optimizers import Function, get, minimize
-from tests.problems import PROBLEMS, Problem
+from tests.problems import PROBLEMS
 
 TOLERANCE = 1e-5  # of the largest component of the gradient, for both sides: SciPy's default
 STEPS = 10_000
 
 
+class Problem(Protocol):
+    """What is used of a problem: its start, and a new Function of its value and gradient."""
+
+    @property
+    def theta0(self) -> np.ndarray:
+        """Return the start."""
+
+    def function(self) -> Function:
+        """Return a new Function."""
+
+
 @dataclass
 class Run:
-    """What one method came to on one problem."""
+    """How one method ended on one problem."""
 
     iterations: int
     evaluations: int
@@ -30,6 +41,7 @@ class Run:
 
     @property
     def solved(self) -> bool:
+        """Whether the gradient came below the tolerance."""
         return self.slope <= TOLERANCE
 
     def __str__(self) -> str:
@@ -40,8 +52,8 @@ class Run:
 Method = Callable[[Problem], Run]
 
 
-def ours(name: str, **fields: Any) -> Method:
-    """Our optimizer of that name."""
+def our_method(name: str, **fields: Any) -> Method:
+    """Return what runs our optimizer of that name."""
     def run(problem: Problem) -> Run:
         function = problem.function()
         result = minimize(function, get(name, **fields), STEPS, TOLERANCE)
@@ -49,12 +61,12 @@ def ours(name: str, **fields: Any) -> Method:
     return run
 
 
-def scipys(method: str, **options: Any) -> Method:
-    """SciPy's method of that name."""
+def scipy_method(method: str, **options: Any) -> Method:
+    """Return what runs SciPy's method of that name."""
     def run(problem: Problem) -> Run:
         function = problem.function()
 
-        def value_and_gradient(theta: Any) -> tuple[float, Any]:
+        def value_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
             function.theta[:] = theta
             return function.value_and_gradient()
 
@@ -70,33 +82,36 @@ def _slope(function: Function) -> float:
     return float(np.abs(function.value_and_gradient()[1]).max())
 
 
-# the names of ours and SciPy's, and how each is run: with as many pairs remembered, and ending by the gradient alone
+# the names of our method and of SciPy's, and how each is run: both remember as many pairs and end by the gradient alone
 PAIRS: dict[tuple[str, str], tuple[Method, Method]] = {
-    ("bfgs", "BFGS"): (ours("bfgs"), scipys("BFGS")),
-    ("lbfgs", "L-BFGS-B"): (ours("lbfgs", memory=10), scipys("L-BFGS-B", maxcor=10, ftol=0, maxfun=10 * STEPS)),
-    ("cg", "CG"): (ours("cg"), scipys("CG")),
+    ("bfgs", "BFGS"): (our_method("bfgs"), scipy_method("BFGS")),
+    ("lbfgs", "L-BFGS-B"): (our_method("lbfgs", memory=10),
+                            scipy_method("L-BFGS-B", maxcor=10, ftol=0, maxfun=10 * STEPS)),
+    ("cg", "CG"): (our_method("cg"), scipy_method("CG")),
 }
 
 
 def compare(pair: tuple[str, str]) -> dict[str, tuple[Run, Run]]:
-    """Both methods of a pair on every problem, by the problem's name."""
-    ours, its = PAIRS[pair]
-    return {name: (ours(problem), its(problem)) for name, problem in PROBLEMS.items()}
+    """Return the runs of both methods of a pair on every problem, by the problem's name."""
+    ours, scipys = PAIRS[pair]
+    return {name: (ours(problem), scipys(problem)) for name, problem in PROBLEMS.items()}
 
 
 def ratios(a: Run, b: Run) -> tuple[float, float]:
-    """How many times as many iterations, and evaluations, a takes as b."""
+    """Return how many times as many iterations, and how many times as many evaluations, a takes as b."""
     return a.iterations / b.iterations, a.evaluations / b.evaluations
 
 
 def medians(runs: dict[str, tuple[Run, Run]]) -> tuple[float, float]:
-    """The medians of the ratios over the problems that both solve."""
+    """Return the medians of the ratios over the problems that both solve."""
     iterations, evaluations = zip(*(ratios(a, b) for a, b in runs.values() if a.solved and b.solved))
     return median(iterations), median(evaluations)
 
 
 def main() -> None:
-    lines = [f"Iterations / evaluations (final value, largest component of the gradient), until that is {TOLERANCE:g}."]
+    """Compare, and write the part "functions" of RESULTS.md."""
+    lines = ["Iterations / evaluations (final value, largest component of the gradient). Both methods end when this "
+             f"component is at most {TOLERANCE:g}."]
     for pair in PAIRS:
         runs = compare(pair)
         lines += [f"\n| problem | {pair[0]} | SciPy {pair[1]} | iterations, ratio | evaluations, ratio |",
@@ -104,7 +119,8 @@ def main() -> None:
         for name, (a, b) in runs.items():
             cells = (f"{ratio:.2f}" for ratio in ratios(a, b)) if a.solved and b.solved else ("", "")
             lines.append(f"| {name} | {a} | {b} | {' | '.join(cells)} |")
-        lines.append(f"| median where both solve | | | {' | '.join(f'{ratio:.2f}' for ratio in medians(runs))} |")
+        cells = (f"{ratio:.2f}" for ratio in medians(runs))
+        lines.append(f"| median of the problems that both solve | | | {' | '.join(cells)} |")
     text = "\n".join([*lines, "\nMeasured by `python -m benchmarks.functions`."])
     print(text)
     replace_part("functions", text)

@@ -1,4 +1,7 @@
-"""Levenberg-Marquardt and Newton beside SciPy's, on the least-squares problems of More, Garbow & Hillstrom (1981)."""
+"""Levenberg-Marquardt and Newton next to SciPy's, on the least-squares problems of More, Garbow & Hillstrom (1981).
+
+    python -m benchmarks.least_squares
+"""
 
 from typing import Any
 
@@ -10,11 +13,11 @@ from benchmarks.report import replace_part
 from optimizers import get, minimize
 from tests.least_squares import PROBLEMS
 
-TOLERANCE = 1e-5  # Newton's, on the largest component of the gradient, relative to that at the start where it is more
+TOLERANCE = 1e-5  # Newton's, of the largest component of the gradient, relative to that at the start if it is above 1
 
 
 def lm(problem: Any) -> tuple[int, int, float, float]:
-    """Evaluations of the residuals and the sum of squares: ours and SciPy's, which ends by its own tests."""
+    """Return the evaluations of the residuals and the sums of squares: ours, and SciPy's by its own tolerances."""
     ours = minimize(problem.function(), get("lm"), max_steps=3000, tolerance=1e-8)
     peer = least_squares(problem.residuals, np.array(problem.start, dtype=float), problem.jacobian, method="lm",
                          max_nfev=3000)
@@ -22,7 +25,7 @@ def lm(problem: Any) -> tuple[int, int, float, float]:
 
 
 def newton(problem: Any) -> tuple[int, int, float, float]:
-    """Steps until the gradient is small and the sum of squares: ours and SciPy's."""
+    """Return the steps until the gradient is small and the sums of squares: ours and SciPy's."""
     start = np.array(problem.start, dtype=float)
     tolerance = TOLERANCE * max(1.0, np.abs(problem.gradient(start)).max())
 
@@ -38,10 +41,12 @@ def newton(problem: Any) -> tuple[int, int, float, float]:
 
 
 def main() -> None:
-    lines = ["Sum of squares reached. lm: evaluations of the residuals until no component of the gradient is above "
-             "1e-8 or rounding ends it, beside nfev of SciPy's `least_squares(method=\"lm\")` by its own tolerances. "
-             f"newton: steps to a gradient of {TOLERANCE:g}, relative to the first where that is above 1, beside "
-             "iterations of SciPy's Newton-CG, which gives up early on meyer and the two badly scaled problems.\n",
+    """Compare, and write the part "least squares" of RESULTS.md."""
+    lines = ["The values are the final sums of squares. lm: evaluations of the residuals until every component of the "
+             "gradient is at most 1e-8, or until rounding prevents further progress, next to nfev of SciPy's "
+             "`least_squares(method=\"lm\")`, which has its own tolerances. newton: steps until every component of the "
+             f"gradient is at most {TOLERANCE:g}, relative to the largest at the start if that is above 1, next to the "
+             "iterations of SciPy's Newton-CG, which stops early on meyer and the two badly scaled problems.\n",
              "| problem | lm | SciPy | value | SciPy | newton | Newton-CG | value | SciPy |",
              "|---" + "|---:" * 8 + "|"]
     ratios = []

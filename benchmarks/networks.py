@@ -8,6 +8,7 @@ ARTICLE = (784, 50, 10)
 
 
 def new_model(widths: tuple[int, ...] = ARTICLE, dtype: str = "float32") -> Model:
+    """Return an untrained network of these widths, with seed 0."""
     layers: list[Layer] = []
     for pair in pairwise(widths):
         layers += [Dense(*pair), ReLU()]
@@ -15,5 +16,5 @@ def new_model(widths: tuple[int, ...] = ARTICLE, dtype: str = "float32") -> Mode
 
 
 def parameters(widths: tuple[int, ...]) -> int:
-    """How many such a network has."""
+    """Return the number of parameters of such a network."""
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))

@@ -1,4 +1,4 @@
-"""RESULTS.md and its figures: each command replaces the part between its own two marks, and nothing else."""
+"""RESULTS.md and its figures. Each command replaces the part between its own two marks, and nothing else."""
 
 from collections.abc import Sequence
 import contextlib
@@ -20,13 +20,13 @@ FIGURES = ROOT / "benchmarks" / "figures"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
+    """Return a Markdown table, whose columns are numbers except the first."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def replace_part(name: str, text: str) -> None:
-    """Put `text` between the marks of that name in RESULTS.md. Raises ValueError where there are none."""
+    """Put `text` between the marks of that name in RESULTS.md. Raises ValueError if there are none."""
     old = RESULTS.read_text()
     part = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     if not part.search(old):
@@ -36,12 +36,13 @@ def replace_part(name: str, text: str) -> None:
 
 
 def save_figure(figure: Any, name: str) -> None:
+    """Write a figure to benchmarks/figures."""
     FIGURES.mkdir(exist_ok=True)
     write_whole(FIGURES / name, lambda file: figure.savefig(file, format="png", dpi=100))
 
 
 def machine() -> str:
-    """What it was measured on, in a line."""
+    """Return one line about this machine: its processor, and the versions of Python, NumPy and BLAS."""
     model = "an unknown processor"
     if Path("/proc/cpuinfo").exists():
         names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -53,7 +54,7 @@ def machine() -> str:
 
 
 def versions(*packages: str) -> str:
-    """Those that are installed, with their versions."""
+    """Return the versions of these packages, without those that are not installed."""
     found = []
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""What a step of each rule costs beside torch's, and what gradients and products with the curvature cost.
+"""The time of a step of each rule next to torch's, and that of a gradient, a Hessian and a Gauss-Newton product.
 
     python -m benchmarks.steps
 """
@@ -16,18 +16,17 @@ from tqdm import tqdm
 from benchmarks.networks import ARTICLE, new_model, parameters
 from benchmarks.report import machine, replace_part, table, versions
 from datasets import Dataset, load
-from nn.buffers import Array
-from optimizers import OPTIMIZERS, FirstOrder, fused, get
+from optimizers import OPTIMIZERS, FirstOrder, compiled, get
 from tests.references.rules import CASES
 
 NETWORKS = (ARTICLE, (784, 512, 512, 10))
-FUSED = ("SGD", "Adam", "AdamW", "Adagrad")  # of torch's, those with a fused form on a CPU
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")  # torch's optimizers that have a fused form on a CPU
 COLUMNS = ("NumPy alone", "compiled", "torch", "torch, fused")
 ROUNDS, STEPS = 9, 20
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int, steps: int, bar: Any) -> dict[str, float]:
-    """The median time of one call of each, in milliseconds, over rounds in which all take turns."""
+    """Return the median milliseconds of a call of each, over rounds in which all are called, one after the other."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
@@ -39,52 +38,57 @@ def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int, steps: in
     return {name: 1000 * statistics.median(several[1:]) for name, several in seconds.items()}
 
 
-def our_step(name: str, theta: Array, given: Array, compiled: bool) -> Callable[[], None]:
+def our_step(name: str, theta: np.ndarray, gradient: np.ndarray, numba: bool) -> Callable[[], None]:
+    """Return a step of our rule, compiled or not."""
     optimizer, grad = get(name), np.empty_like(theta)
     assert isinstance(optimizer, FirstOrder)
     optimizer.start(theta)
 
     def step() -> None:
-        np.copyto(grad, given)  # which rules may overwrite
+        np.copyto(grad, gradient)  # rules may overwrite it
         optimizer.t += 1
-        (fused.run if compiled else FirstOrder.move)(optimizer, theta, grad)
+        if numba:
+            compiled.run(optimizer, theta, grad)
+        else:
+            optimizer.decay_and_update(theta, grad)
 
     return step
 
 
-def torch_step(name: str, arguments: Any, theta: Array, given: Array, fused: bool) -> Callable[[], None]:
-    """On one parameter, which is torch's best case."""
+def torch_step(name: str, arguments: Any, theta: np.ndarray, gradient: np.ndarray, fused: bool) -> Callable[[], None]:
+    """Return a step of torch's rule on one parameter, which is its fastest case."""
     import torch
 
     parameter = torch.nn.Parameter(torch.tensor(theta))
     parameter.grad = torch.empty_like(parameter)
     form = {"fused": True} if fused else {}
     optimizer = getattr(torch.optim, name)([parameter], **{"lr": 0.01, **arguments, **form})
-    source = torch.tensor(given)
+    source = torch.tensor(gradient)
 
     def step() -> None:
         assert parameter.grad is not None
-        parameter.grad.copy_(source)  # as above
+        parameter.grad.copy_(source)  # as in our step
         optimizer.step()
 
     return step
 
 
 def rules(P: int, bar: Any) -> list[list[str]]:
+    """Return the rows of the table of rules, for P parameters."""
     rng = np.random.default_rng(0)
-    theta, given = rng.normal(size=P).astype("float32"), rng.normal(size=P).astype("float32")
+    theta, gradient = rng.normal(size=P).astype("float32"), rng.normal(size=P).astype("float32")
     rows = []
     for name, kind in OPTIMIZERS.items():
         if not issubclass(kind, FirstOrder):
             continue
-        runs = {"NumPy alone": our_step(name, theta.copy(), given, compiled=False)}
-        if fused.available():
-            runs["compiled"] = our_step(name, theta.copy(), given, compiled=True)
+        runs = {"NumPy alone": our_step(name, theta.copy(), gradient, numba=False)}
+        if compiled.available():
+            runs["compiled"] = our_step(name, theta.copy(), gradient, numba=True)
         if importlib.util.find_spec("torch"):
             _, _, theirs, arguments = CASES[name]
-            runs["torch"] = torch_step(theirs, arguments, theta, given, fused=False)
+            runs["torch"] = torch_step(theirs, arguments, theta, gradient, fused=False)
             if theirs in FUSED:
-                runs["torch, fused"] = torch_step(theirs, arguments, theta, given, fused=True)
+                runs["torch, fused"] = torch_step(theirs, arguments, theta, gradient, fused=True)
         took = interleaved(runs, ROUNDS, STEPS, bar)
         best = min((took[key] for key in took if key.startswith("torch")), default=None)
         cells = [f"{took[key]:.3f}" if key in took else "" for key in COLUMNS]
@@ -94,7 +98,7 @@ def rules(P: int, bar: Any) -> list[list[str]]:
 
 
 def passes(data: Dataset, bar: Any) -> list[list[str]]:
-    """A gradient over the whole training set and both products with the curvature at one theta."""
+    """Return the rows of the table of a gradient over the whole training set, and of both products at one theta."""
     model = new_model()
     objective = model.objective(data.x_train, data.y_train)
     v = np.random.default_rng(0).normal(size=len(model.theta)).astype("float32")
@@ -105,23 +109,25 @@ def passes(data: Dataset, bar: Any) -> list[list[str]]:
 
 
 def main() -> None:
+    """Measure, and write the part "steps" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
     parser.add_argument("--data-dir", help="the folder that has MNIST")
     args = parser.parse_args()
     data = load("mnist", args.data_dir)
     head = ["", *COLUMNS, *(f"{ours} / torch's best" for ours in COLUMNS[:2])]
     with tqdm(desc="rules and products", unit=" rounds") as bar:
-        parts = [f"Milliseconds of a step on {(P := parameters(widths)):,} parameters, as of "
+        parts = [f"Milliseconds of a step on {(P := parameters(widths)):,} parameters, those of "
                  f"{'-'.join(map(str, widths))}:\n\n{table(head, rules(P, bar))}\n" for widths in NETWORKS]
         products = table(["", "ms", "a second", "gradients"], passes(data, bar))
-    text = "\n".join([*parts, "784-50-10 on all 60,000 images at once, products at a theta whose gradient is known:\n",
-                      products])
+    text = "\n".join([*parts, "784-50-10 on all 60,000 images at once; both products are at a theta whose gradient is "
+                      "known:\n", products])
     print(text)
     replace_part("steps", f"""
 {text}
 
-float32, the medians of {ROUNDS} rounds in which all take turns, with a copy of the gradient in each step. Rules are
-compiled by themselves from {fused.SMALLEST:,} parameters on; here also below. torch works on a single tensor.
+float32. The figures are medians of {ROUNDS} rounds, in each of which all are measured, one after the other. Each step
+includes a copy of the gradient. Training uses the compiled rules from {compiled.MIN_SIZE:,} parameters on; here they
+are also measured below that number. torch works on a single tensor.
 
 Measured by `python -m benchmarks.steps` on {machine()};
 {versions("torch", "numba")}.
