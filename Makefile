@@ -1,4 +1,4 @@
-# Each target makes .venv itself, with what it needs and no more, and again when setup.cfg changes.
+# Each target makes .venv with what it needs, and makes it again if setup.cfg changes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,7 @@ bench: $(VENV)/.bench
 	$(RUN) -m benchmarks.speed $(ARGS)
 	$(RUN) -m benchmarks.attempts
 	$(RUN) -m benchmarks.steps
-	$(RUN) -m benchmarks.beginning
+	$(RUN) -m benchmarks.startup
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
