@@ -1,4 +1,4 @@
-# Each target makes .venv with what it needs, and makes it again if setup.cfg changes.
+# Each target makes .venv with the packages that it needs, and installs them again if setup.cfg changes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

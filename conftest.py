@@ -1,4 +1,4 @@
-"""For all tests and all examples in docstrings: what they register is removed afterwards."""
+"""A fixture that restores the tables after each test and after each example in a docstring."""
 
 import pytest
 

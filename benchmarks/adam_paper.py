@@ -19,7 +19,7 @@ from feedforward.run import Run
 from nn import plots
 
 BATCH = 128
-STEPS = 469  # of an epoch: 60,000 images in batches of 128
+STEPS = 469  # the steps of an epoch: 60,000 images in batches of 128
 NETWORK = {"hidden": (1000, 1000), "dropout": 0.5}
 
 
@@ -30,7 +30,7 @@ class Figure:
     title: str
     file: str
     network: Mapping[str, Any]  # the fields of an Experiment that describe it
-    schedule: str  # over epochs
+    schedule: str  # of the learning rate, over epochs
     rates: dict[str, Sequence[float]]  # the grid of each method
     search_epochs: int
     epochs: int
@@ -44,12 +44,12 @@ class Figure:
 
     def search(self, data: Dataset, jobs: int) -> dict[str, dict[float, Run]]:
         """Return a run for each method and each rate of its grid."""
-        found: dict[str, dict[float, Run]] = {method: {} for method in self.rates}
+        runs: dict[str, dict[float, Run]] = {method: {} for method in self.rates}
         for i in range(max(map(len, self.rates.values()))):
             rates = {method: grid[i] for method, grid in self.rates.items() if i < len(grid)}
             for method, run in self.train(data, rates, self.search_epochs, jobs).items():
-                found[method][rates[method]] = run
-        return found
+                runs[method][rates[method]] = run
+        return runs
 
 
 FIGURES = {
@@ -79,7 +79,7 @@ def final_loss(run: Run) -> float:
 
 
 def measure(figure: Figure, data: Dataset, jobs: int) -> str:
-    """Search, train, draw, and return the text for RESULTS.md."""
+    """Search the rates, train, draw the figure, and return the text for RESULTS.md."""
     searched = figure.search(data, jobs)
     losses = {method: {rate: final_loss(run) for rate, run in runs.items()} for method, runs in searched.items()}
     best = {method: min(grid, key=lambda rate: grid[rate]) for method, grid in losses.items()}
@@ -95,15 +95,15 @@ def measure(figure: Figure, data: Dataset, jobs: int) -> str:
     head = ["method", "alpha", f"cost after {figure.epochs} epochs",
             f"the search: cost after {figure.search_epochs} epochs by alpha"]
     return (f"### {figure.title}\n\n{table(head, rows)}\n\n![{figure.title}](benchmarks/figures/{figure.file})\n\n"
-            "Cost is that of the training data: the mean over the batches of an epoch, each before its step, and with "
-            "dropout if the network has it. Seed 0, Nesterov's momentum 0.9.\n\n"
+            "The cost is the mean training loss over the batches of an epoch, each before its step, with dropout if "
+            "the network has it. Seed 0, Nesterov's momentum 0.9.\n\n"
             f"Measured by `python -m benchmarks.adam_paper` on {machine()}.")
 
 
 def main() -> None:
     """Measure, and write the parts "adam paper ..." of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.adam_paper", description=__doc__)
-    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    parser.add_argument("--data-dir", help="the folder of the MNIST files")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many runs train at once")
     parser.add_argument("--experiment", nargs="+", choices=FIGURES, default=list(FIGURES))
     args = parser.parse_args()

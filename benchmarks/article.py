@@ -24,7 +24,7 @@ RULES = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrde
 
 
 def exponential(data: Dataset, rate: float, decay: float, epochs: int, seeds: int = 1) -> ff.Results:
-    """Train by gradient descent whose learning rate is multiplied by `decay` in each epoch."""
+    """Train with gradient descent; its learning rate is multiplied by `decay` in each epoch."""
     return ff.Experiment("gd", lr=rate, schedule=f"exponential:{decay}", dataset=data, epochs=epochs, seeds=seeds).run()
 
 
@@ -40,15 +40,16 @@ def search(data: Dataset, epochs: int) -> dict[tuple[float, float], float]:
 
 def row(name: str, settings: str, runs: Sequence[Run]) -> list[str]:
     """Return a method's row of the table: means and population standard deviations over its seeds."""
-    def figure(values: Sequence[float], style: str) -> str:
+    def mean_and_deviation(values: Sequence[float], style: str) -> str:
         return f"{style.format(np.mean(values))} ± {style.format(np.std(values))}"
 
     accuracy = [100 * (run.history[-1]["accuracy"] or 0.0) for run in runs]
     loss = [run.history[-1]["loss"] for run in runs]
     test = [100 * (run.test["accuracy"] or 0.0) for run in runs if run.test]
     article = ARTICLE.get(name)
-    return [name, settings, f"{100 * article[0]:g}" if article else "", figure(accuracy, "{:.2f}"),
-            f"{article[1]:g}" if article else "", figure(loss, "{:.4f}"), figure(test, "{:.2f}")]
+    return [name, settings, f"{100 * article[0]:g}" if article else "", mean_and_deviation(accuracy, "{:.2f}"),
+            f"{article[1]:g}" if article else "", mean_and_deviation(loss, "{:.4f}"),
+            mean_and_deviation(test, "{:.2f}")]
 
 
 def report(rows: Sequence[Sequence[str]], cost: dict[tuple[float, float], float], epochs: int, seeds: int) -> str:
@@ -59,8 +60,8 @@ def report(rows: Sequence[Sequence[str]], cost: dict[tuple[float, float], float]
 {table(head, rows)}
 
 Accuracy and cost are those of the training data in the last of {epochs} epochs, as in the article's figure: means
-over the batches of the epoch, each before its step. Mean ± standard deviation of the population over {seeds} seeds;
-batches of 6,000.
+over the batches of the epoch, each before its step. Each entry is the mean ± the population standard deviation over
+{seeds} seeds. Batches of 6,000.
 
 ![Accuracy and cost of the article's five methods](benchmarks/figures/article.png)
 
@@ -78,7 +79,7 @@ Measured by `python -m benchmarks.article` on {machine()}.
 
 
 def measure(data: Dataset, epochs: int, seeds: int) -> str:
-    """Search, train, draw, and return the text for RESULTS.md."""
+    """Search the rate and decay, train, draw the figures, and return the text for RESULTS.md."""
     cost = search(data, epochs)
     rate, decay = min(cost, key=lambda pair: cost[pair])
     decayed = exponential(data, rate, decay, epochs, seeds)
@@ -87,7 +88,7 @@ def measure(data: Dataset, epochs: int, seeds: int) -> str:
     settings = {"adadelta": "lr 1", "gd, exponential": f"lr {rate:g}, times {decay:g} each epoch"}
     runs = {name: runs[name] for name in dict.fromkeys([*ARTICLE, *RULES])}
 
-    histories = {name: [run.history for run in several] for name, several in runs.items()}
+    histories = {name: [run.history for run in entries] for name, entries in runs.items()}
     five = {name: histories[name] for name in ARTICLE}
     save_figure(plots.compare(five, title="The article's five methods, MNIST, 784-50-10"), "article.png")
     save_figure(plots.compare(histories, title="Every first-order method, MNIST, 784-50-10"), "first-order.png")
@@ -98,7 +99,7 @@ def measure(data: Dataset, epochs: int, seeds: int) -> str:
 def main() -> None:
     """Measure, and write the part "article" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.article", description=__doc__)
-    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    parser.add_argument("--data-dir", help="the folder of the MNIST files")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=100)
     args = parser.parse_args()

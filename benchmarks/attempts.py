@@ -1,4 +1,4 @@
-"""Attempts to make the step on large networks faster that were not kept, each next to what is done instead.
+"""Attempts to make steps on large networks faster that did not help, each next to the current code.
 
     python -m benchmarks.attempts
 """
@@ -44,7 +44,7 @@ def halves(data: Dataset, name: str) -> tuple[Call, Call]:
 
 
 def adam(P: int) -> tuple[Adam, np.ndarray, np.ndarray]:
-    """Return an Adam that has started, a theta and a gradient, of P parameters."""
+    """Return an Adam after its first step, a theta and a gradient, for P parameters."""
     rng = np.random.default_rng(0)
     optimizer, theta, grad = Adam(), rng.normal(size=P).astype("float32"), rng.normal(size=P).astype("float32")
     optimizer.start(theta)
@@ -57,35 +57,35 @@ def split(data: Dataset, name: str, pool: ThreadPoolExecutor) -> tuple[Call, Cal
     widths, batch = WORKLOADS[name]
     one_step = products(data, widths, len(data.x_train), rows=batch)
     P = parameters(widths)
-    whole, first, second = adam(P), adam(P // 2), adam(P - P // 2)
+    all_parameters, first_half, second_half = adam(P), adam(P // 2), adam(P - P // 2)
 
     def on_one() -> None:
         one_step()
-        compiled.run(*whole)
+        compiled.run(*all_parameters)
 
     def on_two() -> None:
         one_step()
-        other = pool.submit(compiled.run, *second)
-        compiled.run(*first)
-        other.result()
+        future = pool.submit(compiled.run, *second_half)
+        compiled.run(*first_half)
+        future.result()
 
     return on_one, on_two
 
 
 def blocks(name: str, size: int = 1 << 16) -> tuple[Call, Call]:
-    """Return Adam's update in NumPy on the whole vectors, and on blocks of them, each of which stays in the cache."""
+    """Return Adam's update in NumPy on the whole vectors, and on blocks of them; each block fits in the cache."""
     P = parameters(WORKLOADS[name][0])
-    whole = adam(P)
-    several = [adam(min(size, P - start)) for start in range(0, P, size)]
+    all_parameters = adam(P)
+    parts = [adam(min(size, P - start)) for start in range(0, P, size)]
 
     def update(optimizer: Adam, theta: np.ndarray, grad: np.ndarray) -> None:
         optimizer.update(theta, grad)
 
     def by_blocks() -> None:
-        for one in several:
-            update(*one)
+        for part in parts:
+            update(*part)
 
-    return lambda: update(*whole), by_blocks
+    return lambda: update(*all_parameters), by_blocks
 
 
 def transposed(name: str) -> tuple[Call, Call]:
@@ -93,17 +93,17 @@ def transposed(name: str) -> tuple[Call, Call]:
     (_, n_in, n_out, *_), n = WORKLOADS[name]
     rng = np.random.default_rng(0)
     dy, W = (rng.normal(size=shape).astype("float32") for shape in ((n, n_out), (n_in, n_out)))
-    dx, across = np.empty((n, n_in), "float32"), np.empty((n_in, n), "float32")
+    dx, dx_transposed = np.empty((n, n_in), "float32"), np.empty((n_in, n), "float32")
 
     def copied() -> None:
-        np.matmul(dy, W.T, out=across.T)
-        np.copyto(dx, across.T)
+        np.matmul(dy, W.T, out=dx_transposed.T)
+        np.copyto(dx, dx_transposed.T)
 
     return lambda: np.matmul(dy, W.T, out=dx), copied
 
 
 def attempts(data: Dataset, pool: ThreadPoolExecutor) -> Iterator[tuple[str, str, tuple[Call, Call], int]]:
-    """Yield the attempt, its workload, what is done now and what was tried, and the number of calls in a round."""
+    """Yield a description, its workload, the current code and the attempt, and the number of calls in a round."""
     for name in LARGE:
         yield "half of each batch on each thread, instead of BLAS on both: an epoch", name, halves(data, name), 1
         yield "the compiled update on two threads: products and update of a step", name, split(data, name, pool), 50
@@ -114,23 +114,23 @@ def attempts(data: Dataset, pool: ThreadPoolExecutor) -> Iterator[tuple[str, str
 def main() -> None:
     """Measure, and write the part "attempts" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attempts", description=__doc__)
-    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    parser.add_argument("--data-dir", help="the folder of the MNIST files")
     args = parser.parse_args()
     rows = []
     with ThreadPoolExecutor(1) as pool, tqdm(desc="attempts", unit=" rounds") as bar:
-        for attempt, name, (present, tried), calls in attempts(load("mnist", args.data_dir), pool):
-            for call in (present, tried):
+        for description, name, (current, attempt), calls in attempts(load("mnist", args.data_dir), pool):
+            for call in (current, attempt):
                 for _ in range(COLD):
                     call()
-            took = interleaved({"present": present, "tried": tried}, 5, calls, bar)
-            now, then = took["present"], took["tried"]
-            rows.append([attempt, name, f"{now:.3g}", f"{then:.3g}", f"{then / now:.2f}"])
-    text = table(["attempt", "", "present code, ms", "attempt, ms", "attempt / present code"], rows)
+            milliseconds = interleaved({"current": current, "attempt": attempt}, 5, calls, bar)
+            a, b = milliseconds["current"], milliseconds["attempt"]
+            rows.append([description, name, f"{a:.3g}", f"{b:.3g}", f"{b / a:.2f}"])
+    text = table(["attempt", "", "current code, ms", "attempt, ms", "attempt / current code"], rows)
     print(text)
     replace_part("attempts", f"""
 {text}
 
-Medians of 5 rounds, in each of which both are measured. Measured by `python -m benchmarks.attempts` on {machine()};
+Medians of 5 rounds. Each round measures both. Measured by `python -m benchmarks.attempts` on {machine()};
 {versions("numba")}.
 """)
 

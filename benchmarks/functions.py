@@ -15,16 +15,16 @@ from benchmarks.report import replace_part
 from optimizers import Function, get, minimize
 from tests.problems import PROBLEMS
 
-TOLERANCE = 1e-5  # of the largest component of the gradient, for both sides: SciPy's default
+TOLERANCE = 1e-5  # for the largest component of the gradient, for both methods of a pair: SciPy's default
 STEPS = 10_000
 
 
 class Problem(Protocol):
-    """What is used of a problem: its start, and a new Function of its value and gradient."""
+    """The part of a problem that is used: its starting point, and a new Function of its value and gradient."""
 
     @property
     def theta0(self) -> np.ndarray:
-        """Return the start."""
+        """Return the starting point."""
 
     def function(self) -> Function:
         """Return a new Function."""
@@ -32,7 +32,7 @@ class Problem(Protocol):
 
 @dataclass
 class Run:
-    """How one method ended on one problem."""
+    """The result of one method on one problem."""
 
     iterations: int
     evaluations: int
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def solved(self) -> bool:
-        """Whether the gradient came below the tolerance."""
+        """Whether the gradient is within the tolerance."""
         return self.slope <= TOLERANCE
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ Method = Callable[[Problem], Run]
 
 
 def our_method(name: str, **fields: Any) -> Method:
-    """Return what runs our optimizer of that name."""
+    """Return a function that runs our optimizer of that name."""
     def run(problem: Problem) -> Run:
         function = problem.function()
         result = minimize(function, get(name, **fields), STEPS, TOLERANCE)
@@ -62,7 +62,7 @@ def our_method(name: str, **fields: Any) -> Method:
 
 
 def scipy_method(method: str, **options: Any) -> Method:
-    """Return what runs SciPy's method of that name."""
+    """Return a function that runs SciPy's method of that name."""
     def run(problem: Problem) -> Run:
         function = problem.function()
 
@@ -82,7 +82,8 @@ def _slope(function: Function) -> float:
     return float(np.abs(function.value_and_gradient()[1]).max())
 
 
-# the names of our method and of SciPy's, and how each is run: both remember as many pairs and end by the gradient alone
+# the names of our method and of SciPy's, and what runs them: both keep the same number of curvature pairs, and only the
+# gradient stops them
 PAIRS: dict[tuple[str, str], tuple[Method, Method]] = {
     ("bfgs", "BFGS"): (our_method("bfgs"), scipy_method("BFGS")),
     ("lbfgs", "L-BFGS-B"): (our_method("lbfgs", memory=10),
@@ -93,12 +94,12 @@ PAIRS: dict[tuple[str, str], tuple[Method, Method]] = {
 
 def compare(pair: tuple[str, str]) -> dict[str, tuple[Run, Run]]:
     """Return the runs of both methods of a pair on every problem, by the problem's name."""
-    ours, scipys = PAIRS[pair]
-    return {name: (ours(problem), scipys(problem)) for name, problem in PROBLEMS.items()}
+    our_run, scipy_run = PAIRS[pair]
+    return {name: (our_run(problem), scipy_run(problem)) for name, problem in PROBLEMS.items()}
 
 
 def ratios(a: Run, b: Run) -> tuple[float, float]:
-    """Return how many times as many iterations, and how many times as many evaluations, a takes as b."""
+    """Return the ratio of the iterations of a and b, and the ratio of their evaluations."""
     return a.iterations / b.iterations, a.evaluations / b.evaluations
 
 
@@ -110,7 +111,7 @@ def medians(runs: dict[str, tuple[Run, Run]]) -> tuple[float, float]:
 
 def main() -> None:
     """Compare, and write the part "functions" of RESULTS.md."""
-    lines = ["Iterations / evaluations (final value, largest component of the gradient). Both methods end when this "
+    lines = ["Iterations / evaluations (final value, largest component of the gradient). Both methods stop when this "
              f"component is at most {TOLERANCE:g}."]
     for pair in PAIRS:
         runs = compare(pair)

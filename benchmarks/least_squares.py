@@ -13,15 +13,15 @@ from benchmarks.report import replace_part
 from optimizers import get, minimize
 from tests.least_squares import PROBLEMS
 
-TOLERANCE = 1e-5  # Newton's, of the largest component of the gradient, relative to that at the start if it is above 1
+TOLERANCE = 1e-5  # of Newton, for the largest component of the gradient, relative to its first value if that is above 1
 
 
 def lm(problem: Any) -> tuple[int, int, float, float]:
     """Return the evaluations of the residuals and the sums of squares: ours, and SciPy's by its own tolerances."""
-    ours = minimize(problem.function(), get("lm"), max_steps=3000, tolerance=1e-8)
-    peer = least_squares(problem.residuals, np.array(problem.start, dtype=float), problem.jacobian, method="lm",
-                         max_nfev=3000)
-    return ours.evaluations, peer.nfev, 2 * ours.value, 2 * peer.cost
+    result = minimize(problem.function(), get("lm"), max_steps=3000, tolerance=1e-8)
+    scipy_result = least_squares(problem.residuals, np.array(problem.start, dtype=float), problem.jacobian, method="lm",
+                                 max_nfev=3000)
+    return result.evaluations, scipy_result.nfev, 2 * result.value, 2 * scipy_result.cost
 
 
 def newton(problem: Any) -> tuple[int, int, float, float]:
@@ -33,11 +33,11 @@ def newton(problem: Any) -> tuple[int, int, float, float]:
         if np.abs(problem.gradient(intermediate_result.x)).max() <= tolerance:
             raise StopIteration
 
-    ours = minimize(problem.function(), get("newton"), max_steps=3000, tolerance=tolerance)
-    peer = scipy_minimize(lambda x: problem.residuals(x) @ problem.residuals(x) / 2, start, jac=problem.gradient,
-                          hess=problem.hessian, method="Newton-CG", callback=stop,
-                          options={"xtol": 1e-15, "maxiter": 3000})
-    return ours.steps, peer.nit, 2 * ours.value, 2 * peer.fun
+    result = minimize(problem.function(), get("newton"), max_steps=3000, tolerance=tolerance)
+    scipy_result = scipy_minimize(lambda x: problem.residuals(x) @ problem.residuals(x) / 2, start,
+                                  jac=problem.gradient, hess=problem.hessian, method="Newton-CG", callback=stop,
+                                  options={"xtol": 1e-15, "maxiter": 3000})
+    return result.steps, scipy_result.nit, 2 * result.value, 2 * scipy_result.fun
 
 
 def main() -> None:

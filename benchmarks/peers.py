@@ -1,4 +1,4 @@
-"""An epoch of training with Adam by each of the other frameworks, which are imported only when they are used."""
+"""An epoch of training with Adam in each of the other frameworks, which are imported only when they are used."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 
 LR = 0.001
-Epoch = Callable[[], object]  # trains an epoch; returns its seconds, or anything else if the whole call is to be timed
+Epoch = Callable[[], object]  # trains an epoch; returns its seconds, or any other object to have the whole call timed
 
 
 def torch_epoch(data: Dataset, widths: tuple[int, ...], batch: int, fused: bool) -> Epoch:
@@ -82,15 +82,15 @@ def jax_epoch(data: Dataset, widths: tuple[int, ...], batch: int, scan: bool) ->
         full = len(order) // batch * batch
         sums = []
         if scan:
-            carry, both = all_steps(carry, order[:full].reshape(-1, batch))
-            sums.append([part.sum() for part in both])
+            carry, outputs = all_steps(carry, order[:full].reshape(-1, batch))
+            sums.append([part.sum() for part in outputs])
         else:
             for rows in order[:full].reshape(-1, batch):
-                carry, both = one_step(carry, rows)
-                sums.append(both)
+                carry, outputs = one_step(carry, rows)
+                sums.append(outputs)
         if full < len(order):
-            carry, both = one_step(carry, order[full:])
-            sums.append(both)
+            carry, outputs = one_step(carry, order[full:])
+            sums.append(outputs)
         return float(sum(value for value, _ in sums)), float(sum(correct for _, correct in sums))
 
     return epoch

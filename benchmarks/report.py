@@ -1,4 +1,4 @@
-"""RESULTS.md and its figures. Each command replaces the part between its own two marks, and nothing else."""
+"""RESULTS.md and its figures. Each command replaces only the part between its own two marks."""
 
 from collections.abc import Sequence
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from nn.files import write_whole
+from nn.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "RESULTS.md"
@@ -32,13 +32,13 @@ def replace_part(name: str, text: str) -> None:
     if not part.search(old):
         raise ValueError(f"{RESULTS.name} has no marks <!-- {name} --> and <!-- end of {name} -->: add them")
     new = part.sub(lambda marks: f"{marks[1]}\n{text.strip()}\n\n{marks[2]}", old)
-    write_whole(RESULTS, lambda file: file.write(new.encode()))
+    write_atomically(RESULTS, lambda file: file.write(new.encode()))
 
 
 def save_figure(figure: Any, name: str) -> None:
     """Write a figure to benchmarks/figures."""
     FIGURES.mkdir(exist_ok=True)
-    write_whole(FIGURES / name, lambda file: figure.savefig(file, format="png", dpi=100))
+    write_atomically(FIGURES / name, lambda file: figure.savefig(file, format="png", dpi=100))
 
 
 def machine() -> str:
@@ -55,8 +55,8 @@ def machine() -> str:
 
 def versions(*packages: str) -> str:
     """Return the versions of these packages, without those that are not installed."""
-    found = []
+    installed = []
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found.append(f"{package} {metadata.version(package)}")
-    return ", ".join(found)
+            installed.append(f"{package} {metadata.version(package)}")
+    return ", ".join(installed)

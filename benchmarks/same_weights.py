@@ -1,8 +1,8 @@
-"""Whether the command line trains the same weights, to the bit, as at an earlier revision.
+"""A check that the command line trains the same weights, bit for bit, as at an earlier revision.
 
     python -m benchmarks.same_weights REVISION
 
-Trains every optimizer on the digits for 10 epochs, seed 0, float32, with both, and compares the parameters.
+Both revisions train with every optimizer on the digits for 10 epochs, seed 0, float32. The parameters are compared.
 """
 
 import argparse
@@ -21,14 +21,14 @@ ROOT = Path(__file__).parent.parent
 
 
 def train(checkout: Path, name: str, folder: Path, options: Sequence[str] = ()) -> dict[str, bytes]:
-    """Return the parameters, as bytes, that train.py of a checkout trains with that optimizer."""
+    """Return the parameters, as bytes, that train.py of a checkout trains with the optimizer `name`."""
     subprocess.run([sys.executable, str(checkout / "train.py"), "--dataset", "digits", "--epochs", "10", "--optimizer",
                     name, "--no-plots", "--out", str(folder), *options], cwd=checkout, check=True, capture_output=True)
     return {key: array.tobytes() for key, array in load_file(folder / "model.safetensors").items()}
 
 
 def compare(revision: str) -> list[str]:
-    """Return the names of the optimizers that train other weights than at the revision."""
+    """Return the names of the optimizers whose weights differ from those at the revision."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder / "then")], check=True)
@@ -38,7 +38,7 @@ def compare(revision: str) -> list[str]:
 
 
 def main() -> int:
-    """Print what differs; the status is 1 if anything does."""
+    """Print which optimizers differ; the exit status is 1 if any does."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.same_weights", description=__doc__)
     parser.add_argument("revision")
     args = parser.parse_args()

@@ -20,20 +20,21 @@ import feedforward as ff
 from nn import Epoch, History, Model, plots
 
 PASSES, STEPS = 300, 600
-MAX_PASSES = 600  # if the goal has not been reached before
+MAX_PASSES = 600  # for methods that do not reach the goal earlier
 GOAL = 0.999
 SHOWN = (60, 100, 200)  # passes at which the loss is shown
 
 
 class Watch:
-    """Evaluates a model on the training data after each step, and ends the training when it is complete.
+    """Evaluates a model on the training data after each step, and stops the training when it is complete.
 
-    It is a callback of `fit`. Others call `note`, with the time from `seconds`, which leaves out the evaluations.
+    It is a callback of `fit`. Other trainings call `note` with the time from `seconds`, which leaves out the
+    evaluations.
     """
 
     def __init__(self, name: str, x: np.ndarray, y: np.ndarray) -> None:
         self.x, self.y, self.history = x, y, History()
-        self.began, self.evaluating = perf_counter(), 0.0
+        self.started, self.evaluating = perf_counter(), 0.0
         self.bar = tqdm(total=MAX_PASSES, desc=name, unit=" passes", file=sys.stderr)
 
     def on_epoch_end(self, model: Model, epoch: Epoch) -> None:
@@ -43,23 +44,23 @@ class Watch:
 
     def seconds(self) -> float:
         """Return the seconds since the start, without those of the evaluations."""
-        return perf_counter() - self.began - self.evaluating
+        return perf_counter() - self.started - self.evaluating
 
     def note(self, model: Model, seconds: float, passes: float) -> bool:
-        """Evaluate the model, which took so much time and so many passes; return whether training is complete."""
-        began = perf_counter()
+        """Evaluate the model after so many seconds and passes. Return whether training is complete."""
+        started = perf_counter()
         scores = model.evaluate(self.x, self.y)
         accuracy = scores["accuracy"] or 0.0
         self.history.epochs.append(Epoch(epoch=len(self.history) + 1, loss=scores["loss"], accuracy=accuracy,
                                          val_loss=None, val_accuracy=None, lr=None, seconds=seconds, passes=passes))
         self.bar.set_postfix_str(f"loss {scores['loss']:.4f}, accuracy {accuracy:.2%}", refresh=False)
         self.bar.update(min(passes, MAX_PASSES) - self.bar.n)
-        self.evaluating += perf_counter() - began
+        self.evaluating += perf_counter() - started
         return passes >= (PASSES if accuracy >= GOAL else MAX_PASSES) or len(self.history) >= STEPS
 
 
 def train_ours(name: str, data: Dataset, epochs: int = STEPS) -> History:
-    """Train by one of our optimizers: second-order methods on the whole set, others on batches of 6,000."""
+    """Train with one of our optimizers: second-order methods on the whole set, others on batches of 6,000."""
     watch = Watch(name, data.x_train, data.y_train)
     run = ff.Experiment(name, dataset=data, epochs=epochs).run(callbacks=[watch], progress=False)[0]
     if run.error:
@@ -68,7 +69,7 @@ def train_ours(name: str, data: Dataset, epochs: int = STEPS) -> History:
 
 
 def train_scipy(method: str, data: Dataset) -> History:
-    """Train by scipy.optimize.minimize on the same objective in float64, the only type that SciPy uses."""
+    """Train with scipy.optimize.minimize on the same objective in float64, the only type that SciPy uses."""
     from scipy.optimize import minimize
 
     model = new_model(dtype="float64")
@@ -93,7 +94,7 @@ def train_scipy(method: str, data: Dataset) -> History:
 
 
 def train_torch(data: Dataset) -> History:
-    """Train by torch.optim.LBFGS with the strong Wolfe search, float32, from the same weights."""
+    """Train with torch.optim.LBFGS and its strong Wolfe line search, float32, from the same weights."""
     import torch
 
     model = new_model()
@@ -101,9 +102,9 @@ def train_torch(data: Dataset) -> History:
     net = torch.nn.Sequential(torch.nn.Linear(784, 50), torch.nn.ReLU(), torch.nn.Linear(50, 10))
     pairs: list[tuple[Any, Any]] = [(net[0], model.layers[0]), (net[2], model.layers[2])]
     with torch.no_grad():
-        for theirs, mine in pairs:
-            theirs.weight.copy_(torch.from_numpy(mine.W.T.copy()))
-            theirs.bias.copy_(torch.from_numpy(mine.b.copy()))
+        for torch_layer, our_layer in pairs:
+            torch_layer.weight.copy_(torch.from_numpy(our_layer.W.T.copy()))
+            torch_layer.bias.copy_(torch.from_numpy(our_layer.b.copy()))
     optimizer = torch.optim.LBFGS(net.parameters(), max_iter=5, history_size=50, line_search_fn="strong_wolfe")
     watch = Watch("torch LBFGS", data.x_train, data.y_train)
     evaluations = 0
@@ -121,15 +122,15 @@ def train_torch(data: Dataset) -> History:
         before = evaluations
         optimizer.step(closure)
         with torch.no_grad():
-            for theirs, mine in pairs:
-                mine.W[:] = theirs.weight.numpy().T
-                mine.b[:] = theirs.bias.numpy()
+            for torch_layer, our_layer in pairs:
+                our_layer.W[:] = torch_layer.weight.numpy().T
+                our_layer.b[:] = torch_layer.bias.numpy()
         complete = watch.note(model, watch.seconds(), evaluations) or evaluations == before
     return watch.history
 
 
 def methods(data: Dataset) -> Iterator[tuple[str, Callable[[], History]]]:
-    """Yield each method and what trains by it."""
+    """Yield the name of each method and a function that trains with it."""
     yield "adam, batches", lambda: train_ours("adam", data, 120)
     for name in ("lbfgs", "cg", "newton", "lm", "adam:20+lbfgs"):
         yield name, lambda name=name: train_ours(name, data)  # type: ignore[misc]
@@ -160,9 +161,9 @@ def report(histories: dict[str, History]) -> str:
 All start from the same weights (He, seed 0), in float32, except SciPy, which works in float64. Each trains for
 {PASSES} passes, or up to {MAX_PASSES} if 99.9 % takes longer. A pass is the cost of one gradient over the training
 set. The loss at {SHOWN[0]} passes is that of the last step at or before {SHOWN[0]} passes. Loss and accuracy are those
-of the training data after the step; their evaluation counts neither as time nor as passes. In Adam's row a step is an
-epoch of ten batches, in torch's row at most five iterations. torch remembers 50 pairs, as lbfgs does by default, and
-SciPy 10, its own default.
+of the training data after the step; their evaluation is not counted in the seconds and passes. In Adam's row a step is
+an epoch of ten batches, in torch's row at most five iterations. torch keeps 50 curvature pairs, the default of lbfgs,
+and SciPy keeps 10, its own default.
 
 ![Against passes](benchmarks/figures/second-order-passes.png)
 
@@ -175,7 +176,7 @@ Measured by `python -m benchmarks.second_order` on {machine()}.
 def main() -> None:
     """Measure, and write the part "second order" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.second_order", description=__doc__)
-    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    parser.add_argument("--data-dir", help="the folder of the MNIST files")
     args = parser.parse_args()
     data = load("mnist", args.data_dir)
     histories = {name: train() for name, train in methods(data)}

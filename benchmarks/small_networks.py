@@ -63,31 +63,31 @@ def parity() -> Problem:
 
 @dataclass
 class Outcome:
-    """How one run ended, and when its error came below the goal."""
+    """The result of one run, with the step and the time at which its error fell below the goal."""
 
     error: float
     steps: int | None
     seconds: float | None
-    points: int  # that the method has tried, each by its value
+    points: int  # the number of points at which the method computed a value
 
 
 def train(problem: Problem, seed: int, name: str) -> Outcome:
-    """Train from one seed by one method."""
+    """Train from one seed with one method."""
     max_steps, fields = METHODS[name]
     model, optimizer = problem.model(seed), get(name, **fields)
     objective: Any = model.objective(problem.x, problem.y)
     value, points = objective.value, [1]
 
-    def counted() -> float:  # a method that tries points calls value() at each
+    def counted() -> float:  # methods call value() at each trial point
         points[0] += 1
         return float(value())
 
     objective.value = counted
     steps = seconds = None
-    began = perf_counter()
+    started = perf_counter()
     for step in range(max_steps):
         if optimizer.step(objective) < problem.goal and steps is None:
-            steps, seconds = step, perf_counter() - began
+            steps, seconds = step, perf_counter() - started
         if optimizer.message:
             break
     return Outcome(model.evaluate(problem.x, problem.y)["loss"] or 0.0, steps, seconds, points[0])
@@ -111,7 +111,7 @@ def train_scipy(problem: Problem, seed: int, evaluations: int) -> float:
 
 
 def compare(problem: Problem, bar: Any) -> str:
-    """Train by every method from every seed, and return the table."""
+    """Train with every method from every seed, and return the table."""
     rows: list[list[str]] = []
     evaluations: Sequence[int] = []
     for name in METHODS:
@@ -128,10 +128,10 @@ def compare(problem: Problem, bar: Any) -> str:
                      f"{statistics.median(steps):g}" if steps else "",
                      f"{1000 * statistics.median(seconds):.0f}" if steps else "", f"{median:.1e}"])
     if problem.y.size >= len(problem.model(0).theta):
-        theirs = [train_scipy(problem, seed, number) for seed, number in zip(SEEDS, evaluations)]
-        below = sum(error < problem.goal for error in theirs)
-        rows.append(["SciPy lm", "as many points as lm", f"{below} of {len(theirs)}", "", "",
-                     f"{statistics.median(theirs):.1e}"])
+        scipy_errors = [train_scipy(problem, seed, number) for seed, number in zip(SEEDS, evaluations)]
+        below = sum(error < problem.goal for error in scipy_errors)
+        rows.append(["SciPy lm", "as many points as lm", f"{below} of {len(scipy_errors)}", "", "",
+                     f"{statistics.median(scipy_errors):.1e}"])
     else:
         rows.append(["SciPy lm", "refuses fewer residuals than parameters", "", "", "", ""])
     head = ["method", "maximum steps", f"below {problem.goal:g}", "steps until then", "milliseconds", "last error"]
@@ -145,7 +145,7 @@ def main() -> None:
         parts = [compare(problem, bar) for problem in problems]
     notes = ("Errors are mean squared errors. Each step is on the whole set, in float64. The initialization is "
              f"Glorot's, with zero biases. Steps, time and error are medians over {len(SEEDS)} seeds; those of steps "
-             "and time are over the seeds whose error came below the goal.")
+             "and time are over the seeds whose error fell below the goal.")
     text = "\n\n".join([*parts, notes, f"Measured by `python -m benchmarks.small_networks` on {machine()}."])
     print(text)
     replace_part("small networks", text)

@@ -1,4 +1,4 @@
-"""An epoch of MNIST with Adam, ours and that of every other framework that is installed; and the matrix products alone.
+"""The time of an epoch of MNIST with Adam: ours, that of every other installed framework, and that of its products.
 
     python -m benchmarks.speed
 
@@ -36,11 +36,11 @@ WORKLOADS = {  # the widths of the layers, and the size of a batch
     "keras": ((784, 512, 512, 10), 128),
     "adam-paper": ((784, 1000, 1000, 10), 128),
 }
-COLD = 2  # epochs before those that count: ours compiles in its first one, and so do others
+COLD = 2  # epochs before those that count: several frameworks, ours included, compile in their first epoch
 
 
-def ours(data: Dataset, widths: tuple[int, ...], batch: int, numba: bool) -> Epoch:
-    """Return our epoch, with or without numba. Its seconds leave out only what fit checks before its first epoch."""
+def our_epoch(data: Dataset, widths: tuple[int, ...], batch: int, numba: bool) -> Epoch:
+    """Return our epoch, with or without numba. Its seconds leave out only the checks of fit before its first epoch."""
     model, optimizer, history = new_model(widths), get("adam", lr=LR), History()
 
     def epoch() -> float:
@@ -76,10 +76,10 @@ def products(data: Dataset, widths: tuple[int, ...], batch: int, rows: int | Non
 
 
 OURS = "feedforward"
-# the package that each needs, and what makes its epoch
+# the package that each runner needs, and the function that makes its epoch
 RUNNERS: dict[str, tuple[str, Callable[[Dataset, tuple[int, ...], int], Epoch]]] = {
-    OURS: ("numba", partial(ours, numba=True)),
-    "feedforward, NumPy alone": ("numpy", partial(ours, numba=False)),
+    OURS: ("numba", partial(our_epoch, numba=True)),
+    "feedforward, NumPy alone": ("numpy", partial(our_epoch, numba=False)),
     "products alone": ("numpy", products),
     "torch": ("torch", partial(torch_epoch, fused=False)),
     "torch, fused": ("torch", partial(torch_epoch, fused=True)),
@@ -91,22 +91,22 @@ RUNNERS: dict[str, tuple[str, Callable[[Dataset, tuple[int, ...], int], Epoch]]]
 
 
 def measure(data: Dataset, name: str, rounds: int) -> dict[str, float]:
-    """Return the median seconds of each one's warm epochs. They are measured in turn, so that conditions are equal."""
+    """Return the median seconds of the warm epochs of each runner. They take turns, so that conditions are equal."""
     runners = {runner: make(data, *WORKLOADS[name]) for runner, (needs, make) in RUNNERS.items()
                if importlib.util.find_spec(needs)}
     seconds: dict[str, list[float]] = {runner: [] for runner in runners}
     with tqdm(total=(COLD + rounds) * len(runners), desc=name, unit=" epochs") as bar:
         for _ in range(COLD + rounds):
             for runner, run in runners.items():
-                began = perf_counter()
-                own = run()
-                seconds[runner].append(own if isinstance(own, float) else perf_counter() - began)
+                started = perf_counter()
+                result = run()
+                seconds[runner].append(result if isinstance(result, float) else perf_counter() - started)
                 bar.update()
-    return {runner: statistics.median(several[COLD:]) for runner, several in seconds.items()}
+    return {runner: statistics.median(values[COLD:]) for runner, values in seconds.items()}
 
 
-def shares(data: Dataset, name: str, whole: float) -> dict[str, float]:
-    """Return the seconds of each part of our epoch, measured separately, and the rest of `whole`, the epoch's."""
+def shares(data: Dataset, name: str, epoch_seconds: float) -> dict[str, float]:
+    """Return the seconds of each part of our epoch, measured separately, and the rest of `epoch_seconds`."""
     widths, batch = WORKLOADS[name]
     model, optimizer = new_model(widths), get("adam", lr=LR)
     theta, grad = model.theta, np.full_like(model.theta, 1e-3)
@@ -132,16 +132,16 @@ def shares(data: Dataset, name: str, whole: float) -> dict[str, float]:
 
     parts = {"products": products(data, widths, batch), "gathering": gather, "Adam's rule": update,
              "a copy of theta, to undo the step": copy}
-    took = {}
+    seconds = {}
     for part, run in parts.items():
         run()
         times = []
         for _ in range(3):
-            began = perf_counter()
+            started = perf_counter()
             run()
-            times.append(perf_counter() - began)
-        took[part] = statistics.median(times)
-    return {**took, "the rest": whole - sum(took.values())}
+            times.append(perf_counter() - started)
+        seconds[part] = statistics.median(times)
+    return {**seconds, "the rest": epoch_seconds - sum(seconds.values())}
 
 
 def draw(seconds: dict[str, dict[str, float]]) -> Any:
@@ -154,7 +154,7 @@ def draw(seconds: dict[str, dict[str, float]]) -> Any:
         ax.barh(names, [row[runner] for runner in names],
                 color=[COLOURS[1] if runner.startswith(OURS) else COLOURS[6] if "products" in runner else COLOURS[5]
                        for runner in names])
-        ax.set(title=name, xlabel="seconds an epoch")
+        ax.set(title=name, xlabel="seconds per epoch")
         ax.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -168,13 +168,14 @@ def report(seconds: dict[str, dict[str, float]], rounds: int, epochs: str, profi
     replace_part("speed, pinned" if kernels else "speed", f"""
 {epochs}
 
-Seconds of a warm epoch: the median of {rounds} rounds, in each of which all train one epoch, one after the other. In
-brackets are the seconds of {first} divided by theirs: below 1 if we are faster. Adam, float32.
+Seconds of a warm epoch: the median of {rounds} rounds. In each round all train one epoch, one after the other. In
+brackets are the seconds of {first} divided by those of the row: below 1 if we are faster. Adam, float32.
 
-The next table divides the seconds of {first} among its parts. Each part is measured separately, on all of BLAS's
-threads or on one. The rest is activations, biases, the loss, the metrics and Python itself, minus what two threads save
-on the batches of seed. On adam-paper it is also waiting for memory. A part that runs alone finds its matrices in the
-caches, but theta, its gradient, both of Adam's averages and the copies take 43 MB there, and the caches hold 32 MB.
+The next table divides the seconds of {first} among the parts of an epoch. Each part is measured separately, on all of
+BLAS's threads or on one. The rest is activations, biases, the loss, the metrics and Python itself, minus what two
+threads save on the batches of seed. On adam-paper it is also waiting for memory: theta, its gradient, both of Adam's
+averages and the copies take 43 MB there, and the caches hold 32 MB. A part that is measured separately finds its
+matrices in the caches.
 
 {profile}
 
@@ -188,7 +189,7 @@ Measured by `{f"OPENBLAS_CORETYPE={kernels} " if kernels else ""}python -m bench
 def main() -> None:
     """Measure and print; write the results if all workloads were measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    parser.add_argument("--data-dir", help="the folder of the MNIST files")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     args = parser.parse_args()

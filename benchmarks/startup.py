@@ -30,7 +30,7 @@ FAST = SETUP["options.extras_require"]["fast"].split("\n")
 
 
 class Candidate(NamedTuple):
-    """A framework: what is imported, its name in benchmarks.speed, and the requirements that are installed for it."""
+    """A framework: the modules to import, its name in benchmarks.speed, and the requirements to install."""
 
     name: str
     modules: Sequence[str]
@@ -57,8 +57,8 @@ EXPERIMENTS: tuple[dict[str, Any], ...] = (
 
 
 def run(code: str) -> tuple[float, float]:
-    """Run code in a new Python; return its seconds, and the largest amount of memory that it held, in MB."""
-    began = perf_counter()
+    """Run code in a new Python; return its seconds, and the largest amount of memory that it used, in MB."""
+    started = perf_counter()
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                              env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)})
     assert child.stderr is not None
@@ -66,37 +66,38 @@ def run(code: str) -> tuple[float, float]:
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         raise RuntimeError(f"this code failed: {code.strip()}\n{errors.decode()[-500:]}")
-    return perf_counter() - began, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return perf_counter() - started, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def size(requirements: Sequence[str]) -> float:
     """Return the disk space of these packages and of all that they require, in MB."""
-    total, waiting, done = 0, list(requirements), set()
-    while waiting:
-        match = re.match(r"[\w.-]+", requirement := waiting.pop())
+    total, pending, done = 0, list(requirements), set()
+    while pending:
+        match = re.match(r"[\w.-]+", requirement := pending.pop())
         if not match or "extra ==" in requirement or (name := re.sub(r"[-_.]+", "-", match[0]).lower()) in done:
             continue
         done.add(name)
         try:
-            found = metadata.distribution(name)
+            distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:  # required on other systems
             continue
-        total += sum(path.stat().st_size for file in found.files or () if (path := Path(str(file.locate()))).exists())
-        waiting += found.requires or ()
+        paths = [Path(str(file.locate())) for file in distribution.files or ()]
+        total += sum(path.stat().st_size for path in paths if path.exists())
+        pending += distribution.requires or ()
     return total / 1e6
 
 
 def candidate_row(candidate: Candidate, data_dir: str | None, bar: Any) -> list[str]:
     """Return a framework's row of the table."""
-    def several(code: str) -> list[tuple[float, float]]:
-        taken = []
+    def repeat(code: str) -> list[tuple[float, float]]:
+        measurements = []
         for _ in range(RUNS):
-            taken.append(run(code))
+            measurements.append(run(code))
             bar.update()
-        return taken
+        return measurements
 
-    importing = several(f"import {', '.join(candidate.modules)}")
-    epoch = several(EPOCH.format(runner=candidate.runner, data_dir=data_dir))
+    importing = repeat(f"import {', '.join(candidate.modules)}")
+    epoch = repeat(EPOCH.format(runner=candidate.runner, data_dir=data_dir))
     return [candidate.name, f"{statistics.median(seconds for seconds, _ in importing):.2f}",
             f"{statistics.median(seconds for seconds, _ in epoch):.2f}", f"{max(memory for _, memory in epoch):.0f}",
             f"{size(candidate.requirements):.0f}"]
@@ -111,7 +112,7 @@ def experiment_row(fields: dict[str, Any], data_dir: str | None) -> list[str]:
 
 
 def describe(fields: dict[str, Any]) -> str:
-    """Return the experiment as a user writes it."""
+    """Return the expression that makes the experiment."""
     return f"Experiment({', '.join(f'{name}={value!r}' for name, value in fields.items())})".replace("'", '"')
 
 
@@ -129,7 +130,7 @@ def measure(data_dir: str | None) -> str:
     return f"""{table(head, rows)}
 
 The seconds are from the start of Python, medians of {RUNS}. The epoch is one of MNIST, 784-50-10 in batches of 6,000;
-all load the data by our loader. Memory is the largest amount that was held. Disk space is that of the installed
+all load the data with our loader. Memory is the largest amount that was used. Disk space is that of the installed
 packages, with all that they require.
 
 {table(["", "seconds, with the figures", "memory, MB"], experiments)}"""
@@ -138,7 +139,7 @@ packages, with all that they require.
 def main() -> None:
     """Measure, and write the part "startup" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
-    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    parser.add_argument("--data-dir", help="the folder of the MNIST files")
     args = parser.parse_args()
     text = measure(args.data_dir or os.environ.get("MNIST_DIR"))
     print(text)

@@ -26,16 +26,16 @@ ROUNDS, STEPS = 9, 20
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int, steps: int, bar: Any) -> dict[str, float]:
-    """Return the median milliseconds of a call of each, over rounds in which all are called, one after the other."""
+    """Return the median milliseconds of a call of each run, over rounds that call all of them, one after the other."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            began = perf_counter()
+            started = perf_counter()
             for _ in range(steps):
                 run()
-            seconds[name].append((perf_counter() - began) / steps)
+            seconds[name].append((perf_counter() - started) / steps)
             bar.update()
-    return {name: 1000 * statistics.median(several[1:]) for name, several in seconds.items()}
+    return {name: 1000 * statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def our_step(name: str, theta: np.ndarray, gradient: np.ndarray, numba: bool) -> Callable[[], None]:
@@ -85,14 +85,14 @@ def rules(P: int, bar: Any) -> list[list[str]]:
         if compiled.available():
             runs["compiled"] = our_step(name, theta.copy(), gradient, numba=True)
         if importlib.util.find_spec("torch"):
-            _, _, theirs, arguments = CASES[name]
-            runs["torch"] = torch_step(theirs, arguments, theta, gradient, fused=False)
-            if theirs in FUSED:
-                runs["torch, fused"] = torch_step(theirs, arguments, theta, gradient, fused=True)
-        took = interleaved(runs, ROUNDS, STEPS, bar)
-        best = min((took[key] for key in took if key.startswith("torch")), default=None)
-        cells = [f"{took[key]:.3f}" if key in took else "" for key in COLUMNS]
-        ratios = [f"{took[key] / best:.2f}" if best and key in took else "" for key in COLUMNS[:2]]
+            _, _, torch_name, arguments = CASES[name]
+            runs["torch"] = torch_step(torch_name, arguments, theta, gradient, fused=False)
+            if torch_name in FUSED:
+                runs["torch, fused"] = torch_step(torch_name, arguments, theta, gradient, fused=True)
+        milliseconds = interleaved(runs, ROUNDS, STEPS, bar)
+        best = min((milliseconds[key] for key in milliseconds if key.startswith("torch")), default=None)
+        cells = [f"{milliseconds[key]:.3f}" if key in milliseconds else "" for key in COLUMNS]
+        ratios = [f"{milliseconds[key] / best:.2f}" if best and key in milliseconds else "" for key in COLUMNS[:2]]
         rows.append([name, *cells, *ratios])
     return rows
 
@@ -102,32 +102,33 @@ def passes(data: Dataset, bar: Any) -> list[list[str]]:
     model = new_model()
     objective = model.objective(data.x_train, data.y_train)
     v = np.random.default_rng(0).normal(size=len(model.theta)).astype("float32")
-    took = interleaved({"gradient": objective.value_and_gradient,
-                        "Hessian product": lambda: objective.hessian_product(v),
-                        "Gauss-Newton product": lambda: objective.gauss_newton_product(v)}, ROUNDS, 2, bar)
-    return [[name, f"{ms:.0f}", f"{1000 / ms:.1f}", f"{ms / took['gradient']:.2f}"] for name, ms in took.items()]
+    milliseconds = interleaved({"gradient": objective.value_and_gradient,
+                                "Hessian product": lambda: objective.hessian_product(v),
+                                "Gauss-Newton product": lambda: objective.gauss_newton_product(v)}, ROUNDS, 2, bar)
+    return [[name, f"{ms:.0f}", f"{1000 / ms:.1f}", f"{ms / milliseconds['gradient']:.2f}"]
+            for name, ms in milliseconds.items()]
 
 
 def main() -> None:
     """Measure, and write the part "steps" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
-    parser.add_argument("--data-dir", help="the folder that has MNIST")
+    parser.add_argument("--data-dir", help="the folder of the MNIST files")
     args = parser.parse_args()
     data = load("mnist", args.data_dir)
     head = ["", *COLUMNS, *(f"{ours} / torch's best" for ours in COLUMNS[:2])]
     with tqdm(desc="rules and products", unit=" rounds") as bar:
         parts = [f"Milliseconds of a step on {(P := parameters(widths)):,} parameters, those of "
                  f"{'-'.join(map(str, widths))}:\n\n{table(head, rules(P, bar))}\n" for widths in NETWORKS]
-        products = table(["", "ms", "a second", "gradients"], passes(data, bar))
+        products = table(["", "ms", "per second", "gradients"], passes(data, bar))
     text = "\n".join([*parts, "784-50-10 on all 60,000 images at once; both products are at a theta whose gradient is "
                       "known:\n", products])
     print(text)
     replace_part("steps", f"""
 {text}
 
-float32. The figures are medians of {ROUNDS} rounds, in each of which all are measured, one after the other. Each step
-includes a copy of the gradient. Training uses the compiled rules from {compiled.MIN_SIZE:,} parameters on; here they
-are also measured below that number. torch works on a single tensor.
+float32. The numbers are medians of {ROUNDS} rounds. Each round measures all, one after the other. Each step includes
+a copy of the gradient. Training uses the compiled rules from {compiled.MIN_SIZE:,} parameters on; here they are also
+measured below that number. torch works on a single tensor.
 
 Measured by `python -m benchmarks.steps` on {machine()};
 {versions("torch", "numba")}.

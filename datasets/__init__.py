@@ -29,18 +29,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Entry:
-    """Describe a dataset in `DATASETS`.
+    """The description of a dataset in `DATASETS`.
 
     Parameters
     ----------
     load : callable
-        The function that loads the dataset, given a folder or None.
+        The function that loads the dataset. Its argument is a folder or None.
     list_missing : callable
-        The function that lists the files that would have to be downloaded, given a folder or None.
+        The function that lists the files that must be downloaded. Its argument is a folder or None.
     subject : str
-        What the images show.
+        The subject of the images.
     n_train, n_test : int
-        The number of examples to train on, and to test on.
+        The number of training examples and of test examples.
     image_shape : tuple of int
         The height and the width of an image, in pixels.
     n_classes : int
@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def examples(self) -> str:
-        """Describe the examples in one line."""
+        """The number, the subject and the size of the images, in one line."""
         height, width = self.image_shape
         return f"{self.n_train:,} + {self.n_test:,} {self.subject}, {height} x {width}"
 
@@ -107,9 +107,9 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     name : str
         A name in `DATASETS`.
     data_dir : str or path-like, optional
-        The folder that has the files of the dataset, or that they are downloaded into. If it is not given, the
-        environment variable of the dataset (MNIST_DIR, FASHION_MNIST_DIR) names the folder. If that is not set
-        either, the folder is in the user's cache. It must not be given for a dataset that ships with the package.
+        The folder of the dataset's files. Missing files are downloaded into it. If it is not given, the environment
+        variable of the dataset (MNIST_DIR, FASHION_MNIST_DIR) names the folder. If that is not set either, the folder
+        is in the user's cache. It must not be given for a dataset that ships with the package.
 
     Returns
     -------
@@ -145,8 +145,8 @@ def missing_files(name: str, data_dir: str | os.PathLike[str] | None = None) -> 
     Returns
     -------
     list of Path
-        The files that do not exist or have the wrong sha256. The list is empty if every file is there, or if the
-        dataset ships with the package.
+        The files that do not exist or have the wrong sha256. The list is empty if no file is missing, or if the dataset
+        ships with the package.
 
     Raises
     ------
@@ -172,6 +172,8 @@ def missing_files(name: str, data_dir: str | os.PathLike[str] | None = None) -> 
 
 def _entry(name: str) -> Entry:
     """Return the entry of a dataset; raise DataError if no dataset has this name."""
+    if not isinstance(name, str):
+        raise DataError(f"a dataset is chosen by its name, such as 'digits', not by a {type(name).__name__}")
     if name not in DATASETS:
         close = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""

@@ -10,7 +10,7 @@ from datasets.idx import DataError, read_idx
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Hold the images and labels of a dataset, for training and for testing.
+    """The images and labels of a dataset, for training and for testing.
 
     There are N training and M test examples. Each row of `x_train` and `x_test` is one image of D = h * w pixels,
     row by row.
@@ -95,5 +95,5 @@ def read_examples(
     if y.min() < 0 or y.max() >= n_classes:
         raise DataError(f"{labels}: expected labels in 0..{n_classes - 1}, found {y.min()}..{y.max()}")
     n, h, w = pixels.shape
-    # With dtype given, NumPy converts while it divides, so the float32 result is the only large new array.
+    # With this dtype, NumPy converts while it divides, so the float32 result is the only large new array.
     return np.divide(pixels.reshape(n, h * w), max_value, dtype=np.float32), y, (h, w)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DownloadError(Exception):
-    """Report in a few words why a download from one URL failed."""
+    """Raised if a download from one URL fails. The message says why in a few words."""
 
 
 def sha256_of(path: Path) -> str | None:
@@ -74,8 +74,8 @@ def download(url: str, path: Path, sha256: str, size: int, timeout: float) -> No
 
     Notes
     -----
-    The file is downloaded into a temporary folder beside `path`. It replaces `path` in one step after its sha256 was
-    verified. If an error is raised, `path` is unchanged.
+    The file is downloaded into a temporary folder beside `path`. After its sha256 was verified, it replaces `path` in
+    one step. If an error is raised, `path` is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _reason(error: BaseException, timeout: float) -> str:
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code}"
-    if isinstance(error, ValueError) and not isinstance(error, OSError):  # what pooch raises for a wrong sha256
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # pooch raises this for a wrong sha256
         return "wrong sha256"
     while cause := error.__cause__ or error.__context__:
         error = cause

@@ -13,11 +13,11 @@ import numpy as np
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 MAX_DIMENSIONS = 32  # every version of NumPy supports this many
 MAX_COMPRESSION_RATIO = 1032  # the limit of the deflate format
-CHUNK_SIZE = 1 << 20  # bytes per read; gzip holds a chunk in a buffer of its own, so chunks are kept small
+CHUNK_SIZE = 1 << 20  # bytes per read; gzip copies each chunk to its own buffer, so chunks are small
 
 
 class DataError(Exception):
-    """Report data that is missing, damaged or not available.
+    """Raised if data are missing, damaged or not available.
 
     The message is one line. It says what was expected, what was found and, if the user can fix it, what to do.
 
@@ -38,13 +38,13 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Parameters
     ----------
     path : str or path-like
-        The file. Its first bytes decide if it is read as gzip; its name does not matter.
+        The file. Its first bytes decide whether it is read as gzip; its name does not matter.
 
     Returns
     -------
     np.ndarray
-        A new C-contiguous array in native byte order, with the shape and the data type that the header gives:
-        uint8, int8, int16, int32, float32 or float64, with 1 to 32 dimensions of at least 1.
+        A new C-contiguous array in native byte order, with the shape and the data type in the header: uint8, int8,
+        int16, int32, float32 or float64, with 1 to 32 dimensions of at least 1.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     Notes
     -----
-    The size that the header gives is compared with the size of the file before the array is allocated. A damaged
+    The size in the header is compared with the size of the file before the array is allocated. A damaged
     or malicious file therefore cannot exhaust the memory.
 
     References
@@ -128,7 +128,7 @@ def _read_header(file: io.BufferedIOBase, path: str | os.PathLike[str]) -> tuple
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         found = f"{magic!r}" if magic else "an empty file"
-        raise DataError(f"{path}: expected an IDX file, which begins with two zero bytes, found {found}")
+        raise DataError(f"{path}: expected an IDX file, which starts with two zero bytes, found {found}")
     code, ndim = magic[2:]
     if code not in TYPES:
         known = ", ".join(f"0x{known:02x}" for known in TYPES)

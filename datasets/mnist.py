@@ -9,12 +9,12 @@ from datasets.dataset import Dataset, read_examples
 from datasets.download import DownloadError, download, sha256_of
 from datasets.idx import DataError
 
-TIMEOUT = 10.0  # seconds without data before a file is given up, divided equally among the mirrors
+TIMEOUT = 10.0  # seconds without data before a download is stopped, divided equally among the mirrors
 
 
 @dataclass(frozen=True)
 class File:
-    """Describe a file that can be downloaded.
+    """A file that can be downloaded.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """Describe the files of a dataset and where to download them.
+    """The files of a dataset and the mirrors to download them from.
 
     Parameters
     ----------
     name : str
         The name of the dataset in `DATASETS`.
     mirrors : tuple of str
-        The URLs of the folders that have the files, each with a slash at the end. They are tried in this order.
+        The URLs of the folders with the files, each with a slash at the end. They are tried in this order.
     files : mapping of str to File
         The four files by name, in this order: training images, training labels, test images, test labels.
     classes : tuple of str
@@ -51,7 +51,7 @@ class Source:
 
     @property
     def environment_variable(self) -> str:
-        """Return the name of the environment variable for the folder of the files, such as MNIST_DIR."""
+        """The name of the environment variable for the folder of the files, such as MNIST_DIR."""
         return self.name.upper().replace("-", "_") + "_DIR"
 
 
@@ -121,7 +121,7 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     Notes
     -----
     Every file is verified by its sha256. Files that are missing or damaged are downloaded into the folder, 11 MB in
-    total. A folder that has all files is only read.
+    total. If the folder has all files, nothing is written to it.
 
     References
     ----------
@@ -129,7 +129,7 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> Dataset:
 
     Examples
     --------
-    Load MNIST if its files are there, and the digits otherwise:
+    Load MNIST if no file is missing, and the digits otherwise:
 
     >>> from datasets import load_digits, load_mnist, missing_files
     >>> data = load_digits() if missing_files("mnist") else load_mnist()
@@ -170,7 +170,7 @@ def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> Datase
 
     Examples
     --------
-    Load Fashion-MNIST if its files are there, and the digits otherwise:
+    Load Fashion-MNIST if no file is missing, and the digits otherwise:
 
     >>> from datasets import load_digits, load_fashion_mnist, missing_files
     >>> data = load_digits() if missing_files("fashion-mnist") else load_fashion_mnist()
@@ -198,7 +198,7 @@ def list_missing(name: str, data_dir: str | os.PathLike[str] | None = None) -> l
     Raises
     ------
     DataError
-        If the folder cannot be used, just as when the dataset is loaded.
+        If the folder cannot be used. Loading the dataset raises the same error.
     """
     source = SOURCES[name]
     folder = _folder(source, data_dir)
@@ -213,7 +213,7 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     for file_name, found in _missing(source, folder).items():
         _download_from_mirrors(source, folder, file_name, found, mirrors)
     train_images, train_labels, test_images, test_labels = (folder / file_name for file_name in source.files)
-    # The larger part first: the memory for its bytes is free again before the smaller part is read.
+    # The larger part is read first: the memory for its bytes is free again before the smaller part is read.
     x_train, y_train, image_shape = read_examples(train_images, train_labels, max_value=255)
     x_test, y_test, _ = read_examples(test_images, test_labels, max_value=255)
     return Dataset(source.name, x_train, y_train, x_test, y_test, image_shape, source.classes)

@@ -7,10 +7,10 @@
 Names are imported when they are first used. The stub __init__.pyi tells editors what there is.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
+from pathlib import Path as _Path
+from typing import Any as _Any
 
 __version__ = "0.1.0"
 _MODULES = ("feedforward.experiment", "feedforward.results", "feedforward.run", "feedforward.registration", "nn",
@@ -20,25 +20,27 @@ _MODULES = ("feedforward.experiment", "feedforward.results", "feedforward.run", 
 def _check_packages() -> None:
     """Raise ImportError if one of our packages would be imported from another project, which may use its name too."""
     for name in ("nn", "optimizers", "datasets"):
-        spec = find_spec(name)
-        found = Path(spec.origin).resolve() if spec and spec.origin else None
-        if found is None or found.parent.parent != Path(__file__).resolve().parent.parent:
-            raise ImportError(f"the package {name!r} of feedforward is hidden by another project's: {found}; uninstall "
-                              "that project here, or start Python in feedforward's folder")
+        spec = _find_spec(name)
+        found = _Path(spec.origin).resolve() if spec and spec.origin else None
+        if found is None or found.parent.parent != _Path(__file__).resolve().parent.parent:
+            raise ImportError(f"the package {name!r} of feedforward is hidden by another project's: {found}; rename or "
+                              "uninstall that, or start Python in feedforward's folder")
 
 
 def _public() -> dict[str, str]:
     """The module of each public name."""
-    return {name: module for module in reversed(_MODULES) for name in import_module(module).__all__}
+    return {name: module for module in reversed(_MODULES) for name in _import_module(module).__all__}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
+    if name == "__all__":
+        return sorted([*_public(), "plots", "testing"])
     if name.startswith("_"):
         raise AttributeError(f"module 'feedforward' has no attribute {name!r}")
     if name in ("plots", "testing"):
-        value: Any = import_module("nn.plots" if name == "plots" else "feedforward.testing")
+        value: _Any = _import_module("nn.plots" if name == "plots" else "feedforward.testing")
     elif (module := _public().get(name)) is not None:
-        value = getattr(import_module(module), name)
+        value = getattr(_import_module(module), name)
     else:
         raise AttributeError(f"module 'feedforward' has no attribute {name!r}")
     globals()[name] = value
@@ -46,7 +48,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_public(), "plots", "testing"])
+    return sorted([*(name for name in globals() if name.startswith("__")), *_public(), "plots", "testing"])
 
 
 _check_packages()

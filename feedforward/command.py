@@ -44,17 +44,17 @@ def parser(program: str) -> Parser:
         "softmax and cross-entropy, He initialization, batches of 6,000, learning rate 0.01, 100 epochs of MNIST.")
     add = parser.add_argument
     add("--optimizer", nargs="+", default=["adam"], metavar="NAME",
-        help="a name of --list; several, or 'all', to compare them from the same start; NAME:EPOCHS NAME, such as "
-        "adam:20 lbfgs, to train with one and then with the other (default: adam)")
+        help="a name from --list; several names, or 'all', to compare them from the same start; NAME:EPOCHS NAME, "
+        "such as adam:20 lbfgs, to train with one and then with the other (default: adam)")
     add("--lr", type=learning_rate, metavar="RATE", help="learning rate (default: the article's 0.01, or the "
-        "optimizer's own if that is 1)")
+        "optimizer's own default if that is 1)")
     add("-o", action="append", default=[], metavar="FIELD=VALUE", dest="fields", help="another field of the "
-        "optimizers that have it, such as -o beta1=0.8, or of one, such as -o adam.beta1=0.8")
-    add("--schedule", metavar="NAME[:NUMBER...]", help="of the learning rate, over epochs: see --list")
-    add("--dataset", metavar="NAME", help="a name of --list (default: mnist, or digits if it is not available)")
-    add("--data-dir", metavar="DIR", help="the folder that has the dataset's files, or that they are downloaded into")
-    add("--hidden", type=int, nargs="*", default=[50], metavar="N", help="units of each hidden layer; several for "
-        "several layers, none for none (default: 50)")
+        "optimizers that have it, such as -o beta1=0.8, or of one optimizer, such as -o adam.beta1=0.8")
+    add("--schedule", metavar="NAME[:NUMBER...]", help="the learning rate over the epochs: see --list")
+    add("--dataset", metavar="NAME", help="a name from --list (default: mnist, or digits if mnist is not available)")
+    add("--data-dir", metavar="DIR", help="the folder of the dataset's files; missing files are downloaded into it")
+    add("--hidden", type=int, nargs="*", default=[50], metavar="N", help="units of each hidden layer: one number for "
+        "each layer, no number for no hidden layer (default: 50)")
     add("--activation", default="relu", metavar="NAME", help=f"{', '.join(nn.ACTIVATIONS)} (default: relu)")
     add("--init", default="he", metavar="NAME", help=f"{', '.join(nn.INITIALIZERS)} (default: he)")
     add("--loss", default="cross-entropy", metavar="NAME", help=f"{', '.join(LOSSES)} (default: cross-entropy)")
@@ -63,14 +63,15 @@ def parser(program: str) -> Parser:
     add("--batch-size", type=int, metavar="N", help="(default: a tenth of the training set, 6000 for MNIST; all of it "
         "for second-order optimizers)")
     add("--seed", type=int, default=0, help="one seed gives one result (default: 0)")
-    add("--seeds", type=int, default=1, metavar="N", help="train from N seeds, from --seed on, and compare their means")
+    add("--seeds", type=int, default=1, metavar="N", help="train with N seeds, starting at --seed, and compare means")
     add("--jobs", type=int, metavar="N", help="how many runs train at once (default: the number of cores)")
     add("--threads", type=int, metavar="N", help="how many threads each training uses (default: as many as NumPy's "
-        "BLAS has, or its share of them with --jobs)")
+        "BLAS has, divided among the runs of --jobs)")
     add("--dtype", default="float32", metavar="NAME", help="float32 or float64 (default: float32)")
     add("--out", metavar="DIR", help="the run folder, new or empty (default: runs/DATASET-OPTIMIZER-TIME)")
     add("--no-plots", action="store_true", help="draw no figures")
-    add("--dry-run", action="store_true", help="check everything, print the plan, and stop; reads and writes no file")
+    add("--dry-run", action="store_true", help="check everything and print the plan; writes and downloads "
+        "nothing")
     add("--list", action="store_true", help="list every optimizer with its fields, every schedule and every dataset")
     return parser
 
@@ -79,22 +80,11 @@ def experiment(options: argparse.Namespace) -> Experiment:
     """Return the experiment that the options describe."""
     other = ("out", "no_plots", "dry_run", "list")
     values = {name: value for name, value in vars(options).items() if name not in other}
-    return Experiment(**{**values, "optimizer": join_words(options.optimizer), "fields": parse_fields(options.fields)})
-
-
-def join_words(words: Sequence[str]) -> list[str]:
-    """Return the optimizers of a comparison: "adam:20" "lbfgs" are the stages of one, "adam:20+lbfgs"."""
-    texts: list[str] = []
-    for word in words:
-        if texts and ":" in texts[-1].rpartition("+")[2]:
-            texts[-1] += "+" + word
-        else:
-            texts.append(word)
-    return texts
+    return Experiment(**{**values, "fields": parse_fields(options.fields)})
 
 
 def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the values that -o FIELD=VALUE gives, by field."""
+    """Return the values of the options -o FIELD=VALUE as a dict by field."""
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -108,7 +98,7 @@ def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def listing() -> str:
-    """Return every optimizer, schedule and dataset, a line each."""
+    """Return every optimizer, schedule and dataset, one per line."""
     def rows(table: dict[str, Any]) -> list[str]:
         return [f"  {name:14}" + ", ".join(f"{field}={value}" for field, value in
                                            optimizers.hyperparameters(kind).items()) for name, kind in table.items()]
@@ -141,17 +131,17 @@ def report(results: Results, program: str) -> int:
 
 @contextmanager
 def stop_at_first_interrupt(stop: Stop) -> Iterator[None]:
-    """Within the context, the first Ctrl-C requests a stop after the present step. A second one interrupts at once."""
+    """Within the context, the first Ctrl-C requests a stop after the current step. A second one interrupts at once."""
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr, flush=True)
         stop.requested = True
 
-    before = signal.signal(signal.SIGINT, handle)
+    previous = signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int:

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 
 class DataShape(NamedTuple):
-    """What a network and its batches depend on: the dataset's name, its number of examples, inputs and classes."""
+    """The name of a dataset and its numbers of examples, inputs and classes, which determine a network."""
 
     name: str
     n_train: int
@@ -23,10 +23,10 @@ def shape_of(data: Dataset) -> DataShape:
 
 
 def planned_shape(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | None) -> DataShape:
-    """Return the shape of data that need not be there yet, without reading them."""
+    """Return the shape of the data without reading them. They need not be downloaded yet."""
     if isinstance(dataset, Dataset):
         return shape_of(dataset)
-    name = dataset or "mnist"
+    name = "mnist" if dataset is None else dataset
     datasets.missing_files(name, data_dir)  # raises DataError for an unknown name
     entry = datasets.DATASETS[name]
     return DataShape(name, entry.n_train, entry.image_shape[0] * entry.image_shape[1], entry.n_classes)
@@ -34,22 +34,26 @@ def planned_shape(dataset: str | Dataset | None, data_dir: str | os.PathLike[str
 
 def load_data(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | None,
               notify: Callable[[str], None]) -> Dataset:
-    """Return the dataset. If none was chosen and MNIST cannot be had, say why and return the digits."""
+    """Return the dataset. If neither it nor a folder was chosen and MNIST is not available, return the digits."""
     if isinstance(dataset, Dataset):
         return dataset
     try:
-        return datasets.load(dataset or "mnist", data_dir)
+        return datasets.load("mnist" if dataset is None else dataset, data_dir)
     except datasets.DataError as error:
-        if dataset:
+        if dataset is not None or data_dir is not None:
             raise
         notify(f"MNIST IS NOT AVAILABLE, so this trains on the bundled UCI digits (8x8 pixels) instead: {error}")
         return datasets.load("digits")
 
 
 def download_text(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | None) -> str:
-    """Return which files would be downloaded into which folder; empty if none would."""
-    if isinstance(dataset, Dataset) or not (missing := datasets.missing_files(dataset or "mnist", data_dir)):
+    """Return a text that names the files to download and their folder. It is empty if no file is missing."""
+    if isinstance(dataset, Dataset):
+        return ""
+    missing = datasets.missing_files("mnist" if dataset is None else dataset, data_dir)
+    if not missing:
         return ""
     names = ", ".join(file.name for file in missing)
-    instead = "" if dataset else "; if that fails, the bundled digits are used instead"
+    chosen = dataset is not None or data_dir is not None
+    instead = "" if chosen else "; if that fails, the bundled digits are used instead"
     return f"{names} would be downloaded into {missing[0].parent}{instead}"

@@ -9,15 +9,16 @@ import warnings
 
 from datasets import Dataset
 from feedforward.data import DataShape, download_text, load_data, planned_shape, shape_of
-from feedforward.folder import choose_folder, environment, write_json
-from feedforward.network import build_network
+from feedforward.folder import choose_folder, environment, folder_name, write_json
+from feedforward.network import build_network, check_hidden
 from feedforward.results import Results
-from feedforward.run import Run, Stage, Stop, train_all
+from feedforward.run import Run, RunCallbacks, Stage, Stop, train_all
 from feedforward.stages import OptimizerSettings, StageText, join_stages, parse_plans
 import nn
 from nn.fields import Bounds, Count, Declared, Fraction, Positive
+from nn.fit import Callbacks
 from nn.inputs import check_fit
-from optimizers import OPTIMIZERS, FirstOrder, get
+from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters
 
 __all__ = ["Experiment"]
 
@@ -31,47 +32,49 @@ class Experiment(Declared):
     Parameters
     ----------
     optimizer : str or sequence of str
-        A name in OPTIMIZERS, such as "adam"; stages, such as "adam:20+lbfgs": 20 epochs of one, the rest of the other;
-        several, to compare them from the same start; or "all".
+        A name in OPTIMIZERS, such as "adam"; stages, such as "adam:20+lbfgs", for 20 epochs of Adam and then L-BFGS;
+        several of these, to compare them from the same start; or "all".
     lr : float, optional
-        The learning rate, above 0. By default the article's 0.01, or the optimizer's own if that is 1.
+        The learning rate, above 0. By default the article's 0.01, or the optimizer's own default if that is 1.
     fields : mapping, optional
-        Other fields of the optimizers that have them, such as {"beta1": 0.8}, or of one, such as {"adam.beta1": 0.8}.
+        Other fields of the optimizers that have them, such as {"beta1": 0.8}, or of one optimizer, such as
+        {"adam.beta1": 0.8}.
     schedule : str, optional
-        Of the learning rate, over epochs, such as "cosine" or "warmup:5+cosine": see `parse_schedule`.
+        The learning rate over the epochs, such as "cosine" or "warmup:5+cosine": see `parse_schedule`.
     dataset : str or Dataset, optional
-        A name in DATASETS, or data of your own. By default MNIST, or, if that cannot be had, the digits.
+        A name in DATASETS, or data of your own. By default MNIST, or the digits if MNIST is not available.
     data_dir : str or path-like, optional
-        The folder that has the files of the dataset, or that they are downloaded into.
+        The folder of the dataset's files. Missing files are downloaded into it.
     hidden : sequence of int
         The units of each hidden layer, each at least 1.
     activation : str
-        Of the hidden layers, a name in ACTIVATIONS.
+        The activation of the hidden layers: a name in ACTIVATIONS.
     init : str
-        Of the weights, a name in INITIALIZERS.
+        The initializer of the weights: a name in INITIALIZERS.
     loss : str
         "cross-entropy", "binary-cross-entropy", "mean-squared-error", or the name of a registered loss.
     dropout : float
         The rate of dropout after each hidden layer, at least 0 and below 1.
     epochs : int
-        At least 1.
+        The number of epochs, at least 1.
     batch_size : int, optional
-        By default a tenth of the training set, and all of it for second-order optimizers.
+        The examples of a batch. By default a tenth of the training set, and all of it for second-order optimizers.
     seed : int
-        At least 0. One seed gives one result.
+        The first seed, at least 0. One seed gives one result.
     seeds : int
-        How many seeds to train from, from `seed` on.
+        How many seeds to train with, starting at `seed`.
     jobs : int, optional
         How many runs to train at once; by default as many as there are cores.
     threads : int, optional
-        How many threads each training uses; by default as many as NumPy's BLAS has, or its share of them.
+        How many threads each training uses; by default as many as NumPy's BLAS has, divided among the runs that train
+        at once.
     dtype : str
-        "float32" or "float64".
+        The type of the parameters: "float32" or "float64".
 
     Raises
     ------
     ValueError
-        If a value is not allowed. The message says what is.
+        If a value is not allowed. The message says what is allowed.
 
     Examples
     --------
@@ -102,8 +105,15 @@ class Experiment(Declared):
     threads: Count | None = None
     dtype: str = "float32"
 
+    advice = {"learning_rate": "write lr", **{
+        name: f"write fields={{{name!r}: ...}}" for kind in OPTIMIZERS.values() for name in hyperparameters(kind)}}
+
+    def __post_init__(self) -> None:
+        self._check()
+
     def _check(self) -> list[tuple[StageText, ...]]:
-        """Return the stages of each run. Raises ValueError if anything is wrong that can be known without the data."""
+        """Return the stages of each run. Raises ValueError for any error that can be found without the data."""
+        self.hidden = check_hidden(self.hidden)
         plans = parse_plans(self.optimizer, self.epochs)
         self._settings(plans).check()
         self._build_model(DataShape("", 1, 1, 2), self.seed)
@@ -120,8 +130,8 @@ class Experiment(Declared):
     def _build_runs(self, data: DataShape, notify: Callable[[str], None] = warnings.warn) -> list[Run]:
         """Return the untrained runs, one for each optimizer and seed.
 
-        Raises ValueError if one cannot be trained; if "all" optimizers were chosen, it is left out instead, and
-        `notify` is told.
+        Raises ValueError if a run cannot be trained. If "all" optimizers were chosen, that run is left out instead, and
+        `notify` is called.
         """
         plans, runs = self._check(), []
         settings = self._settings(plans)
@@ -138,7 +148,7 @@ class Experiment(Declared):
         return runs
 
     def _build_stage(self, stage: StageText, settings: OptimizerSettings, n: int, model: nn.Model) -> Stage:
-        """The stage with its optimizer. Raises ValueError if that would need too much memory."""
+        """Return the stage with its optimizer. Raises ValueError if that would need too much memory."""
         first_order = issubclass(OPTIMIZERS[stage.optimizer], FirstOrder)
         size = self.batch_size or (-(-n // 10) if first_order else n)
         check_fit(self.epochs, size, n)
@@ -146,7 +156,7 @@ class Experiment(Declared):
         return Stage(stage.optimizer, settings.build(stage.optimizer, -(-n // size)), stage.epochs, size)
 
     def plan(self, folder: str | os.PathLike[str] | None = None, notify: Callable[[str], None] = warnings.warn) -> str:
-        """Return what `run` would do, without reading or writing a file.
+        """Return what `run` would do, without writing or downloading a file.
 
         Parameters
         ----------
@@ -163,7 +173,7 @@ class Experiment(Declared):
         Raises
         ------
         ValueError, datasets.DataError
-            As `run` does.
+            If the configuration does not fit, or the dataset is unknown.
 
         Examples
         --------
@@ -182,7 +192,7 @@ class Experiment(Declared):
                   for run in runs for stage in run.stages]
         return "\n".join([*lines, *(run.model.summary() for run in runs[:1])])
 
-    def run(self, folder: str | os.PathLike[str] | bool | None = None, *, callbacks: Sequence[Any] = (),
+    def run(self, folder: str | os.PathLike[str] | bool | None = None, *, callbacks: RunCallbacks = (),
             progress: bool = True, figures: bool = True, stop: Stop | None = None, command: str = "",
             notify: Callable[[str], None] = warnings.warn) -> Results:
         """Train everything, and return the results.
@@ -192,14 +202,15 @@ class Experiment(Declared):
         folder : str, path-like or bool, optional
             A new or empty folder to write configuration, histories, models and figures into; True for a new one below
             runs/. By default nothing is written.
-        callbacks : sequence
-            Further callbacks of each training: see nn.callbacks.
+        callbacks : sequence or callable
+            Further callbacks: see nn.callbacks. If there are several runs, each gets a copy of its own; a function is
+            called with each run and returns its callbacks.
         progress : bool
             Whether to show progress on stderr.
         figures : bool
             Whether to write the figures, if there is a folder.
         stop : Stop, optional
-            An object whose attribute `requested` ends training after the next step.
+            An object with an attribute `requested`. If it becomes True, training ends after the current step.
         command : str
             The command that runs the experiment, for config.json.
         notify : callable
@@ -213,10 +224,12 @@ class Experiment(Declared):
         Raises
         ------
         ValueError, OSError, datasets.DataError
-            If the configuration does not fit, a file cannot be written, or the data cannot be had. A run that fails
+            If the configuration does not fit, a file cannot be written, or the data are not available. A run that fails
             raises nothing: its `error` says why.
         """
         self._check()  # errors come before a download
+        if not callable(callbacks):
+            Callbacks(callbacks, None)  # raises ValueError if one is no callback
         data, stop = load_data(self.dataset, self.data_dir, notify), stop or Stop()
         dataset = data.name
         runs = self._build_runs(shape_of(data), notify)
@@ -225,7 +238,7 @@ class Experiment(Declared):
                   "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)], **environment()}
         path = self._choose_folder(None if folder is True else folder, dataset) if folder else None
         if path is not None:
-            self._place(runs, path, config)
+            self._make_folders(runs, path, config)
         train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress, stop=stop,
                   title=lambda run: f"{dataset}, {run.name}" + (f", seed {run.seed}" if self.seeds > 1 else ""),
                   config=config)
@@ -235,8 +248,8 @@ class Experiment(Declared):
             results.write(path, config, figures=figures and not stop.requested)
         return results
 
-    def _place(self, runs: Sequence[Run], path: Path, config: Mapping[str, Any]) -> None:
-        """Make the folder, and give each run its own: the folder itself if there is only one."""
+    def _make_folders(self, runs: Sequence[Run], path: Path, config: Mapping[str, Any]) -> None:
+        """Make the folder, and set the folder of each run: one inside it, or the folder itself for a single run."""
         path.mkdir(parents=True, exist_ok=True)
         if len(runs) > 1:
             write_json(path / "config.json", config)
@@ -250,10 +263,5 @@ class Experiment(Declared):
         Raises ValueError if it is not empty.
         """
         names = {join_stages(stages) for stages in self._check()}
-        what = folder_name(names.pop()) if len(names) == 1 else "comparison"
-        return choose_folder(folder, f"{dataset}-{what}")
-
-
-def folder_name(run_name: str) -> str:
-    """Return the name of a run as part of a folder's name: adam20-lbfgs for adam:20+lbfgs."""
-    return run_name.replace(":", "").replace("+", "-")
+        name = folder_name(names.pop()) if len(names) == 1 else "comparison"
+        return choose_folder(folder, f"{dataset}-{name}")

@@ -9,16 +9,16 @@ from pathlib import Path
 import platform
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from nn.files import write_whole
+from nn.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def choose_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
-    """Return the folder for a run: an empty or new one, or a new one below runs/ that is named for it and the time.
+    """Return the folder for a run: `folder`, or by default a new one below runs/, named after the run and the time.
 
-    Raises ValueError if the folder is not empty. Creates nothing.
+    Raises ValueError if `folder` is not empty. Creates nothing.
     """
     if folder is None:
         stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -30,6 +30,11 @@ def choose_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
     if path.exists() and any(path.iterdir()):
         raise ValueError(f"{path} is not empty, and a run would overwrite its files: name another folder, or empty it")
     return path
+
+
+def folder_name(run_name: str) -> str:
+    """Return the name of a run as part of a folder's name: adam20-lbfgs for adam:20+lbfgs."""
+    return run_name.replace(":", "").replace("+", "-")
 
 
 def environment() -> dict[str, Any]:
@@ -52,13 +57,18 @@ def _version(package: str) -> str | None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` to a JSON file, whole or not at all."""
-    write_whole(path, lambda file: file.write((json.dumps(content, indent=2) + "\n").encode()))
+    """Write `content` to a JSON file, completely or not at all."""
+    write_atomically(path, lambda file: file.write((json.dumps(content, indent=2, default=_plain) + "\n").encode()))
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it: numbers and arrays of NumPy as those of Python, anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure to a PNG file, whole or not at all."""
+    """Write a figure to a PNG file, completely or not at all."""
     def write(file: BinaryIO) -> None:
         figure.savefig(file, format="png", dpi=120)
 
-    write_whole(path, write)
+    write_atomically(path, write)

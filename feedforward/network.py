@@ -1,29 +1,40 @@
 """The network of an experiment: dense layers of given widths, an activation, dropout, and the loss's last layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
 
 from feedforward.data import DataShape
 import nn
 from nn.fields import lookup
 
-# each loss, and the layer that the network then ends with
+# each loss, and the last layer of a network that is trained with it
 LOSSES: dict[str, tuple[type[nn.Loss], type[nn.Layer] | None]] = {
     "cross-entropy": (nn.CrossEntropy, nn.Softmax), "binary-cross-entropy": (nn.BinaryCrossEntropy, nn.Sigmoid),
     "mean-squared-error": (nn.MeanSquaredError, nn.Softmax)}
 
 
 def known_losses() -> dict[str, tuple[type[nn.Loss], type[nn.Layer] | None]]:
-    """Return the table of losses with the registered ones, which end in Softmax if they need probabilities."""
-    ours = {loss for loss, _ in LOSSES.values()}
-    registered = {name: kind for name, kind in nn.LOSSES.items() if kind not in ours}
+    """Return LOSSES with the registered losses; the last layer of those that need probabilities is Softmax."""
+    built_in = {loss for loss, _ in LOSSES.values()}
+    registered = {name: kind for name, kind in nn.LOSSES.items() if kind not in built_in}
     return {**LOSSES, **{name: (kind, nn.Softmax if kind.needs_probabilities else None)
                          for name, kind in registered.items()}}
+
+
+def check_hidden(hidden: Any) -> tuple[int, ...]:
+    """Return the units of the hidden layers. Raises ValueError if they are not whole numbers of at least 1."""
+    units: list[Any] = list(hidden) if isinstance(hidden, Iterable) and not isinstance(hidden, str) else [None]
+    if not all(isinstance(number, Integral) and int(number) >= 1 for number in units):
+        raise ValueError("Experiment: hidden must hold whole numbers of at least 1, such as [50] or [], "
+                         f"not {hidden!r}")
+    return tuple(int(number) for number in units)
 
 
 def build_network(data: DataShape, hidden: Sequence[int], activation: str, init: str, loss: str, dropout: float,
                   seed: int, dtype: str) -> nn.Model:
     """Return the untrained model. Raises ValueError if a name is unknown or a number is not allowed."""
-    loss_kind, ending = lookup("loss", loss, known_losses())
+    loss_kind, last_layer = lookup("loss", loss, known_losses())
     activation_kind = lookup("activation", activation, nn.ACTIVATIONS)
     layers: list[nn.Layer] = []
     width = data.n_in
@@ -33,4 +44,4 @@ def build_network(data: DataShape, hidden: Sequence[int], activation: str, init:
             layers.append(nn.Dropout(dropout))
         width = units
     layers.append(nn.Dense(width, data.n_classes, init))
-    return nn.Model(layers if ending is None else [*layers, ending()], loss_kind(), seed, dtype)
+    return nn.Model(layers if last_layer is None else [*layers, last_layer()], loss_kind(), seed, dtype)

@@ -1,4 +1,4 @@
-"""register: one call for layers, losses, optimizers and schedules of one's own."""
+"""register: adds layers, losses, optimizers and schedules of your own to the tables."""
 
 from typing import Any, TypeVar
 
@@ -21,8 +21,8 @@ def register(kind: Kind, name: str | None = None) -> Kind:
     kind : type
         A class derived from Layer, Loss, Optimizer or Schedule.
     name : str, optional
-        The name of an optimizer or schedule in its table; by default that of the class in lower case. Layers and losses
-        keep the name of their class.
+        The name of an optimizer or schedule in its table; by default the name of the class in lower case. Layers and
+        losses keep the name of their class.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def register(kind: Kind, name: str | None = None) -> Kind:
     Raises
     ------
     ValueError
-        If it is no such class, or the name belongs to another class.
+        If `kind` is not such a class, or the name belongs to another class.
 
     Examples
     --------

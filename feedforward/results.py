@@ -26,11 +26,11 @@ class Results(Sequence[Run]):
     Parameters
     ----------
     runs : list of Run
-        One for each optimizer and seed.
+        The runs, one for each optimizer and seed.
     data : Dataset
-        What they were trained on.
+        The data that they were trained on.
     folder : Path or None
-        Where the files are.
+        The folder of the files; None if nothing is written.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Results(Sequence[Run]):
 
     def __init__(self, runs: list[Run], data: Dataset, folder: Path | None) -> None:
         self.runs, self.folder = runs, folder
-        # figures show the test images alone: a copy of nothing lets the training images be freed
+        # figures show only the test images: an empty copy lets the memory of the training images be freed
         self._data = replace(data, x_train=data.x_train[:0].copy(), y_train=data.y_train[:0].copy())
 
     def __len__(self) -> int:
@@ -129,7 +129,10 @@ class Results(Sequence[Run]):
                            for i, (cell, width) in enumerate(zip(row, columns))) for row in rows]
         return "\n".join([self.title(), *lines])
 
-    __str__ = table
+    def __repr__(self) -> str:
+        """Return the table, and below it why runs failed."""
+        failed = [f"{run.name}, seed {run.seed}, failed: {run.error}" for run in self.runs if run.error]
+        return "\n".join([self.table(), *failed])
 
     def title(self) -> str:
         """Return the dataset and the widths of the network.
@@ -149,8 +152,8 @@ class Results(Sequence[Run]):
         Returns
         -------
         dict of matplotlib Figure
-            Of one run "curves" and "confusion"; of several "comparison", against epochs, "comparison-seconds" and
-            "comparison-passes".
+            For one run, "curves" and, if it classifies, "confusion". For several runs, "comparison" (against epochs),
+            "comparison-seconds" and "comparison-passes".
         """
         from nn import plots
 
@@ -159,19 +162,21 @@ class Results(Sequence[Run]):
                     for name, against in AXES.items()}
         run, data = self.runs[0], self._data
         title = f"{data.name}, {run.name}"
+        curves = {"curves": plots.curves(run.history, title)}
+        if not run.model.classifies:
+            return curves
         predicted = run.model.predict_classes(data.x_test)
-        return {"curves": plots.curves(run.history, title),
-                "confusion": plots.confusion(data.y_test, predicted, data.classes, f"{title}: test images")}
+        return {**curves, "confusion": plots.confusion(data.y_test, predicted, data.classes, f"{title}: test images")}
 
     def write(self, folder: Path, config: Mapping[str, Any], figures: bool = True) -> None:
-        """Write the figures, and, of several runs, the configuration with the results of all.
+        """Write the figures and, if there are several runs, the configuration with the results of all.
 
         Parameters
         ----------
         folder : Path
             A folder that exists.
         config : mapping
-            The configuration, as JSON holds it.
+            The configuration, as it is written to JSON.
         figures : bool
             Whether to write the figures.
         """
@@ -184,9 +189,9 @@ class Results(Sequence[Run]):
 
 
 def _mean(scores: Sequence[Scores | None], key: str, factor: int, style: str) -> str:
-    """The mean of a score over the runs that have it, with the standard deviation if there are several."""
-    found = [score.get(key) for score in scores if score is not None]
-    values = [factor * value for value in found if isinstance(value, float)]
+    """Return the mean of a score over the runs that have it, with the standard deviation if there are several."""
+    present = [score.get(key) for score in scores if score is not None]
+    values = [factor * value for value in present if isinstance(value, float)]
     if not values:
         return "-"
     spread = f" ± {style.format(statistics.pstdev(values))}" if len(values) > 1 else ""

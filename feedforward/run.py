@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+import copy
 from dataclasses import dataclass, field
 import os
 from pathlib import Path
@@ -16,10 +18,12 @@ from optimizers import Optimizer, hyperparameters
 
 __all__ = ["Run"]
 
+RunCallbacks = Sequence[Any] | Callable[["Run"], Sequence[Any]]
+
 
 @dataclass
 class Stage:
-    """An optimizer, and for how many epochs it trains in batches of which size."""
+    """An optimizer, the number of epochs that it trains for, and its batch size."""
 
     name: str
     optimizer: Optimizer
@@ -27,7 +31,7 @@ class Stage:
     batch_size: int
 
     def description(self) -> dict[str, Any]:
-        """Return the stage as config.json holds it."""
+        """Return the stage as it is written to config.json."""
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # without its schedule
         return {"optimizer": self.name, "fields": hyperparameters(optimizer), "epochs": self.epochs,
                 "batch_size": self.batch_size}
@@ -44,23 +48,23 @@ class Run:
     name : str
         The optimizer, or the stages, such as "adam:20+lbfgs".
     seed : int
-        Of the model.
+        The seed of the model.
     stages : list of Stage
-        One after another.
+        The stages, in order.
     model : Model
-        The model, trained as far as the run has come.
+        The model, trained up to now.
     history : History
-        The figures of all epochs.
+        The dicts of all epochs.
     folder : Path or None
-        Where its files are.
+        The folder of its files; None if nothing is written.
     training, test : dict or None
         The loss and the accuracy of the model on both parts of the data, after the run.
     error : str
-        Why it failed; empty if it did not.
+        Why the run failed; empty if it did not fail.
     messages : list of str
-        What the optimizers reported, such as steps that could not move the weights.
+        What the optimizers reported, such as steps that could not change the weights.
     interrupted : bool
-        Whether it was stopped before its last epoch.
+        Whether the run was stopped before its last epoch.
 
     Examples
     --------
@@ -94,36 +98,36 @@ class Run:
         return {name: form for name, form in forms if form}
 
     def results(self) -> dict[str, Any]:
-        """Return the results as config.json holds them.
+        """Return the results as they are written to config.json.
 
         Returns
         -------
         dict
             Epochs, scores, messages and so on; empty before the run has ended.
         """
-        if self.training is None:
+        if self.training is None and not self.error:
             return {}
         return {"epochs": len(self.history), "training": self.training, "test": self.test,
                 "failed": self.error or None, "messages": self.messages, "forms": self.forms(),
                 "interrupted": self.interrupted}
 
     def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, config: dict[str, Any]) -> None:
-        """Train stage by stage, and write the files of the run if it has a folder, also if training fails.
+        """Train stage by stage. If the run has a folder, write its files, even if training fails.
 
         Parameters
         ----------
         data : Dataset
-            What to train on.
+            The data to train on.
         callbacks : sequence
             The callbacks of every stage.
         threads : int or None
             As for `Model.fit`.
         config : dict
-            What config.json says of the experiment.
+            The content of config.json that describes the experiment.
         """
         callbacks = list(callbacks)
         config = {**config, "stages": [stage.description() for stage in self.stages], "seed": self.seed,
-                  "model": self.model.parts().description()}
+                  "model": self.model.components().description()}
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "config.json", config)
@@ -142,14 +146,15 @@ class Run:
             if self.folder is not None:
                 self.model.save(self.folder / "model.safetensors")
         self.interrupted = any(getattr(callback, "requested", False) for callback in callbacks)
-        self.training = self.model.evaluate(data.x_train, data.y_train)
-        self.test = self.model.evaluate(data.x_test, data.y_test)
+        with suppress(ValueError):  # of data that do not fit; then fit has failed in the same way
+            self.training = self.model.evaluate(data.x_train, data.y_train)
+            self.test = self.model.evaluate(data.x_test, data.y_test)
         if self.folder is not None:
             write_json(self.folder / "config.json", {**config, "results": self.results()})
 
 
 class Stop:
-    """A callback that ends every fit it belongs to, between two steps, once it is `requested`."""
+    """A callback that ends training after the current step, once `requested` is True."""
 
     requested = False
 
@@ -162,9 +167,12 @@ class Stop:
         model.stop_training = model.stop_training or self.requested
 
 
-def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: Sequence[Any],
+def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: RunCallbacks,
               progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any]) -> None:
-    """Train every run, `jobs` of them at once, each with its share of BLAS's threads."""
+    """Train every run, `jobs` of them at once, each with its share of BLAS's threads.
+
+    A function `callbacks` is called with each run. Of a sequence, each run gets a deep copy if there are several.
+    """
     from threadpoolctl import threadpool_limits
 
     cores = os.cpu_count() or 1
@@ -173,13 +181,19 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
     for position in range(jobs):
         positions.put(position if jobs > 1 else None)
 
+    def own_callbacks(run: Run) -> Sequence[Any]:
+        if callable(callbacks):
+            return callbacks(run)
+        return callbacks if len(runs) == 1 else copy.deepcopy(list(callbacks))
+
     def train(run: Run) -> None:
-        if stop.requested:
+        if stop.requested and len(runs) > 1:  # a single run writes its files even then
+            run.interrupted = True
             return
         position = positions.get()
-        shown = [Progress(title(run), "images", position, 10 if len(runs) == 1 else 1)] if progress else []
+        progress_bars = [Progress(title(run), "images", position, 10 if len(runs) == 1 else 1)] if progress else []
         try:
-            run.train(data, [*shown, stop, *callbacks], threads, config)
+            run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, config)
         finally:
             positions.put(position)
 

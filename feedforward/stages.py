@@ -10,14 +10,14 @@ ARTICLE_LR = 0.01
 
 
 class StageText(NamedTuple):
-    """The name of an optimizer, and for how many epochs it trains."""
+    """The name of an optimizer, and the number of epochs that it trains for."""
 
     optimizer: str
     epochs: int
 
 
 def parse_stages(text: str, epochs: int) -> tuple[StageText, ...]:
-    """Return the stages that share so many epochs: each but the last names its number.
+    """Return the stages of a run of so many epochs. Each stage but the last names its number of epochs.
 
     Raises ValueError if a name is unknown, a number is missing, or a stage would have no epoch.
     """
@@ -47,21 +47,32 @@ def join_stages(stages: Sequence[StageText]) -> str:
 
 
 def parse_plans(optimizer: str | Sequence[str], epochs: int) -> list[tuple[StageText, ...]]:
-    """Return the stages of each run of a comparison. Raises ValueError if one is named twice."""
+    """Return the stages of each run of a comparison. Raises ValueError if two runs are the same."""
     if isinstance(optimizer, str):
         optimizer = [optimizer]
     if not (isinstance(optimizer, Sequence) and optimizer and all(isinstance(text, str) for text in optimizer)):
         raise ValueError(f"optimizer must be a name such as 'adam', or several, not {optimizer!r}: fields are given as "
                          "lr=0.01 and fields={'beta1': 0.8}")
-    texts = list(optimizer)
+    texts = join_words(optimizer)
     plans = [parse_stages(text, epochs) for text in (OPTIMIZERS if texts == ["all"] else texts)]
     if len(set(plans)) < len(plans):
         raise ValueError(f"optimizer {' '.join(texts)}: one is named twice")
     return plans
 
 
+def join_words(words: Sequence[str]) -> list[str]:
+    """Return the optimizers of a comparison: "adam:20" "lbfgs" are the stages of one, "adam:20+lbfgs"."""
+    texts: list[str] = []
+    for word in words:
+        if texts and ":" in texts[-1].rpartition("+")[2]:
+            texts[-1] += "+" + word
+        else:
+            texts.append(word)
+    return texts
+
+
 class OptimizerSettings(NamedTuple):
-    """What an experiment says of its optimizers: their names, the lr, other fields, and a schedule over epochs."""
+    """The settings of an experiment's optimizers: their names, the lr, other fields, and a schedule over epochs."""
 
     names: Sequence[str]
     lr: float | None
@@ -70,7 +81,9 @@ class OptimizerSettings(NamedTuple):
     epochs: int
 
     def check(self) -> None:
-        """Raise ValueError if an optimizer cannot be made, or the lr or the schedule is for none of them."""
+        """Raise ValueError if an optimizer cannot be made, or none of them can use the lr or the schedule."""
+        if not isinstance(self.fields, Mapping) or not all(isinstance(key, str) for key in self.fields):
+            raise ValueError(f"Experiment: fields must be a dict such as {{'beta1': 0.8}}, not {self.fields!r}")
         with_lr = [name for name in self.names if "lr" in hyperparameters(OPTIMIZERS[name])]
         if self.lr is not None and not with_lr:
             get(self.names[0], lr=self.lr)  # raises: it has no lr
@@ -80,7 +93,7 @@ class OptimizerSettings(NamedTuple):
             self.build(name, 1)
 
     def values(self, name: str) -> dict[str, Any]:
-        """Return the fields that are for one optimizer: named as its own, or without a name if it has them."""
+        """Return the fields for one optimizer: those with its name, and those without a name that it has."""
         values = {}
         for key, value in self.fields.items():
             only, dot, field = key.rpartition(".")
@@ -88,15 +101,15 @@ class OptimizerSettings(NamedTuple):
                 raise ValueError(f"field {key}: write a field such as beta1, or NAME.FIELD with a name among "
                                  f"{', '.join(self.names)}")
             candidates = [only] if dot else self.names
-            owners = [one for one in candidates if field in hyperparameters(OPTIMIZERS[one])]
-            if name in (owners or candidates[:1]):  # if none has it, get() says so for the first
+            owners = [owner for owner in candidates if field in hyperparameters(OPTIMIZERS[owner])]
+            if name in (owners or candidates[:1]):  # if none has it, get() raises the error for the first
                 values[field] = value
         return values
 
     def build(self, name: str, steps: int) -> Optimizer:
         """Return a new optimizer with its fields and its schedule, for epochs of so many steps."""
         values = self.values(name)
-        default = hyperparameters(OPTIMIZERS[name]).get("lr")  # None for those that search
+        default = hyperparameters(OPTIMIZERS[name]).get("lr")  # None if it has no learning rate
         if "lr" in values and self.lr is not None:
             raise ValueError(f"lr {self.lr:g} and the field lr={values['lr']} are both given for {name}: "
                              "give one of them")

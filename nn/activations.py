@@ -1,8 +1,8 @@
-"""The activations: elementwise ones define only f, f' and f''; Softmax acts on each row.
+"""The activations: elementwise activations define only f, f' and f''; Softmax acts on each row.
 
 Each f, df and d2f fills `out` and returns it. df and d2f get the input x and the output y = f(x), and use the one with
-the shorter formula. None of them overflows for large |x|. If f has a kink, at 0, its derivative there is the one from
-the left. Elsewhere the formulas hold for complex x too, so that tests can differentiate them by complex steps.
+the shorter formula. None of them overflows for large |x|. If f has a kink at 0, its derivative there is the derivative
+from the left. The formulas also hold for complex x away from 0, so that tests can differentiate by complex steps.
 """
 
 from abc import abstractmethod
@@ -107,7 +107,7 @@ class Elementwise(Layer):
         Returns
         -------
         ndarray of bool
-            y > 0, in a buffer. A comparison straight into an array of floats would make NumPy allocate memory.
+            y > 0, in a buffer. A comparison that writes to an array of floats would make NumPy allocate memory.
         """
         out = self.buffers("positive", y.shape, bool)
         np.greater(y, 0, out=out)
@@ -130,13 +130,13 @@ class Elementwise(Layer):
         return dx
 
     def _derivative(self) -> np.ndarray:
-        """f'(x), computed once for each point, not for each product."""
+        """Return f'(x), computed once for each x, not for each product."""
         if self._df is None:
             self._df = self.df(self.x, self.y, self.buffers("df", self.x.shape))
         return self._df
 
     def _second_derivative(self) -> np.ndarray:
-        """f''(x) dy, computed once for each point as well."""
+        """Return f''(x) dy, computed once for each x and dy, not for each product."""
         if self._d2f_dy is None:
             self._d2f_dy = self.d2f(self.x, self.y, self.buffers("d2f", self.x.shape))
             self._d2f_dy *= self.dy
@@ -246,7 +246,7 @@ class ELU(Elementwise):
 
     Notes
     -----
-    The derivative at 0 is alpha, the one from the left. The default, 1, is that of torch and Keras.
+    The derivative at 0 is alpha, the derivative from the left. The default, 1, is that of torch and Keras.
 
     References
     ----------
@@ -285,7 +285,7 @@ class GELU(Elementwise):
 
     Notes
     -----
-    ``f(x) = x Phi(x) = x (1 + erf(x / sqrt(2))) / 2``, the exact form, which is the default in torch and Keras too.
+    ``f(x) = x Phi(x) = x (1 + erf(x / sqrt(2))) / 2``, the exact form, which is also the default in torch and Keras.
     Their options ``approximate="tanh"`` and ``approximate=True`` differ from it by up to 5e-4.
 
     References
@@ -301,7 +301,7 @@ class GELU(Elementwise):
     """
 
     def _distribution(self, x: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Phi(x), the distribution function, in `out`."""
+        """Return Phi(x), the distribution function, in `out`."""
         from scipy.special import erf  # importing nn must not import scipy
 
         erf(np.multiply(x, math.sqrt(0.5), out=out), out=out)
@@ -310,7 +310,7 @@ class GELU(Elementwise):
         return out
 
     def _density(self, x: np.ndarray) -> np.ndarray:
-        """Phi'(x), in a buffer."""
+        """Return Phi'(x), in a buffer."""
         density = self.buffers("density", x.shape)
         np.multiply(x, x, out=density)
         density *= -0.5
@@ -449,11 +449,11 @@ class Softmax(Layer):
     Notes
     -----
     ``y_k = e^{x_k} / sum_j e^{x_j}`` in each row; the largest x of the row is subtracted first, so that nothing
-    overflows. As the last layer with `CrossEntropy`, it is computed together with the loss, from its input. Anywhere
-    else it is computed by itself, with its full Jacobian ``diag(y) - y y^T``.
+    overflows. As the last layer with `CrossEntropy`, it is computed together with the loss, from its input. In any
+    other position it is computed by itself, with its full Jacobian ``diag(y) - y y^T``.
 
-    Unlike torch, where cross-entropy expects logits and the model has no softmax, the model contains this layer, and
-    its outputs are probabilities. In Keras that is ``from_logits=False``; here it costs no accuracy.
+    The model contains this layer, and its outputs are probabilities. In torch, cross-entropy expects logits, and the
+    model has no softmax. In Keras this is ``from_logits=False``; here it does not reduce the precision.
 
     Examples
     --------
@@ -500,14 +500,14 @@ class Softmax(Layer):
         return tdx
 
     def _jacobian(self, u: np.ndarray, name: str) -> np.ndarray:
-        """y (u - <y, u>) in each row: the Jacobian, which is symmetric, times u."""
+        """Return y (u - <y, u>) in each row: the Jacobian, which is symmetric, times u."""
         out = self.buffers(name, u.shape)
         np.subtract(u, self._dot(self.y, u, out), out=out)
         out *= self.y
         return out
 
     def _dot(self, a: np.ndarray, b: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-        """<a, b> of each row, a column (n, 1)."""
+        """Return <a, b> of each row, a column (n, 1)."""
         column = self.buffers("column", (len(a), 1))
         np.sum(np.multiply(a, b, out=scratch), axis=1, keepdims=True, out=column)
         return column

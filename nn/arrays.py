@@ -1,4 +1,4 @@
-"""Arrays that are kept: the flat vector of all parameters with its views, and buffers that are reused."""
+"""The flat vector of all parameters with its views, and buffers that are reused."""
 
 from collections.abc import Mapping
 import math
@@ -11,12 +11,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def size(shapes: Shapes) -> int:
-    """Return how many numbers arrays of these shapes hold together."""
+    """Return the total number of elements of arrays of these shapes."""
     return sum(math.prod(shape) for shape in shapes.values())
 
 
 def views(vector: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
-    """Return views into a flat vector, of the given shapes, one after another.
+    """Return consecutive views into a flat vector, of the given shapes.
 
     Parameters
     ----------
@@ -33,24 +33,24 @@ def views(vector: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If the shapes do not hold P numbers together.
+        If the shapes do not have P elements in total.
     """
-    named, start = {}, 0
+    views_by_name, start = {}, 0
     for name, shape in shapes.items():
         stop = start + math.prod(shape)
-        named[name] = vector[start:stop].reshape(shape)
+        views_by_name[name] = vector[start:stop].reshape(shape)
         start = stop
     if start != len(vector):
-        raise ValueError(f"a vector of {len(vector)} cannot be cut into shapes that hold {start}: {dict(shapes)}")
-    return named
+        raise ValueError(f"a vector of {len(vector)} cannot be divided into shapes that hold {start}: {dict(shapes)}")
+    return views_by_name
 
 
-def write_into(name: str, held: np.ndarray, value: Any) -> None:
-    """Copy `value` into the array `held`. Raises ValueError if the shapes differ."""
-    if np.shape(value) != held.shape:
-        raise ValueError(f"{name} has shape {held.shape} and keeps its memory: an array of shape {np.shape(value)} "
+def write_into(name: str, array: np.ndarray, value: Any) -> None:
+    """Copy `value` into `array`. Raises ValueError, with the name of the array, if the shapes differ."""
+    if np.shape(value) != array.shape:
+        raise ValueError(f"{name} has shape {array.shape} and keeps its memory: an array of shape {np.shape(value)} "
                          "cannot be copied into it")
-    held[...] = value
+    array[...] = value
 
 
 class LiveVector:
@@ -64,9 +64,9 @@ class LiveVector:
         return vector
 
     def __set__(self, instance: Any, value: Any) -> None:
-        held = instance.__dict__.setdefault(self.name, value)
-        if held is not value:
-            write_into(self.name[1:], held, value)
+        vector = instance.__dict__.setdefault(self.name, value)
+        if vector is not value:
+            write_into(self.name[1:], vector, value)
 
 
 class Buffers:
@@ -78,7 +78,7 @@ class Buffers:
     Parameters
     ----------
     dtype : dtype
-        Of the arrays.
+        The dtype of the arrays.
     """
 
     def __init__(self, dtype: DTypeLike) -> None:
@@ -91,7 +91,7 @@ class Buffers:
         Parameters
         ----------
         name : str
-            Which one.
+            The name of the buffer.
         shape : tuple of int
             Its shape.
         dtype : dtype, optional
@@ -102,7 +102,7 @@ class Buffers:
         ndarray
             The array, of exactly this shape, with its last contents; a new one holds zeros.
         """
-        held = self._arrays.get(name)
-        if held is None or held.shape[0] < shape[0] or held.shape[1:] != shape[1:]:
-            held = self._arrays[name] = np.zeros(shape, self.dtype if dtype is None else dtype)
-        return held if held.shape == shape else held[: shape[0]]
+        buffer = self._arrays.get(name)
+        if buffer is None or buffer.shape[0] < shape[0] or buffer.shape[1:] != shape[1:]:
+            buffer = self._arrays[name] = np.zeros(shape, self.dtype if dtype is None else dtype)
+        return buffer if buffer.shape == shape else buffer[: shape[0]]

@@ -1,4 +1,4 @@
-"""Batches: the order of the examples, in which epoch e is a function of (seed, e) alone."""
+"""Batches: the order of the examples. The order of epoch e is a function of (seed, e) alone."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def generator(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
     seed : int
         The seed of the model, at least 0.
     epoch : int
-        The number of the epoch, from 1; 0 if it is for none.
+        The number of the epoch, from 1; 0 if the purpose has no epochs.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def generator(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
 
 
 class Batches:
-    """Examples and targets in batches, the last of which may be smaller.
+    """Examples and targets in batches; the last batch may be smaller.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Batches:
     seed : int
         The seed of the model, at least 0.
     shuffle : bool
-        Whether each epoch has an order of its own.
+        Whether each epoch has its own order.
     """
 
     def __init__(self, x: np.ndarray, target: np.ndarray, size: int, seed: int, shuffle: bool = True) -> None:
@@ -89,8 +89,8 @@ class Batches:
             The targets.
         """
         if self.size == len(self.x):
-            whole = slice(rows[0], rows[-1] + 1)
-            return self.x[whole], self.target[whole]
+            all_rows = slice(rows[0], rows[-1] + 1)
+            return self.x[all_rows], self.target[all_rows]
         return self._take("x", self.x, rows, part), self._take("target", self.target, rows, part)
 
     def _take(self, name: str, source: np.ndarray, rows: np.ndarray, part: int) -> np.ndarray:

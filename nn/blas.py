@@ -6,8 +6,8 @@ from threading import Lock
 from typing import Any
 
 _lock = Lock()
-_limits = 0  # the number of limits in force
-_before: list[tuple[Any, int]] = []  # while a limit is in force: the libraries, and their threads without it
+_limits = 0  # the number of active limits
+_unlimited: list[tuple[Any, int]] = []  # while a limit is active: the libraries, and their threads without it
 
 
 def threads() -> int:
@@ -16,28 +16,28 @@ def threads() -> int:
     Returns
     -------
     int
-        The number, also within `limited`, without the limit.
+        The number without the limit, even within `limited`.
     """
     with _lock:
-        return max((number for _, number in _before or _libraries()), default=1)
+        return max((number for _, number in _unlimited or _libraries()), default=1)
 
 
 @contextmanager
 def limited(number: int) -> Iterator[None]:
-    """Give BLAS this number of threads within the context.
+    """Limit BLAS to this number of threads within the context.
 
     Parameters
     ----------
     number : int
-        The number of threads, at least 1. If several contexts overlap, the first number counts; after the last one,
-        BLAS has its threads again.
+        The number of threads, at least 1. If several contexts overlap, the first number applies. After the last context
+        ends, BLAS has its original number of threads again.
     """
-    global _limits, _before
+    global _limits, _unlimited
     with _lock:
         _limits += 1
         if _limits == 1:
-            _before = _libraries()
-            for library, _ in _before:
+            _unlimited = _libraries()
+            for library, _ in _unlimited:
                 library.set_num_threads(number)
     try:
         yield
@@ -45,9 +45,9 @@ def limited(number: int) -> Iterator[None]:
         with _lock:
             _limits -= 1
             if not _limits:
-                for library, before in _before:
-                    library.set_num_threads(before)
-                _before = []
+                for library, original in _unlimited:
+                    library.set_num_threads(original)
+                _unlimited = []
 
 
 def _libraries() -> list[tuple[Any, int]]:

@@ -1,4 +1,4 @@
-"""Callbacks: what happens during training besides the steps, such as progress, early stopping and a log.
+"""Callbacks: actions during training, such as a progress bar, early stopping and a log.
 
 A callback is any object with at least one of these methods; `epoch` is the dict of that epoch, as in history.epochs:
 
@@ -6,7 +6,7 @@ A callback is any object with at least one of these methods; `epoch` is the dict
                                      and the number of steps and examples in each
     on_step_end(model, examples)     examples: the number of examples in the batch
     on_epoch_end(model, epoch)       model.stop_training = True ends the fit
-    on_fit_end(model, history)       always, also if the fit ends early or with an error
+    on_fit_end(model, history)       always, even if the fit ends early or with an error
 """
 
 import csv
@@ -23,8 +23,8 @@ from nn.fields import Bounds, Count, NonNegative, check_value
 from nn.fit import Plan
 from nn.history import Epoch, History
 
-# what is shown of an epoch: its key, its label and its format
-FIGURES = (("loss", "loss", "{:.4f}"), ("accuracy", "accuracy", "{:.2%}"), ("val_accuracy", "test", "{:.2%}"))
+# what is shown of each epoch: the key in its dict, the label and the format
+METRICS = (("loss", "loss", "{:.4f}"), ("accuracy", "accuracy", "{:.2%}"), ("val_accuracy", "test", "{:.2%}"))
 
 
 class Progress:
@@ -33,13 +33,13 @@ class Progress:
     Parameters
     ----------
     description : str
-        What is trained, in a few words.
+        A short description of the training.
     unit : str
-        What the examples are called, in the plural.
+        The name of the examples, in the plural.
     position : int, optional
         The line of the terminal, from 0, if several bars are shown at once; the bar disappears at the end.
     lines : int
-        About how many lines to print without a terminal, at least 1.
+        The approximate number of lines to print without a terminal, at least 1.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class Progress:
                             bar_format="{desc}  {rate_fmt}  {remaining} |{bar}|")
 
     def on_step_end(self, model: Any, examples: int) -> None:
-        """Move the bar.
+        """Update the bar.
 
         Parameters
         ----------
@@ -95,22 +95,22 @@ class Progress:
             self.bar.update(examples)
 
     def on_epoch_end(self, model: Any, epoch: Epoch) -> None:
-        """Show the figures of the epoch.
+        """Show the metrics of the epoch.
 
         Parameters
         ----------
         model : Model
             The model that is trained.
         epoch : dict
-            The figures.
+            The dict of the epoch.
         """
         n, last, values = epoch["epoch"], self.plan["last"], dict[str, Any](epoch)
-        figures = [f"{word} {style.format(values[key])}" for key, word, style in FIGURES if values[key] is not None]
+        metrics = [f"{label} {style.format(values[key])}" for key, label, style in METRICS if values[key] is not None]
         if self.bar is not None:
-            self.bar.set_description_str("  ".join([self._title(n), *figures]), refresh=False)
+            self.bar.set_description_str("  ".join([self._title(n), *metrics]), refresh=False)
         elif n == last or (self.lines > 1 and (n == 1 or n % max(1, last // self.lines) == 0)):
             rate = n * self.plan["examples"] / max(epoch["seconds"], 1e-9)
-            print(self._title(n), *figures, f"{rate:,.0f} {self.unit}/s", sep="  ", file=sys.stderr, flush=True)
+            print(self._title(n), *metrics, f"{rate:,.0f} {self.unit}/s", sep="  ", file=sys.stderr, flush=True)
 
     def on_fit_end(self, model: Any, history: History) -> None:
         """Close the bar.
@@ -120,7 +120,7 @@ class Progress:
         model : Model
             The model that is trained.
         history : History
-            The figures of all epochs.
+            The dicts of all epochs.
         """
         if self.bar is not None:
             self.bar.close()
@@ -130,7 +130,7 @@ class Progress:
 
 
 class EarlyStopping:
-    """End the fit if a figure has not improved for some epochs, and restore theta of the best epoch.
+    """End the fit if a metric has not improved for some epochs, and restore theta of the best epoch.
 
     Parameters
     ----------
@@ -141,12 +141,12 @@ class EarlyStopping:
     min_delta : float
         The change that counts as an improvement must be larger than this; at least 0.
     restore_best : bool
-        Whether to restore the best theta at the end of the fit, for whatever reason it ends.
+        Whether to restore the best theta at the end of the fit, whatever the reason for its end.
 
     Raises
     ------
     ValueError
-        If patience or min_delta is out of bounds; during the fit, if there is no such figure.
+        If patience or min_delta is out of bounds; during the fit, if there is no such metric.
 
     Notes
     -----
@@ -170,7 +170,7 @@ class EarlyStopping:
         self.min_delta: float = check_value("EarlyStopping", "min_delta", NonNegative, min_delta)
 
     def on_fit_begin(self, model: Any, plan: Plan) -> None:
-        """Start to count.
+        """Reset the best value.
 
         Parameters
         ----------
@@ -182,25 +182,25 @@ class EarlyStopping:
         self.best, self.best_epoch, self.best_theta = math.inf, plan["first"] - 1, model.theta.copy()
 
     def on_epoch_end(self, model: Any, epoch: Epoch) -> None:
-        """Keep theta if the figure is the best; end the fit if it has not improved for `patience` epochs.
+        """Keep theta if the metric is the best so far; end the fit if it has not improved for `patience` epochs.
 
         Parameters
         ----------
         model : Model
             The model that is trained.
         epoch : dict
-            The figures.
+            The dict of the epoch.
 
         Raises
         ------
         ValueError
-            If there is no figure of the name `monitor`.
+            If there is no metric with the name `monitor`.
         """
-        figures = {name: value for name, value in epoch.items() if isinstance(value, (int, float))}
-        if self.monitor not in figures:
+        metrics = {name: value for name, value in epoch.items() if isinstance(value, (int, float))}
+        if self.monitor not in metrics:
             raise ValueError(f"EarlyStopping: no {self.monitor!r} to monitor: give validation_data, or monitor one of "
-                             f"{', '.join(figures)}")
-        value = figures[self.monitor] * (-1 if "accuracy" in self.monitor else 1)
+                             f"{', '.join(metrics)}")
+        value = metrics[self.monitor] * (-1 if "accuracy" in self.monitor else 1)
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, epoch["epoch"]
             np.copyto(self.best_theta, model.theta)
@@ -215,7 +215,7 @@ class EarlyStopping:
         model : Model
             The model that is trained.
         history : History
-            The figures of all epochs.
+            The dicts of all epochs.
         """
         if self.restore_best and self.best < math.inf:
             np.copyto(model.theta, self.best_theta)
@@ -231,7 +231,7 @@ class CSVLog:
 
     Notes
     -----
-    The first line is the header, then there is a line for each epoch; None is an empty field. `History.read` reads it.
+    The first line is the header, and each epoch is one line; None is an empty field. `History.read` reads the file.
 
     Examples
     --------
@@ -271,7 +271,7 @@ class CSVLog:
         model : Model
             The model that is trained.
         epoch : dict
-            The figures.
+            The dict of the epoch.
         """
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(epoch), lineterminator="\n")

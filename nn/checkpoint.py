@@ -11,18 +11,18 @@ import numpy as np
 
 from nn.arrays import Shapes, size, views
 from nn.fields import lookup
-from nn.files import write_whole
+from nn.files import write_atomically
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.registry import build_layer, build_loss, describe, is_registered
 
-FORMAT = 2  # of the description, which is the entry "feedforward" of the file's metadata
-READABLE = (1, 2)  # in format 1 the loss is a class name without fields
+FORMAT = 2  # the format of the description, which is the entry "feedforward" of the file's metadata
+READABLE = (1, 2)  # the formats that can be read; in format 1 the loss is a class name without fields
 DTYPES = {"float32": np.float32, "float64": np.float64}
 
 
-class Parts(NamedTuple):
-    """Everything that a model is made of.
+class Components(NamedTuple):
+    """The components of a model.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Parts(NamedTuple):
         Returns
         -------
         dict
-            What JSON can hold: layers, loss, dtype and seed.
+            A dict for JSON: layers, loss, dtype and seed.
         """
         return {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss),
                 "dtype": self.dtype, "seed": self.seed}
@@ -61,33 +61,37 @@ def named_shapes(layers: Sequence[Layer]) -> Shapes:
     return {f"{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.shapes().items()}
 
 
-def write(path: str | os.PathLike[str], parts: Parts) -> None:
-    """Write the parts of a model to a file, completely or not at all.
+def write(path: str | os.PathLike[str], components: Components) -> None:
+    """Write the components of a model to a file, completely or not at all.
 
     Parameters
     ----------
     path : str or path-like
         The file.
-    parts : Parts
-        What to write.
+    components : Components
+        The components to write.
 
     Raises
     ------
     ValueError
-        If the weights are not finite, or a class is not registered. Nothing is written then.
+        If the weights are not finite, or a class is not registered. Then nothing is written.
     OSError
         If the file cannot be written.
     """
-    if not np.isfinite(parts.theta).all():
+    if not np.isfinite(components.theta).all():
         raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
-    for i, layer in enumerate(parts.layers):
+    for i, layer in enumerate(components.layers):
         _check_registered(f"layer {i}", layer, path)
-    _check_registered("the loss", parts.loss, path)
+    _check_registered("the loss", components.loss, path)
     from safetensors.numpy import save
 
-    data = save(views(parts.theta, named_shapes(parts.layers)),
-                {"feedforward": json.dumps({"format": FORMAT, **parts.description()})})
-    write_whole(path, lambda file: file.write(data))
+    try:
+        description = json.dumps({"format": FORMAT, **components.description()})
+    except TypeError as error:
+        raise ValueError(f"a field of a layer or of the loss cannot be written ({error}): {path} was not written; use "
+                         "numbers, texts, bool and lists of them") from None
+    data = save(views(components.theta, named_shapes(components.layers)), {"feedforward": description})
+    write_atomically(path, lambda file: file.write(data))
 
 
 def _check_registered(what: str, described: Layer | Loss, path: str | os.PathLike[str]) -> None:
@@ -99,7 +103,7 @@ def _check_registered(what: str, described: Layer | Loss, path: str | os.PathLik
 
 @contextmanager
 def one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the errors that a wrong file leads to into a ValueError of one line.
+    """Turn the errors that an invalid file causes into a ValueError of one line.
 
     Parameters
     ----------
@@ -115,13 +119,13 @@ def one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
     try:
         yield
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} is not a model that can be loaded: {reason}") from None
 
 
-def read(path: str | os.PathLike[str]) -> Parts:
-    """Return the parts of the model that `write` wrote. Call it within `one_line_errors`.
+def read(path: str | os.PathLike[str]) -> Components:
+    """Return the components of the model that `write` wrote. Call it within `one_line_errors`.
 
     Nothing in the file is executed, and no memory is allocated for parameters that the file does not hold.
 
@@ -132,15 +136,15 @@ def read(path: str | os.PathLike[str]) -> Parts:
 
     Returns
     -------
-    Parts
-        What the file holds.
+    Components
+        The content of the file.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is not such a file; many other errors, which `one_line_errors` turns into a ValueError.
+        If it is not such a file. Many other errors are possible, which `one_line_errors` turns into a ValueError.
     """
     from safetensors import safe_open
 
@@ -160,14 +164,14 @@ def read(path: str | os.PathLike[str]) -> Parts:
         loss = build_loss({"loss": described["loss"]} if described["format"] == 1 else described["loss"])
         dtype = np.dtype(lookup("dtype", described["dtype"], DTYPES))
         theta = _read_parameters(file, named_shapes(layers), dtype)
-    return Parts(layers, loss, described["seed"], dtype.name, theta)
+    return Components(layers, loss, described["seed"], dtype.name, theta)
 
 
 def _read_parameters(file: Any, shapes: Shapes, dtype: np.dtype[Any]) -> np.ndarray:
-    """The parameters (P,) in an open file, which must hold arrays of exactly these names and shapes."""
-    held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    if shapes != held:
-        raise ValueError(f"its layers need {_brief(shapes)}, but it holds {_brief(held)}")
+    """Return the parameters (P,) of an open file, which must hold arrays of exactly these names and shapes."""
+    found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    if shapes != found:
+        raise ValueError(f"its layers need {_brief(shapes)}, but it holds {_brief(found)}")
     theta = np.empty(size(shapes), dtype)
     for name, view in views(theta, shapes).items():
         if file.get_slice(name).get_dtype() != f"F{8 * dtype.itemsize}":
@@ -178,6 +182,6 @@ def _read_parameters(file: Any, shapes: Shapes, dtype: np.dtype[Any]) -> np.ndar
     return theta
 
 
-def _brief(named: Shapes) -> str:
-    text = ", ".join(f"{name} {list(shape)}" for name, shape in list(named.items())[:6])
-    return f"{text or 'nothing'}{', ...' if len(named) > 6 else ''} ({size(named):,} numbers)"
+def _brief(shapes: Shapes) -> str:
+    text = ", ".join(f"{name} {list(shape)}" for name, shape in list(shapes.items())[:6])
+    return f"{text or 'nothing'}{', ...' if len(shapes) > 6 else ''} ({size(shapes):,} numbers)"

@@ -7,7 +7,7 @@ import tempfile
 from typing import BinaryIO
 
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
+def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
     """Write a file completely or not at all.
 
     `write` fills a temporary file in the same folder, which then replaces the file. After an error or an interrupt, the

@@ -17,10 +17,10 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class TakesSteps(Protocol):
-    """What `fit` needs of an optimizer. Its attributes `lr` and `message`, if it has them, are put in the history."""
+    """What `fit` needs of an optimizer. If it has attributes `lr` and `message`, they are put in the history."""
 
     def step(self, objective: Any) -> float:
-        """Change objective.theta in place, once, and return the loss at the theta before.
+        """Change objective.theta in place, once, and return the loss before the change.
 
         Parameters
         ----------
@@ -42,11 +42,11 @@ class Diverged(ArithmeticError):
     message : str
         What happened, and what to do.
     epoch : int
-        The epoch in which it happened, from 1; an attribute too.
+        The epoch in which it happened, from 1; also an attribute.
     step : int
-        The step of that epoch, from 1; an attribute too.
+        The step of that epoch, from 1; also an attribute.
     history : History
-        The epochs before; an attribute too.
+        The completed epochs; also an attribute.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class Diverged(ArithmeticError):
 
 
 class Plan(TypedDict):
-    """What a fit is about to do: its first and last epoch, and the steps and examples in each."""
+    """The plan of a fit: its first and last epoch, and the numbers of steps and examples in each epoch."""
 
     first: int
     last: int
@@ -83,7 +83,7 @@ class Callbacks:
     callbacks : sequence
         The callbacks, in the order in which to call them.
     model : Model
-        What to pass to them.
+        The model that is passed to them.
 
     Raises
     ------
@@ -127,7 +127,7 @@ class Callbacks:
         self._call("on_step_end", examples)
 
     def end_epoch(self, epoch: Epoch) -> None:
-        """Report the figures of an epoch."""
+        """Report the dict of an epoch."""
         self._call("on_epoch_end", epoch)
 
     def end_fit(self, history: History) -> None:
@@ -146,19 +146,19 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
     Parameters
     ----------
     network : Network
-        What to train: its theta is changed.
+        The network to train: its theta is changed.
     batches : Batches
         The examples and targets.
     optimizer : TakesSteps
-        What takes the steps.
+        The optimizer, which takes the steps.
     epochs : int
         The number of epochs, at least 1.
     validation : tuple of ndarray or None
         Examples (N, n_in) and targets (N, K) to evaluate after each epoch.
     callbacks : Callbacks
-        What to call, and what says whether to stop.
+        The callbacks, which may also stop training.
     history : History
-        Where to append the figures of each epoch.
+        The history to which the dict of each epoch is appended.
     threads : int or None
         The number of threads; None: as many as BLAS has.
 
@@ -201,7 +201,7 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
 
 
 def _validate(workers: Workers, network: Network, validation: Arrays | None) -> tuple[float | None, float | None]:
-    """The loss and the accuracy on the validation data."""
+    """Return the loss and the accuracy on the validation data."""
     if validation is None:
         return None, None
     with np.errstate(over="ignore", invalid="ignore"):
@@ -210,14 +210,14 @@ def _validate(workers: Workers, network: Network, validation: Arrays | None) -> 
 
 
 class Steps:
-    """The steps of a fit: each on the objective of a batch, undone if the loss is infinite or NaN.
+    """The steps of a fit. Each is a step on the objective of a batch; it is undone if the loss is infinite or NaN.
 
     Parameters
     ----------
     network, batches, optimizer, callbacks, history
         As for `fit`.
     workers : Workers
-        What makes the objectives.
+        The workers, which make the objectives.
     """
 
     def __init__(self, network: Network, batches: Batches, optimizer: TakesSteps, workers: Workers,
@@ -229,7 +229,7 @@ class Steps:
         # if all steps have the same function, they get the same objective, so that optimizers can save evaluations
         self.fixed = len(batches) == 1 and not network.random
         self.objective: BatchObjective | None = None
-        # theta at the last finite loss, and before the present step
+        # theta at the last finite loss, and before the current step
         self.last_good, self.before = network.theta.copy(), network.theta.copy()
 
     def run_epoch(self, number: int) -> tuple[float, float | None, float] | None:
@@ -252,7 +252,7 @@ class Steps:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""
         np.copyto(self.before, self.theta)
         try:
-            # an overflow on the way to an infinite loss needs no warning: the loss itself is checked
+            # an overflow that leads to an infinite loss needs no warning: the loss itself is checked
             with np.errstate(over="ignore", invalid="ignore"):
                 loss: float | None = self.optimizer.step(objective)
         except KeyboardInterrupt:  # the step is incomplete
@@ -280,10 +280,10 @@ class Steps:
         return self.fixed and bool(getattr(self.optimizer, "message", ""))
 
     def message(self, epoch: int) -> str:
-        """Return which steps could not move the weights, and why; empty if all could."""
+        """Return a text that says which steps could not change the weights, and why. It is empty if all steps could."""
         last = getattr(self.optimizer, "message", "")
         if self.cannot_continue:
             return f"{last}; training ended with epoch {epoch}"
         if self.refused:
-            return f"{self.refused} steps could not move the weights" + (f", the last: {last}" if last else "")
+            return f"{self.refused} steps could not change the weights" + (f", the last: {last}" if last else "")
         return ""

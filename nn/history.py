@@ -1,4 +1,4 @@
-"""History: the figures of each epoch of a training."""
+"""History: the losses, accuracies and costs of each epoch of a training."""
 
 from collections.abc import Iterator, Sequence
 import csv
@@ -7,7 +7,7 @@ from typing import Any, TypedDict, cast, overload
 
 
 class Epoch(TypedDict):
-    """The figures of one epoch, a dict.
+    """The dict of one epoch: its losses, accuracies, learning rate and cost.
 
     Attributes
     ----------
@@ -16,8 +16,8 @@ class Epoch(TypedDict):
     loss : float
         The mean loss over the batches, each before its step.
     accuracy : float or None
-        The share of examples that were put in their class, from 0 to 1, also before each step; None if the targets are
-        not classes.
+        The share of examples that were classified correctly, from 0 to 1, also before each step; None if the targets
+        are not classes.
     val_loss : float or None
         The mean loss on the validation data after the epoch; None without validation data.
     val_accuracy : float or None
@@ -48,14 +48,14 @@ class Epoch(TypedDict):
 
 
 class History(Sequence[Epoch]):
-    """The figures of each epoch: a sequence of dicts, and a table whose columns have names.
+    """The dicts of all epochs: a sequence, and a table whose columns have names.
 
     Attributes
     ----------
     epochs : list of dict
         An `Epoch` for each epoch, in order.
     message : str
-        Why training ended before its last epoch, or which steps could not move the weights; empty otherwise.
+        Why training ended before its last epoch, or which steps could not change the weights; empty otherwise.
 
     Notes
     -----
@@ -85,7 +85,7 @@ class History(Sequence[Epoch]):
     @overload
     def __getitem__(self, key: slice) -> list[Epoch]: ...
     def __getitem__(self, key: str | int | slice) -> list[Any] | Epoch:
-        """Return a column by its name, or an epoch, or several. Raises KeyError, with the names, for another name."""
+        """Return a column by its name, an epoch, or several epochs. Raises KeyError for an unknown name."""
         if not isinstance(key, str):
             return self.epochs[key]
         names = {**Epoch.__annotations__, **(cast(dict[str, Any], self.epochs[0]) if self.epochs else {})}
@@ -100,7 +100,7 @@ class History(Sequence[Epoch]):
         return iter(self.epochs)
 
     def column(self, name: str) -> list[Any]:
-        """Return one figure of all epochs, as ``history[name]`` does.
+        """Return one value of each epoch, as ``history[name]`` does.
 
         Parameters
         ----------
@@ -110,19 +110,19 @@ class History(Sequence[Epoch]):
         Returns
         -------
         list
-            The figure of each epoch.
+            The value of each epoch.
 
         Raises
         ------
         KeyError
-            If there is no such figure.
+            If there is no such column.
         """
         return self[name]
 
     def __repr__(self) -> str:
         last = cast(dict[str, Any], self.epochs[-1]) if self.epochs else {}
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in last.items() if isinstance(value, (int, float)))
-        return f"History({figures or 'no epochs'})"
+        values = ", ".join(f"{name} {value:.4g}" for name, value in last.items() if isinstance(value, (int, float)))
+        return f"History({values or 'no epochs'})"
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> "History":

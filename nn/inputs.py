@@ -1,4 +1,4 @@
-"""Checks of what users pass: arguments that fit the model, or a ValueError that says what is wrong."""
+"""Checks of the arguments that users pass. An argument that does not fit raises a ValueError that says why."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ def check_layers(layers: Sequence[Layer]) -> tuple[int, int]:
     Parameters
     ----------
     layers : sequence of Layer
-        What a user passes as the layers of a model.
+        The layers that a user passes to a model.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def check_layers(layers: Sequence[Layer]) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If one is not a layer, or does not fit the layer before; the message names it.
+        If one is not a layer, or does not fit the previous layer; the message names it.
     """
     for i, layer in enumerate[Any](layers):
         if not isinstance(layer, Layer):
@@ -56,7 +56,7 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
     Parameters
     ----------
     x : array_like
-        What a user passes as the examples.
+        The examples that a user passes.
     n_in : int
         The number of inputs of the model.
     dtype : dtype
@@ -67,24 +67,24 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
     Returns
     -------
     ndarray of shape (N, n_in)
-        The examples; x itself if it is such an array already.
+        The examples; x itself if it already is such an array.
 
     Raises
     ------
     ValueError
-        If x is anything else than at least one row of finite numbers.
+        If x is not an array of at least one row of finite numbers.
     """
-    given = _as_array("x", x)
-    if not (np.issubdtype(given.dtype, np.floating) or np.issubdtype(given.dtype, np.integer) or given.dtype == bool):
-        raise ValueError(f"x holds {given.dtype}, not real numbers: give an array of floats (N, {n_in})")
-    if given.ndim != 2 or given.shape[1] != n_in:
+    array = _as_array("x", x)
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
+        raise ValueError(f"x holds {array.dtype}, not real numbers: give an array of floats (N, {n_in})")
+    if array.ndim != 2 or array.shape[1] != n_in:
         first = next(i for i, layer in enumerate(layers) if layer.shapes())
         raise ValueError(f"layer {first} ({layers[first]}) expects x of shape (N, {n_in}), "
-                         f"but x has shape {given.shape}: {_shape_advice(given, n_in)}")
-    if not len(given):
-        raise ValueError(f"x holds no examples: its shape is {given.shape}; give at least one row")
+                         f"but x has shape {array.shape}: {_shape_advice(array, n_in)}")
+    if not len(array):
+        raise ValueError(f"x holds no examples: its shape is {array.shape}; give at least one row")
     with np.errstate(over="ignore"):  # values that become infinite are reported below
-        rows = np.ascontiguousarray(given, dtype)
+        rows = np.ascontiguousarray(array, dtype)
     for part in chunks(len(rows)):
         finite = np.isfinite(rows[part])
         if not finite.all():
@@ -96,7 +96,7 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
 
 def _shape_advice(x: np.ndarray, n_in: int) -> str:
     if x.ndim == 2:
-        return f"give x with {n_in} columns, or begin the model with Dense({x.shape[1]}, ...)"
+        return f"give x with {n_in} columns, or start the model with Dense({x.shape[1]}, ...)"
     if x.ndim and x.size == len(x) * n_in:
         return f"write x.reshape(len(x), {n_in})"
     return f"give an array of shape (N, {n_in})"
@@ -108,7 +108,7 @@ def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) 
     Parameters
     ----------
     y : array_like
-        What a user passes as the targets.
+        The targets that a user passes.
     n : int
         The number of examples.
     width : int
@@ -128,10 +128,10 @@ def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) 
     ValueError
         If the targets do not fit the examples, the model or the loss.
     """
-    given = _as_array("y", y)
-    if given.ndim < 1 or len(given) != n:
-        raise ValueError(f"x has {n} rows but y has shape {given.shape}: give one target for each row")
-    return loss.encode(given, width, dtype)
+    array = _as_array("y", y)
+    if array.ndim < 1 or len(array) != n:
+        raise ValueError(f"x has {n} rows but y has shape {array.shape}: give one target for each row")
+    return loss.encode(array, width, dtype)
 
 
 def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None) -> None:
@@ -160,18 +160,18 @@ def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None) -> None
         raise ValueError(f"batch_size {batch_size} is larger than the data, {n} examples: give at most {n}")
 
 
-def check_optimizer(optimizer: Any) -> None:
-    """Check what a user passes as the optimizer.
+def check_takes_steps(optimizer: Any) -> None:
+    """Check the optimizer that a user passes.
 
     Parameters
     ----------
     optimizer : object
-        What should have a method ``step(objective)``.
+        An object that must have a method ``step(objective)``.
 
     Raises
     ------
     ValueError
-        If it has none, such as a name or a class; the message says what to write.
+        If it has none, for example if it is a name or a class; the message says what to write.
     """
     if isinstance(optimizer, type):
         raise ValueError(f"optimizer is the class {optimizer.__name__}: write optimizer={optimizer.__name__}()")

@@ -3,8 +3,8 @@
 Index letters: n examples, i inputs, o outputs. Rows are examples: x is (n, i), y and dy are (n, o), W is (i, o).
 
 Curvature is computed by the R-operator of Pearlmutter (1994): each line of forward and backward is differentiated in
-one direction v of the parameters. A leading t marks such a tangent: ty is that of y, tdy that of dy; vW is W's part of
-v.
+one direction v of the parameters. The prefix t marks such a tangent: ty is the tangent of y, tdy the tangent of dy. vW
+is the part of v that belongs to W.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ def parameter(*, init: Literal[False] = False) -> Any:
     Parameters
     ----------
     init : False
-        Tells type checkers that the constructor does not take it.
+        It tells type checkers that the attribute is not an argument of the constructor.
 
     Returns
     -------
@@ -36,8 +36,8 @@ def parameter(*, init: Literal[False] = False) -> Any:
     Notes
     -----
     If `Layer.shapes` names a parameter ``W``, the layer gets the attributes ``W``, ``dW`` (its gradient), ``vW`` (its
-    direction) and ``HW`` (its part of a Hessian product). They exist without a declaration too; the declaration tells
-    type checkers and readers.
+    direction) and ``HW`` (its part of a Hessian product). They also exist without a declaration, which is for type
+    checkers and readers.
 
     Examples
     --------
@@ -57,24 +57,24 @@ class Layer(Declared, ABC):
     """Base of all layers: a function of a batch that computes its own derivatives.
 
     The annotated attributes of a subclass are its fields: arguments of its constructor, checked against their types,
-    and saved. A layer with parameters works once it is bound to a parameter vector, which a model does.
+    and saved. A layer with parameters can be used after a model has bound it to a parameter vector.
 
     Attributes
     ----------
     buffers : Buffers
         ``buffers(name, shape)`` returns an array of the model's dtype that is reused from call to call.
     independent_rows : bool
-        Of the class: whether each row of y depends on the same row of x alone, so that parts of a batch can run on
-        several threads, each in a copy of this layer. False unless the class says otherwise.
+        A class attribute: whether each row of y depends only on the same row of x, so that parts of a batch can run on
+        several threads, each with a copy of this layer. False by default.
 
     Notes
     -----
-    A subclass defines `forward`, `backward`, and for second-order optimizers `jvp` and `backward_jvp`. If it has
-    parameters, it defines `shapes` and `initialize` too, and for the Jacobian of residuals `example_gradients`; if it
-    changes the width, `input_width` and `output_width`; if it is random, `resample`, `select_rows` and `random`. For a
-    function of each element, derive from `Elementwise` instead.
+    A subclass defines `forward` and `backward`, and `jvp` and `backward_jvp` for second-order optimizers. If it has
+    parameters, it also defines `shapes` and `initialize`, and `example_gradients` for the Jacobian of residuals. If it
+    changes the width, it defines `input_width` and `output_width`. If it draws random numbers, it defines `resample`,
+    `select_rows` and `random`. For a function of each element, derive from `Elementwise` instead.
 
-    Arrays that a layer returns are its buffers: they hold until the same method is called again.
+    Arrays that a layer returns are its buffers: they are valid until the same method is called again.
 
     Examples
     --------
@@ -108,13 +108,13 @@ class Layer(Declared, ABC):
         Returns
         -------
         dict
-            The shape of each parameter by its name, in the order in which they lie in theta; empty if there are none.
+            The shape of each parameter by its name, in their order in theta; empty if there are none.
         """
         return {}
 
     @property
     def input_width(self) -> int | None:
-        """The number of inputs; None if the layer takes any number."""
+        """The number of inputs; None if the layer accepts any number."""
         return None
 
     def output_width(self, n_in: int | None) -> int | None:
@@ -147,7 +147,7 @@ class Layer(Declared, ABC):
         grad : ndarray of shape (p,)
             This layer's part of the gradient.
         """
-        attributes = vars(self)  # not by __setattr__, which would write into the old views
+        attributes = vars(self)  # not __setattr__, which would write into the old views
         attributes["buffers"] = Buffers(theta.dtype)
         attributes.update(views(theta, self.shapes()))
         attributes.update({"d" + name: view for name, view in views(grad, self.shapes()).items()})
@@ -183,16 +183,16 @@ class Layer(Declared, ABC):
         """
 
     def resample(self, rng: Generator | None) -> None:
-        """Draw what is random at the next `forward`, and keep it until the next call of this method.
+        """Draw new random numbers at the next `forward`, and keep them until the next call of this method.
 
         Parameters
         ----------
         rng : numpy.random.Generator or None
-            The source of random numbers; None: nothing is random, as in predictions.
+            The source of random numbers; if it is None, none are drawn, as in predictions.
         """
 
     def select_rows(self, rows: np.ndarray) -> None:
-        """Keep what is random for some rows of the batch alone.
+        """Keep only the random numbers of some rows of the batch.
 
         Parameters
         ----------
@@ -222,14 +222,14 @@ class Layer(Declared, ABC):
 
     @abstractmethod
     def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        """Compute the gradients at the x of the last `forward`, and overwrite dL/dparameters.
+        """Compute the gradients at the x of the last `forward`, and write dL/dparameters over the old values.
 
         Parameters
         ----------
         dy : ndarray of shape (n, o)
-            dL/dy. If `backward_jvp` follows, it must not change before.
+            dL/dy. It must not change before a following `backward_jvp`.
         needs_dx : bool
-            Whether dL/dx is needed. It is not for the first layer with parameters.
+            Whether dL/dx is needed. It is not needed for the first layer with parameters.
 
         Returns
         -------
@@ -266,7 +266,7 @@ class Layer(Declared, ABC):
             Whether the tangent of dx is needed.
         second_order : bool
             If False, the layer is treated as linear around this point: the result is J^T tdy, where J is the layer's
-            Jacobian, and neither `backward` nor `jvp` needs to precede.
+            Jacobian, and `backward` and `jvp` need not be called before.
 
         Returns
         -------
@@ -377,7 +377,7 @@ class Dense(Layer):
         return dx
 
     def _sum(self, dy: np.ndarray, out: np.ndarray) -> None:
-        """The sum over examples, by a matrix product, which is faster than np.sum."""
+        """Write the sum over the examples to `out`, by a matrix product, which is faster than np.sum."""
         ones = self.buffers("ones", dy.shape[:1])
         ones.fill(1)
         np.matmul(ones, dy, out=out)
@@ -393,7 +393,7 @@ class Dense(Layer):
         return ty
 
     def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
-        """HW = x^T tdy + tx^T dy, Hb = sum_n tdy, tdx = tdy W^T + dy vW^T; the second terms are the curvature."""
+        """HW = x^T tdy + tx^T dy, Hb = sum_n tdy, tdx = tdy W^T + dy vW^T; the second terms are of second order."""
         np.matmul(self.x.T, tdy, out=self.HW)
         self._sum(tdy, self.Hb)
         if second_order and self.tx is not None:
@@ -464,7 +464,7 @@ class Dropout(Layer):
         return self.rate > 0
 
     def _draw(self, rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """A mask, already divided by 1 - rate, in a buffer."""
+        """Return a mask, already divided by 1 - rate, in a buffer."""
         mask = self.buffers("mask", shape, np.empty(0, self.buffers.dtype).real.dtype)
         rng.random(out=mask, dtype=mask.dtype.type)
         mask += 1 - self.rate
@@ -491,7 +491,7 @@ class Dropout(Layer):
         return self._masked(tdy, "tdx") if needs_dx else None
 
     def _masked(self, x: np.ndarray, name: str) -> np.ndarray:
-        """x mask / (1 - rate), in a buffer; x itself if nothing is random."""
+        """Return x mask / (1 - rate), in a buffer; x itself if there is no mask."""
         if self._mask is None:
             return x
         out = self.buffers(name, x.shape)

@@ -21,13 +21,13 @@ from nn.layers import Layer
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    """x as a vector; for a contiguous x, a view."""
+    """Return x as a vector; a view if x is contiguous."""
     flat: np.ndarray = x.reshape(-1)
     return flat
 
 
 def _squarable(p: np.ndarray) -> np.ndarray:
-    """p, in place, bounded away from 0 so that 1 / p^2 is finite."""
+    """Return p, changed in place: bounded away from 0 so that 1 / p^2 is finite."""
     np.maximum(p, math.sqrt(np.finfo(p.dtype).tiny), out=p)
     return p
 
@@ -48,23 +48,23 @@ class Loss(Declared, ABC):
     buffers : Buffers
         ``buffers(name, shape)`` returns an array of the model's dtype that is reused from call to call.
     includes : type of Layer or None
-        Of the class: the last layer, if this loss is computed together with it; z is then the input of that layer.
-        None by default.
+        A class attribute: the class of the last layer, if this loss is computed together with it; z is then the input
+        of that layer. None by default.
     needs_probabilities : bool
-        Of the class: whether targets must lie in [0, 1]. False by default.
+        A class attribute: whether targets must be in [0, 1]. False by default.
     is_regression : bool
-        Of the class: whether the outputs are numbers to predict, so that `Model.predict_classes` is refused. False by
-        default.
+        A class attribute: whether the outputs are numbers to predict, so that `Model.predict_classes` is refused. False
+        by default.
     threshold : float
-        Of the class: if there is one output, z above the threshold means class 1. 0.5 by default.
+        A class attribute: if there is one output, z above the threshold means class 1. 0.5 by default.
 
     Notes
     -----
     A subclass defines `value`, `gradient` and `hessian_product`. Methods must not keep z or target.
 
-    A loss that can be computed together with a last layer, more exactly or faster, has a second class whose `includes`
-    is that layer's class, and returns an object of it from `for_last_layer`. A loss that is only ever computed together
-    with that layer sets `includes` itself.
+    If a loss can be computed more exactly or faster together with a last layer, it has a second class, whose `includes`
+    is the class of that layer; its method `for_last_layer` returns an object of the second class. A loss that is always
+    computed together with a layer sets `includes` itself.
 
     Examples
     --------
@@ -105,12 +105,12 @@ class Loss(Declared, ABC):
         Parameters
         ----------
         dtype : dtype
-            Of the outputs and the targets.
+            The dtype of the outputs and the targets.
         """
         vars(self)["buffers"] = Buffers(dtype)
 
     def for_last_layer(self, last: Layer) -> "Loss":
-        """Return the loss as it is computed in a model that ends in the layer `last`.
+        """Return the form of the loss for a model that ends in the layer `last`.
 
         Parameters
         ----------
@@ -120,8 +120,8 @@ class Loss(Declared, ABC):
         Returns
         -------
         Loss
-            This loss; or, if this loss can be computed together with that layer, another one, whose `includes` is the
-            class of the layer.
+            This loss; or, if it can be computed together with that layer, another loss, whose `includes` is the class
+            of the layer.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Loss(Declared, ABC):
         target : ndarray of shape (n, K)
             The targets.
         scale : float
-            1/N if the loss is the mean over N examples, of which these are n.
+            1/N if the loss is the mean over N examples, including these n.
 
         Returns
         -------
@@ -154,7 +154,7 @@ class Loss(Declared, ABC):
 
     @abstractmethod
     def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
-        """Write the derivative of the value with respect to z to `out`. `value` of the same z precedes.
+        """Write the derivative of the value with respect to z to `out`. `value` was called before with the same z.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Loss(Declared, ABC):
     @abstractmethod
     def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
                         out: np.ndarray) -> np.ndarray:
-        """Write the derivative of `gradient` in the direction v to `out`. `value` of the same z precedes.
+        """Write the derivative of `gradient` in the direction v to `out`. `value` was called before with the same z.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class Loss(Declared, ABC):
         scale : float
             As for `value`.
         out : ndarray of shape (n, K)
-            The array to fill; none of the others.
+            The array to fill; none of the other arguments.
 
         Returns
         -------
@@ -206,7 +206,7 @@ class Loss(Declared, ABC):
         Returns
         -------
         float
-            c, if the value is r^T r / 2 of the residuals r = c (z - t).
+            c: the value is r^T r / 2 for the residuals r = c (z - t).
 
         Raises
         ------
@@ -244,17 +244,17 @@ class Loss(Declared, ABC):
         return out
 
     def encode(self, y: Any, width: int, dtype: DTypeLike) -> np.ndarray:
-        """Return the targets for what a user passes as y.
+        """Return the targets for the y that a user passes.
 
         Parameters
         ----------
         y : array_like
-            Integer labels (n,), which become one-hot rows, or, for one output, one column of 0 and 1; or an array
-            (n, K) of numbers; for one output also numbers (n,).
+            Integer labels (n,), which become one-hot rows, or one column of 0 and 1 if there is one output; or an array
+            (n, K) of numbers, or numbers (n,) if there is one output.
         width : int
             The number of outputs, K.
         dtype : dtype
-            Of the model.
+            The dtype of the model.
 
         Returns
         -------
@@ -288,7 +288,7 @@ class Loss(Declared, ABC):
             raise ValueError(f"y holds NaN or infinity, first in row {np.argmin(np.isfinite(y).all(axis=1))}: "
                              "remove or correct those rows")
         if self.needs_probabilities and len(y) and not (y.min() >= 0 and y.max() <= 1):
-            raise ValueError(f"{type(self).__name__}: y must lie in [0, 1], but reaches from {y.min()} to {y.max()}: "
+            raise ValueError(f"{type(self).__name__}: y must be in [0, 1], but reaches from {y.min()} to {y.max()}: "
                              f"give {'labels 0 and 1' if width == 1 else 'integer labels (N,) or one-hot rows'}")
         return np.ascontiguousarray(y, dtype)
 
@@ -322,9 +322,9 @@ class CrossEntropy(Loss):
 
     Notes
     -----
-    ``-sum_k t_k log p_k``, the mean over examples; each row t of the targets is a distribution over the K classes, at
-    least 2: one-hot for integer labels. Softmax and loss are computed together, from the input z of Softmax (the
-    logits): ``log sum_j e^{z_j} - sum_k t_k z_k``, exact for z of any size.
+    ``-sum_k t_k log p_k``, the mean over the examples. Each row t of the targets is a distribution over the K classes,
+    one-hot for integer labels; K is at least 2. Softmax and loss are computed together, from the input z of Softmax
+    (the logits): ``log sum_j e^{z_j} - sum_k t_k z_k``, exact for z of any size.
 
     It is the mean of ``torch.nn.CrossEntropyLoss``, whose model has no softmax, and of Keras's
     ``CategoricalCrossentropy`` and ``SparseCategoricalCrossentropy``, which clip probabilities at 1e-7 unless
@@ -364,7 +364,7 @@ class CrossEntropy(Loss):
         return True
 
     def _probabilities(self, z: np.ndarray) -> np.ndarray:
-        """p, bounded away from 0 so that its logarithm is finite."""
+        """Return p, bounded away from 0 so that its logarithm is finite."""
         p = self.buffers("p", z.shape)
         np.maximum(z, np.finfo(z.dtype).tiny, out=p)
         return p
@@ -399,24 +399,24 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
     includes = Softmax
 
-    def _across(self, name: str, z: np.ndarray) -> np.ndarray:
-        """A buffer of z's shape, transposed (K, n): sums over classes are fast if the examples are contiguous."""
+    def _transposed(self, name: str, z: np.ndarray) -> np.ndarray:
+        """Return a buffer of z's transposed shape (K, n): sums over classes are fast if the examples are contiguous."""
         return self.buffers(name, (z.size,)).reshape(z.shape[::-1])
 
     def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
-        across, each = self._across("shifted", z), self.buffers("each", z.shape[:1])
-        np.copyto(across, z.T)
-        across -= np.maximum.reduce(across, axis=0, out=each)
-        self.exp: np.ndarray = np.exp(across, out=self._across("exp", z))
+        transposed, each = self._transposed("shifted", z), self.buffers("each", z.shape[:1])
+        np.copyto(transposed, z.T)
+        transposed -= np.maximum.reduce(transposed, axis=0, out=each)
+        self.exp: np.ndarray = np.exp(transposed, out=self._transposed("exp", z))
         self.total: np.ndarray = np.add.reduce(self.exp, axis=0, out=self.buffers("total", z.shape[:1]))
         shifted = self.buffers("rows", z.shape)
-        np.copyto(shifted, across.T)
+        np.copyto(shifted, transposed.T)
         value: float = scale * (np.log(self.total, out=each).sum() - np.dot(_flat(target), _flat(shifted))).item()
         return value
 
     def _softmax(self, z: np.ndarray) -> np.ndarray:
-        """softmax(z), transposed (K, n), from what `value` left in the buffers."""
-        p = self._across("p", z)
+        """Return softmax(z), transposed (K, n), from the buffers that `value` filled."""
+        p = self._transposed("p", z)
         np.divide(self.exp, self.total, out=p)
         return p
 
@@ -428,13 +428,13 @@ class SoftmaxCrossEntropy(CrossEntropy):
     def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
                         out: np.ndarray) -> np.ndarray:
         """scale p (v - <p, v>), p = softmax(z)."""
-        p, across, product = self._softmax(z), self._across("v", z), self._across("pv", z)
-        np.copyto(across, v.T)
-        np.multiply(p, across, out=product)
-        across -= np.add.reduce(product, axis=0, out=self.buffers("each", z.shape[:1]))
-        across *= p
-        across *= scale
-        np.copyto(out, across.T)
+        p, transposed, product = self._softmax(z), self._transposed("v", z), self._transposed("pv", z)
+        np.copyto(transposed, v.T)
+        np.multiply(p, transposed, out=product)
+        transposed -= np.add.reduce(product, axis=0, out=self.buffers("each", z.shape[:1]))
+        transposed *= p
+        transposed *= scale
+        np.copyto(out, transposed.T)
         return out
 
 
@@ -443,13 +443,13 @@ class BinaryCrossEntropy(Loss):
 
     Notes
     -----
-    ``-(t log p + (1 - t) log(1 - p))``, the mean over the K outputs and over examples; t is 0 or 1, or a probability.
+    ``-(t log p + (1 - t) log(1 - p))``, the mean over K outputs and over the examples; t is 0, 1 or a probability.
     The labels of one output may be integers (N,). Sigmoid and loss are computed together, from the input z of Sigmoid:
     ``log(1 + e^z) - t z``, exact for z of any size. The model may also end in Softmax; the loss is then computed from
     its outputs.
 
     It is the mean of ``torch.nn.BCEWithLogitsLoss`` after a model without sigmoid, and of ``torch.nn.BCELoss`` and
-    Keras's ``BinaryCrossentropy``, both of which clip.
+    Keras's ``BinaryCrossentropy``. The last two clip.
 
     A subclass is computed from the outputs of Sigmoid, unless it overrides `for_last_layer`.
 
@@ -475,7 +475,7 @@ class BinaryCrossEntropy(Loss):
         return target.shape[1] == 1 or _is_one_hot(target)
 
     def _probabilities(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """p and 1 - p, each bounded away from 0 so that its logarithm is finite."""
+        """Return p and 1 - p, each bounded away from 0 so that its logarithm is finite."""
         tiny, p, q = np.finfo(z.dtype).tiny, self.buffers("p", z.shape), self.buffers("q", z.shape)
         np.subtract(1, z, out=q)
         np.maximum(z, tiny, out=p)
@@ -526,7 +526,7 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
         tail = np.multiply(positive, -2, out=self.buffers("tail", z.shape))
         tail += z  # -|z|
         tail = np.log1p(np.exp(tail, out=tail), out=tail)
-        # max(z, 0) - t z is small if the answer is right: by element, it does not cancel in the sum
+        # max(z, 0) - t z is small if the prediction is right: subtracted by element, it does not cancel in the sum
         product = np.multiply(target, z, out=self.buffers("product", z.shape))
         positive -= product
         value: float = scale / z.shape[1] * (positive.sum() + tail.sum()).item()
@@ -556,9 +556,9 @@ class MeanSquaredError(Loss):
 
     Notes
     -----
-    ``(z - t)^2``, the mean over the K outputs and over examples, as ``torch.nn.MSELoss`` and Keras's
-    ``MeanSquaredError``; scikit-learn's ``MLPRegressor`` has half of it. It is the loss that Levenberg-Marquardt needs:
-    it is r^T r / 2 of the residuals ``r = sqrt(2 / (N K)) (z - t)``.
+    ``(z - t)^2``, the mean over the K outputs and over the examples, as in ``torch.nn.MSELoss`` and Keras's
+    ``MeanSquaredError``; scikit-learn's ``MLPRegressor`` uses half of it. Levenberg-Marquardt in its dense forms needs
+    this loss: it is r^T r / 2 for the residuals ``r = sqrt(2 / (N K)) (z - t)``.
 
     Examples
     --------

@@ -17,12 +17,12 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Returns
     -------
     float
-        From 0 to 1.
+        The accuracy, from 0 to 1.
 
     Raises
     ------
     ValueError
-        If they are not integer labels of one length, at least 1.
+        If they are not integer labels of the same length, at least 1.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int | None =
     Raises
     ------
     ValueError
-        If they are not integer labels of one length, at least 1, or out of range.
+        If they are not integer labels of the same length, at least 1, or out of range.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def labels(name: str, y: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     name : str
-        What to call it in a message.
+        The name of the argument, for messages.
     y : array_like of int, shape (N,)
         The labels.
 
@@ -91,21 +91,21 @@ def labels(name: str, y: ArrayLike) -> np.ndarray:
     Raises
     ------
     ValueError
-        If y is anything else, such as one-hot rows or probabilities.
+        If y is not such an array, for example one-hot rows or probabilities.
     """
-    given = np.asarray(y)
-    if given.ndim == 2 and given.shape[1] > 1:
-        raise ValueError(f"{name} has shape {given.shape}, but must be labels (N,): for one-hot rows or rows of "
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] > 1:
+        raise ValueError(f"{name} has shape {array.shape}, but must be labels (N,): for one-hot rows or rows of "
                          f"probabilities give {name}.argmax(axis=1)")
-    if given.ndim != 1 or not len(given):
-        raise ValueError(f"{name} has shape {given.shape}, but must be labels of one shape (N,), N at least 1")
-    if not np.issubdtype(given.dtype, np.integer):
-        raise ValueError(f"{name} holds {given.dtype}, not integer labels: convert them with astype(int)")
-    return given.astype(np.int64)
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"{name} has shape {array.shape}, but must be labels of shape (N,), with N at least 1")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} holds {array.dtype}, not integer labels: convert them with astype(int)")
+    return array.astype(np.int64)
 
 
 def _pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     true, predicted = labels("y_true", y_true), labels("y_pred", y_pred)
     if true.shape != predicted.shape:
-        raise ValueError(f"y_true {true.shape} and y_pred {predicted.shape} must be labels of one shape (N,)")
+        raise ValueError(f"y_true {true.shape} and y_pred {predicted.shape} must be labels of the same shape (N,)")
     return true, predicted

@@ -12,11 +12,11 @@ from nn.activations import Sigmoid, Softmax
 from nn.arrays import LiveVector, size
 from nn.batches import DROPOUT, INITIALIZATION, Batches, generator
 from nn.callbacks import Progress
-from nn.checkpoint import DTYPES, Parts
+from nn.checkpoint import DTYPES, Components
 from nn.fields import lookup
 from nn.fit import Callbacks, TakesSteps, fit
 from nn.history import History
-from nn.inputs import check_examples, check_fit, check_layers, check_optimizer, check_targets
+from nn.inputs import check_examples, check_fit, check_layers, check_takes_steps, check_targets
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.network import Batch, Network, chunks
@@ -25,7 +25,7 @@ from nn.registry import LOSSES
 
 
 class Scores(TypedDict):
-    """What `Model.evaluate` returns: accuracy is from 0 to 1, None if the targets are not classes."""
+    """The result of `Model.evaluate`. The accuracy is from 0 to 1, or None if the targets are not classes."""
 
     loss: float
     accuracy: float | None
@@ -96,6 +96,8 @@ class Model:
         self.theta, self.grad = np.zeros(parameters, self.dtype), np.zeros(parameters, self.dtype)
         self.network = Network(layers, loss, self.theta, self.grad)
         self.layers = self.network.layers
+        if type(self.network.loss) is type(loss):  # not computed together with the last layer
+            self.loss = self.network.loss  # so that a field of it can be changed
         rng = generator(INITIALIZATION, self.seed)
         for layer in self.layers:
             layer.initialize(rng)
@@ -112,7 +114,7 @@ class Model:
         x : array_like of shape (N, n_in)
             The examples, finite numbers.
         y : array_like
-            The targets: integer labels (N,), one-hot rows (N, K), or numbers (N, K), for one output also (N,).
+            The targets: integer labels (N,), one-hot rows (N, K), or numbers (N, K), or (N,) if there is one output.
         optimizer : Optimizer
             An object with ``step(objective)``, such as ``optimizers.get("adam")``. It keeps its state, so that another
             fit of this model continues from there.
@@ -127,7 +129,7 @@ class Model:
         progress : bool
             Whether to show a bar, or a few lines if stderr is not a terminal.
         shuffle : bool
-            Whether each epoch has an order of its own, a function of the seed and the number of the epoch.
+            Whether each epoch has its own order, a function of the seed and the number of the epoch.
         history : History, optional
             The history of an earlier fit, which is continued: the first epoch of this fit is the one after its last.
         threads : int, optional
@@ -137,12 +139,12 @@ class Model:
         Returns
         -------
         History
-            The figures of each epoch.
+            The dict of each epoch.
 
         Raises
         ------
         ValueError
-            If an argument does not fit, or the optimizer has taken steps on another model.
+            If an argument is not allowed, or the optimizer has taken steps on another model.
         Diverged
             If the loss of a step is not finite; theta then holds the last weights whose loss was finite.
 
@@ -151,7 +153,7 @@ class Model:
         A KeyboardInterrupt within a step restores the weights before it. There is no stopping rule except callbacks
         and optimizers that cannot continue: then ``history.message`` says why.
         """
-        check_optimizer(optimizer)
+        check_takes_steps(optimizer)
         x_rows, target = self.check_data(x, y)
         batch_size = len(x_rows) if batch_size is None else batch_size
         check_fit(epochs, batch_size, len(x_rows), threads)
@@ -184,8 +186,8 @@ class Model:
         Returns
         -------
         BatchObjective
-            What optimizers take steps on: it has values, gradients, Hessian products and more, at the model's present
-            theta. Its gradient is an array of its own.
+            The objective, which computes values, gradients, Hessian products and more at the model's current theta. It
+            does not write to `grad`.
 
         Raises
         ------
@@ -245,6 +247,11 @@ class Model:
             out[rows] = network.predict(x_rows[rows])
         return out
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the outputs stand for classes: the loss is not a regression, or the model ends in probabilities."""
+        return not self.loss.is_regression or isinstance(self.layers[-1], (Sigmoid, Softmax))
+
     def predict_classes(self, x: ArrayLike) -> np.ndarray:
         """Return the most probable class of each example.
 
@@ -263,7 +270,7 @@ class Model:
         ValueError
             If x does not fit, or the model is a regression.
         """
-        if self.loss.is_regression and not isinstance(self.layers[-1], (Sigmoid, Softmax)):
+        if not self.classifies:
             raise ValueError(f"a model with {type(self.loss).__name__} that ends in {self.layers[-1]} predicts "
                              "numbers, not classes: use predict(x)")
         y = self.predict(x)
@@ -300,7 +307,7 @@ class Model:
         ValueError
             If the weights are not finite, or the class of a layer or of the loss is not known: see `register`.
         """
-        checkpoint.write(path, self.parts())
+        checkpoint.write(path, self.components())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Model":
@@ -326,15 +333,15 @@ class Model:
         with checkpoint.one_line_errors(path):
             return cls._from_parts(*checkpoint.read(path))
 
-    def parts(self) -> Parts:
-        """Return what the model is made of.
+    def components(self) -> Components:
+        """Return the parts of the model.
 
         Returns
         -------
-        Parts
+        Components
             A named tuple: layers, loss, seed, dtype and theta, which are not copies.
         """
-        return Parts(self.layers, self.loss, self.seed, self.dtype.name, self.theta)
+        return Components(self.layers, self.loss, self.seed, self.dtype.name, self.theta)
 
     @classmethod
     def _from_parts(cls, layers: Sequence[Layer], loss: Loss, seed: int, dtype: str, theta: np.ndarray) -> "Model":
@@ -343,7 +350,7 @@ class Model:
         return model
 
     def check_data(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Return examples and targets as the model computes with them.
+        """Return examples and targets in the form in which the model uses them.
 
         Parameters
         ----------
@@ -368,7 +375,7 @@ class Model:
         return x_rows, check_targets(y, len(x_rows), self.n_out, self.dtype, self.network.loss)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle by layers, loss and parameters, so that a copy has a theta of its own."""
+        """Copy and pickle by layers, loss and parameters, so that a copy has its own theta."""
         layers = [(type(layer), layer.description()) for layer in self.layers]
         loss = (type(self.loss), self.loss.description())
         return _rebuild, (type(self), layers, loss, self.seed, self.dtype.name, self.theta.copy())

@@ -10,7 +10,7 @@ from nn.arrays import Buffers, size
 from nn.layers import Layer
 from nn.losses import Loss
 
-CHUNK = 4096  # rows that run at once if no gradient is needed, so that memory does not grow with N
+CHUNK = 4096  # rows that run at once if no gradient is needed, so that the memory does not grow with N
 
 
 def chunks(n: int) -> Iterator[slice]:
@@ -19,7 +19,7 @@ def chunks(n: int) -> Iterator[slice]:
 
 
 class Batch:
-    """Examples, their targets, the scale of their loss, and the cost of what was computed for them.
+    """Examples, their targets, the scale of their loss, and the cost of everything computed for them.
 
     Networks recognize a batch by the identity of this object, so the arrays must not change afterwards.
 
@@ -30,17 +30,17 @@ class Batch:
     target : ndarray of shape (n, K)
         The targets.
     scale : float
-        1/N if the loss is the mean over N examples, of which these are n.
+        1/N if the loss is the mean over N examples, including these n.
     parent : Batch, optional
-        The batch of which this one is a subsample: its `gradients` count what is computed for this one too.
+        The batch that this batch is a subsample of: the cost of this batch is also added to its `gradients`.
 
     Attributes
     ----------
     evaluations : int
         How often the layers were run for this batch.
     gradients : float
-        What was computed, in gradients of one example: a value costs 1/2, a product `Network.product_cost`, a Jacobian
-        1 for each output.
+        The cost of everything computed. The unit is one gradient of one example: a value costs 1/2, a product
+        `Network.product_cost`, a Jacobian 1 for each output.
     """
 
     __slots__ = ("evaluations", "gradients", "parent", "scale", "target", "x")
@@ -62,13 +62,13 @@ class Network:
     Parameters
     ----------
     layers : sequence of Layer
-        The layers in order, of which it makes copies.
+        The layers in order. The network copies them.
     loss : Loss
-        The loss, of which it makes a copy, as `Loss.for_last_layer` returns it.
+        The loss. The network copies what its method `for_last_layer` returns.
     theta : ndarray of shape (P,)
-        The parameters, in the dtype of everything that is computed. Several networks may share one theta.
+        The parameters. Everything is computed in their dtype. Several networks may share one theta.
     grad : ndarray of shape (P,)
-        Where to write gradients.
+        The vector to which gradients are written.
 
     Notes
     -----
@@ -92,18 +92,18 @@ class Network:
         # the last layer belongs to the loss if the two are computed together
         self.body = self.layers[:-1] if self.loss.includes else self.layers
         self.first = next((i for i, layer in enumerate(self.body) if layer.shapes()), len(self.body))
-        self._batch: Batch | None = None  # for which the layers were run last; None if that is not known
+        self._batch: Batch | None = None  # the batch for which the layers were run last; None if that is not known
         self._ran_backward = False
-        self._theta_then: np.ndarray | None = None  # a copy of theta, made from the first product on
+        self._theta_at_run: np.ndarray | None = None  # a copy of theta, made from the first product on
         self._direction: np.ndarray | None = None
         self._product: np.ndarray | None = None
 
     def replica(self) -> "Network":
-        """Return a network on the same theta, with a gradient and buffers of its own."""
+        """Return a network on the same theta, with its own gradient and buffers."""
         return Network(self.layers, self.loss, self.theta, np.zeros_like(self.grad))
 
     def inference_copy(self) -> "Network":
-        """Return a network with nothing random, for predictions. The activations of this one are kept."""
+        """Return a network for predictions, without dropout. The activations of this network are kept."""
         network = Network(self.layers, self.loss, self.theta, self.grad)
         network.resample(None)
         return network
@@ -114,13 +114,13 @@ class Network:
         return any(layer.random for layer in self.layers)
 
     def resample(self, rng: Generator | None) -> None:
-        """Draw what is random, such as dropout masks, from `rng` at the next forward; with None nothing is random."""
+        """Draw dropout masks and other random numbers from `rng` at the next forward; if it is None, draw none."""
         self._batch = None
         for layer in self.layers:
             layer.resample(rng)
 
     def select_rows(self, rows: np.ndarray) -> None:
-        """Keep what is random for these rows of the batch alone."""
+        """Keep only the random numbers, such as dropout masks, of these rows of the batch."""
         self._batch = None
         for layer in self.layers:
             layer.select_rows(rows)
@@ -149,7 +149,7 @@ class Network:
         dy: np.ndarray | None = self.loss.gradient(self.z, batch.target, batch.scale,
                                                    self.loss.buffers("dz", self.z.shape))
         for i in range(len(self.body) - 1, self.first - 1, -1):
-            assert dy is not None  # only that of the first layer is
+            assert dy is not None  # only the first layer returns None
             dy = self.body[i].backward(dy, needs_dx=i > self.first)
         self._remember(batch, ran_backward=True)
         return value, self.grad
@@ -162,16 +162,16 @@ class Network:
         self._batch, self._ran_backward = batch, ran_backward
         batch.evaluations += 1
         batch.count((1 if ran_backward else 1 / 2) * len(batch.x))
-        if self._theta_then is not None:
-            np.copyto(self._theta_then, self.theta)
+        if self._theta_at_run is not None:
+            np.copyto(self._theta_at_run, self.theta)
 
     def _run_if_changed(self, batch: Batch, backward: bool) -> None:
-        """Run the layers for this batch at theta, also backward if asked for, unless they were run so last."""
-        if self._theta_then is None:  # earlier evaluations have not recorded where they were
-            self._theta_then = self.theta.copy()
+        """Run the layers for this batch at theta, also backward if `backward`, unless their last run was the same."""
+        if self._theta_at_run is None:  # earlier evaluations have not recorded their theta
+            self._theta_at_run = self.theta.copy()
         elif self.has_run(batch) and (self._ran_backward or not backward):
             differs = self.buffers("differs", self.theta.shape, bool)
-            if not np.not_equal(self._theta_then, self.theta, out=differs).any():
+            if not np.not_equal(self._theta_at_run, self.theta, out=differs).any():
                 return
         if backward:
             self.value_and_gradient(batch)
@@ -183,19 +183,19 @@ class Network:
         return self._batch is batch
 
     def correct(self, batch: Batch) -> int:
-        """Return how many examples are put in their class, by the last evaluation if it was of this batch."""
+        """Return the number of examples classified correctly, from the last evaluation if it was of this batch."""
         if not self.has_run(batch):
             self.value(batch)
         target = batch.target
         if target.shape[1] == 1:
             return int(np.count_nonzero((self.z > self.loss.threshold) == (target > 0.5)))
-        chosen, true = (self.loss.buffers(name, (len(target),), np.intp) for name in ("chosen", "true"))
-        np.argmax(self.z, axis=1, out=chosen)
+        predicted, true = (self.loss.buffers(name, (len(target),), np.intp) for name in ("predicted", "true"))
+        np.argmax(self.z, axis=1, out=predicted)
         np.argmax(target, axis=1, out=true)
-        return len(target) - int(np.count_nonzero(np.subtract(chosen, true, out=chosen)))
+        return len(target) - int(np.count_nonzero(np.subtract(predicted, true, out=predicted)))
 
     def set_direction(self, v: np.ndarray) -> None:
-        """Copy v (P,) as the direction of the next products. v may be any buffer, also that of the last product.
+        """Copy v (P,) as the direction of the next products. v may be any buffer, even that of the last product.
 
         Raises ValueError if v has another shape.
         """
@@ -204,7 +204,7 @@ class Network:
         np.copyto(self._tangents()[0], v, casting="same_kind")
 
     def _tangents(self) -> tuple[np.ndarray, np.ndarray]:
-        """The direction and the product (P,). The layers are bound to them at the first call."""
+        """Return the direction and the product (P,). The layers are bound to them at the first call."""
         if self._direction is None or self._product is None:
             self._direction, self._product = np.zeros_like(self.theta), np.zeros_like(self.theta)
             for layer, part in zip(self.layers, self.slices):
@@ -228,15 +228,15 @@ class Network:
         tdy: np.ndarray | None
         tdy = self.loss.hessian_product(self.z, batch.target, tz, batch.scale, self.buffers("tdz", tz.shape))
         for i, layer in reversed([*enumerate(layers)]):
-            assert tdy is not None  # only that of the first layer is
+            assert tdy is not None  # only the first layer returns None
             tdy = layer.backward_jvp(tdy, i > 0, second_order)
         return self._tangents()[1]
 
     def product_cost(self, second_order: bool) -> float:
-        """Return the cost of a product beside that of a gradient, from the sizes of the matrices multiplied.
+        """Return the cost of a product relative to that of a gradient, from the sizes of the matrices.
 
-        A layer takes 3 matrix products in a gradient, 6 in a Hessian product and 4 in a Gauss-Newton product. The first
-        layer, whose input is constant and whose dx is not needed, takes 2 in each.
+        A layer needs 3 matrix products in a gradient, 6 in a Hessian product and 4 in a Gauss-Newton product. The first
+        layer, whose input is constant and whose dx is not needed, needs 2 in each.
         """
         sizes = [part.stop - part.start for part in self.slices]
         first = next(n for n in sizes if n)
@@ -252,7 +252,7 @@ class Network:
         return self.loss.residuals(self.z, batch.target, batch.scale, out).reshape(-1)
 
     def jacobian(self, batch: Batch) -> np.ndarray:
-        """Return the derivatives of the residuals, (n K, P), from K times backward: a buffer."""
+        """Return the derivatives of the residuals, (n K, P), from K backward passes: a buffer."""
         (n, K), P = batch.target.shape, len(self.theta)
         c = self.loss.residual_scale(K, batch.scale)
         self._run_if_changed(batch, backward=False)
@@ -265,13 +265,13 @@ class Network:
             dy.fill(0)
             dy[:, k] = c
             for i in range(len(self.body) - 1, self.first - 1, -1):
-                assert dy is not None  # only that of the first layer is
+                assert dy is not None  # only the first layer returns None
                 self.body[i].example_gradients(dy, out[:, k, self.slices[i]])
                 dy = self.body[i].backward_jvp(dy, second_order=False) if i > self.first else None
         return out.reshape(n * K, P)
 
     def loss_and_correct(self, x: np.ndarray, target: np.ndarray, total: int) -> tuple[float, int]:
-        """Return the loss of these examples, as a part of a mean over `total`, and how many are put in their class."""
+        """Return the loss of these examples, as part of a mean over `total`, and how many are classified correctly."""
         loss, correct = 0.0, 0
         for rows in chunks(len(x)):
             batch = Batch(x[rows], target[rows], 1 / total)

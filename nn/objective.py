@@ -1,7 +1,7 @@
 """BatchObjective: the loss of a model on one batch, as a function of theta; optimizers see nothing else of a model."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -14,7 +14,7 @@ RunAll = Callable[[Callable[[int], T], int], list[T]]
 
 
 def run_in_turn(f: Callable[[int], T], n: int) -> list[T]:
-    """Return [f(0), ..., f(n - 1)], computed one after another."""
+    """Return [f(0), ..., f(n - 1)], computed one after the other."""
     return [f(k) for k in range(n)]
 
 
@@ -26,8 +26,8 @@ class BatchObjective:
     Parameters
     ----------
     parts : sequence of tuple
-        (Network, Batch): the batch in one part or several, each with a network of its own. The loss is the sum over
-        the parts. All networks have the same theta.
+        (Network, Batch): the batch in one or several parts, each with its own network. The loss is the sum over the
+        parts. All networks have the same theta.
     run_all : callable
         Evaluates the parts: takes f and n, returns [f(0), ..., f(n - 1)], perhaps computed on several threads.
 
@@ -38,22 +38,23 @@ class BatchObjective:
     examples : int
         The number of examples, n.
     gradients : float
-        What was computed so far, in gradients of one example. A value costs 1/2, a Hessian product up to 2, a
-        Gauss-Newton product up to 4/3, a Jacobian 1 for each output. Divided by the number of examples in the training
-        set, that is passes.
+        The cost of everything computed so far. The unit is one gradient of one example: a value costs 1/2, a Hessian
+        product up to 2, a Gauss-Newton product up to 4/3, a Jacobian 1 for each output. Divided by the number of
+        examples in the training set, the cost is in passes.
     evaluations : int
-        The number of values and gradients that were computed.
+        The number of values and gradients that were computed. You may set it, for example to 0, to count again.
     max_gigabytes : float
-        Larger matrices are refused.
+        The largest matrix that `hessian`, `gauss_newton` and `jacobian` make, in gigabytes; 1.0 by default. Optimizers
+        set it to their own field `max_gigabytes` before they ask for a matrix.
 
     Notes
     -----
-    Products, residuals and Jacobians use the activations of the last evaluation. If theta has changed since, or the
-    network has run another batch, the batch is evaluated again first, which counts.
+    Products, residuals and Jacobians use the activations of the last evaluation. If theta has changed since then, or
+    the network has run another batch, the batch is first evaluated again, and the cost includes this.
     """
 
-    theta = LiveVector()
-    max_gigabytes = 1.0
+    theta: np.ndarray = cast(Any, LiveVector())  # for type checkers it is the vector
+    max_gigabytes: float = 1.0
 
     def __init__(self, parts: Sequence[tuple[Network, Batch]], run_all: RunAll[Any] = run_in_turn) -> None:
         self._networks: tuple[Network, ...] = tuple(network for network, _ in parts)
@@ -67,9 +68,13 @@ class BatchObjective:
         """The number of values and gradients that were computed."""
         return self._batches[0].evaluations
 
+    @evaluations.setter
+    def evaluations(self, number: int) -> None:
+        self._batches[0].evaluations = number
+
     @property
     def gradients(self) -> float:
-        """What was computed, in gradients of one example."""
+        """The cost of everything computed so far, in gradients of one example."""
         return sum([batch.gradients for batch in self._batches])
 
     def value(self) -> float:
@@ -205,7 +210,7 @@ class BatchObjective:
     def subsample(self, rows: Any) -> "BatchObjective":
         """Return the mean loss on some rows of the batch, a function of the same theta.
 
-        Its products cost less. What it costs counts here as well.
+        Its products cost less. Its cost is also added to the cost of this objective.
 
         Parameters
         ----------
@@ -215,7 +220,7 @@ class BatchObjective:
         Returns
         -------
         BatchObjective
-            The objective, with a gradient and buffers of its own and the dropout masks of this one.
+            The objective, with its own gradient and buffers and the dropout masks of this one.
 
         Raises
         ------
@@ -239,12 +244,12 @@ class BatchObjective:
         return BatchObjective([(network, batch)])
 
     def correct(self) -> int:
-        """Return how many examples are put in their class.
+        """Return the number of examples that are classified correctly.
 
         Returns
         -------
         int
-            The number, by the last evaluation; the batch is evaluated first if it was not.
+            The number, from the last evaluation; the batch is evaluated first if it has not been.
         """
         return sum(self._each(Network.correct))
 
@@ -272,11 +277,12 @@ class BatchObjective:
     def _check_memory(self, what: str, numbers: int, instead: str) -> None:
         gigabytes = numbers * self.theta.itemsize / 1e9
         if gigabytes > self.max_gigabytes:
-            raise ValueError(f"{what} needs {gigabytes:,.1f} GB, more than {self.max_gigabytes:g} GB: {instead}")
+            raise ValueError(f"{what} needs {gigabytes:,.1f} GB, more than {self.max_gigabytes:g} GB: {instead}, "
+                             "or raise max_gigabytes")
 
 
 def _add(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The sum, in the first array."""
+    """Return the sum, which is written to the first array."""
     total = arrays[0]
     for array in arrays[1:]:
         total += array
@@ -284,5 +290,5 @@ def _add(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """One array of all rows; a single one is not copied."""
+    """Return one array of all rows; a single array is not copied."""
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

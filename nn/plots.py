@@ -1,4 +1,4 @@
-"""Plots of training and of predictions. Each function returns a matplotlib Figure; save it with savefig.
+"""Figures of training and of predictions. Each function returns a matplotlib Figure; save it with savefig.
 
 The colours are those of Okabe & Ito (2008), which people with any common colour vision deficiency can tell apart.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-# the styles of the lines of a comparison, without the yellow, which is faint on white
+# the line styles of a comparison; yellow is left out, because it is hard to see on white
 LINES = [(colour, dashes) for dashes in ("-", (0, (4, 1.5)), (0, (1, 1.2))) for colour in COLOURS[:7]]
 AXES = {"epoch": "epoch", "seconds": "seconds of training", "passes": "passes over the training data"}
 
@@ -36,7 +36,7 @@ def curves(history: History, title: str = "") -> "Figure":
     Parameters
     ----------
     history : History
-        What `Model.fit` returned. Without accuracies there is only the panel of the loss; without validation data
+        The history, from `Model.fit`. Without accuracies there is only the panel of the loss; without validation data
         there are only the lines of the training data.
     title : str
         The title; none by default.
@@ -88,14 +88,14 @@ class _End(NamedTuple):
 
 
 def compare(histories: Mapping[str, History | Sequence[History]], against: str = "epoch", title: str = "") -> "Figure":
-    """Plot accuracy and loss of the training data of several trainings, a line for each name.
+    """Plot accuracy and loss of the training data of several trainings, one line for each name.
 
     Parameters
     ----------
     histories : mapping
-        For each name one History, or several of different seeds. Of several, the line is the mean, and a band shows
-        one standard deviation to each side, within the smallest and the largest value. If their lengths differ, the
-        shortest one counts.
+        For each name one History, or several from different seeds. If there are several, the line is their mean, and a
+        band shows one standard deviation on each side, limited to the smallest and the largest value. If their lengths
+        differ, all are cut to the shortest.
     against : {"epoch", "seconds", "passes"}
         The horizontal axis. A pass costs as much as one gradient of the whole training set.
     title : str
@@ -124,14 +124,14 @@ def compare(histories: Mapping[str, History | Sequence[History]], against: str =
     ['gd', 'adam']
     """
     lookup("horizontal axis", against, AXES)
-    named = {name: [given] if isinstance(given, History) else given for name, given in histories.items()}
-    classifies = all(None not in history["accuracy"] for several in named.values() for history in several)
+    lists = {name: [entry] if isinstance(entry, History) else entry for name, entry in histories.items()}
+    classifies = all(None not in history["accuracy"] for entries in lists.values() for history in entries)
     panels = ("accuracy", "loss") if classifies else ("loss",)
     figure = _figure(6 * len(panels), 5.2)
     for ax, key in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         ends = []
-        for i, (name, several) in enumerate(named.items()):
-            end = _plot_mean(ax, name, several, against, key, LINES[i % len(LINES)])
+        for i, (name, entries) in enumerate(lists.items()):
+            end = _plot_mean(ax, name, entries, against, key, LINES[i % len(LINES)])
             if end is not None:
                 ends.append(end)
         ax.set(xlabel=AXES[against], ylabel="cost" if key == "loss" else key)
@@ -147,17 +147,17 @@ def compare(histories: Mapping[str, History | Sequence[History]], against: str =
     return figure
 
 
-def _plot_mean(ax: "Axes", name: str, several: Sequence[History], against: str, key: str,
+def _plot_mean(ax: "Axes", name: str, histories: Sequence[History], against: str, key: str,
                style: tuple[str, Any]) -> _End | None:
-    """Plot the mean of several histories, with a band; return its end, None if there is no epoch."""
-    length, (colour, dashes) = min(len(history) for history in several), style
+    """Plot the mean of several histories, with a band. Return the end of the line, or None if there is no epoch."""
+    length, (colour, dashes) = min(len(history) for history in histories), style
     if not length:
         return None
-    x = np.mean([history[against][:length] for history in several], axis=0)
-    y = np.array([history[key][:length] for history in several])
+    x = np.mean([history[against][:length] for history in histories], axis=0)
+    y = np.array([history[key][:length] for history in histories])
     mean, spread = y.mean(axis=0), y.std(axis=0)
     ax.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.6, label=name)
-    if len(several) > 1:
+    if len(histories) > 1:
         low, high = np.maximum(mean - spread, y.min(axis=0)), np.minimum(mean + spread, y.max(axis=0))
         ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     return _End(name, colour, x[-1], mean[-1])
@@ -168,19 +168,19 @@ def _show_percent(ax: "Axes") -> None:
 
 
 def _scale_accuracy(ax: "Axes", ends: Sequence[_End]) -> None:
-    """Show the upper part, in which the lines end."""
+    """Show the upper part of the axes, which contains the ends of the lines."""
     _show_percent(ax)
     lowest = min(end.y for end in ends)
     ax.set_ylim(max(0, lowest - 0.25 * (1.02 - lowest) - 0.05), 1.005)
 
 
 def _scale_loss(ax: "Axes", ends: Sequence[_End]) -> None:
-    """Use a logarithmic scale, with numbers at 2 and 5 as well if there are few powers of ten."""
+    """Use a logarithmic scale, with labels also at 2 and 5 if there are few powers of ten."""
     ax.set_yscale("log")
     low, high = ax.get_ylim()
-    between = "25" if math.log10(high / low) < 2.5 else ()
+    minor_digits = "25" if math.log10(high / low) < 2.5 else ()
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in between else "")
+    ax.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in minor_digits else "")
 
 
 def _label_ends(ax: "Axes", ends: Sequence[_End], gap: float = 0.045) -> None:
@@ -201,7 +201,7 @@ def _label_ends(ax: "Axes", ends: Sequence[_End], gap: float = 0.045) -> None:
 
 
 def _relative_height(ax: "Axes", y: float) -> float:
-    """Where y is between the bottom of the axes, 0, and their top, 1."""
+    """Return the height of y: 0 at the bottom of the axes, 1 at the top."""
     low, high = ax.get_ylim()
     if ax.get_yscale() == "log":
         low, high, y = math.log(low), math.log(high), math.log(max(y, 1e-300))
@@ -261,7 +261,7 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[str], titl
 
 def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape: tuple[int, int],
           classes: Sequence[str], count: int = 25) -> "Figure":
-    """Show the images to whose true class the model gave the smallest probability.
+    """Show the images whose true class has the smallest predicted probability.
 
     Parameters
     ----------
@@ -270,13 +270,13 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     y_true : array_like of int, shape (N,)
         The true labels, from 0 to K - 1.
     probabilities : array_like of shape (N, K)
-        As `Model.predict` returns them.
+        The probabilities, from `Model.predict`.
     image_shape : tuple of int
         (h, w): height and width in pixels.
     classes : sequence of str
         The K names of the classes.
     count : int
-        How many images to show at most.
+        The largest number of images to show.
 
     Returns
     -------

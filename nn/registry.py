@@ -5,7 +5,7 @@ import inspect
 from typing import Any, TypeVar
 
 from nn.activations import ELU, GELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from nn.fields import lookup
+from nn.fields import has_generated_constructor, lookup
 from nn.layers import Dense, Dropout, Layer
 from nn.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 
@@ -42,8 +42,8 @@ def register(kind: Kind) -> Kind:
     Raises
     ------
     ValueError
-        If it is not such a class, if it is abstract, or if another class has the same name. The same class may be
-        registered again, also after it was defined again, as in a notebook.
+        If it is not such a class, if it is abstract or defines __init__, or if another class has the same name. The
+        same class may be registered again, even after it was defined again, as in a notebook.
 
     Examples
     --------
@@ -63,6 +63,9 @@ def register(kind: Kind) -> Kind:
     table = _table(kind)
     if missing := sorted(getattr(kind, "__abstractmethods__", ())):
         raise ValueError(f"register: {kind.__name__} is abstract: define its methods {', '.join(missing)}")
+    if not has_generated_constructor(kind):
+        raise ValueError(f"register: {kind.__name__} has an __init__ of its own, so a file cannot describe it: write "
+                         "its arguments as annotated attributes")
     entries = [(table, kind.__name__)]
     if issubclass(kind, Elementwise):
         entries.append((ACTIVATIONS, kind.__name__.lower()))

@@ -16,7 +16,7 @@ from nn.objective import BatchObjective
 
 T = TypeVar("T")
 
-MIN_ACTIVATIONS = 1 << 20  # numbers in a batch's activations: with fewer, threads cost more than they save
+MIN_ACTIVATIONS = 1 << 20  # elements of a batch's activations: with fewer, threads cost more than they save
 
 
 def thread_count(network: Network, batch_size: int, threads: int) -> int:
@@ -25,22 +25,22 @@ def thread_count(network: Network, batch_size: int, threads: int) -> int:
     Parameters
     ----------
     network : Network
-        What evaluates the batch.
+        The network, which evaluates the batch.
     batch_size : int
         The number of examples in a batch.
     threads : int
-        How many threads there are.
+        The number of available threads.
 
     Returns
     -------
     int
-        The number; 1 if the matrix products alone are divided, which BLAS does.
+        The number; 1 if only the matrix products are divided, which BLAS does.
 
     Notes
     -----
-    A thread that has a part of the batch also gathers it and computes everything between the matrix products, but each
-    thread has a gradient of its own, and these are added up. Dropout masks are drawn for a batch as a whole, so a
-    network with dropout is not divided.
+    If a batch is divided, the threads also share the work of gathering its rows and everything between the matrix
+    products, but each thread has its own gradient, and these must be added up. Dropout masks are drawn for a whole
+    batch, so a batch is not divided if the network has dropout.
     """
     if network.random or not all(layer.independent_rows for layer in network.layers):
         return 1
@@ -59,11 +59,11 @@ class Workers:
     Parameters
     ----------
     network : Network
-        What evaluates the first part of each batch; replicas of it evaluate the others.
+        The network. It evaluates the first part of each batch, and replicas of it evaluate the others.
     batches : Batches
         The examples and targets.
     threads : int, optional
-        The number of threads in all, at least 1; by default as many as BLAS has.
+        The total number of threads, at least 1; by default as many as BLAS has.
     """
 
     def __init__(self, network: Network, batches: Batches, threads: int | None = None) -> None:
@@ -91,7 +91,7 @@ class Workers:
         rows : ndarray of int, shape (n,)
             The indices of the examples.
         rng : numpy.random.Generator or None
-            From which to draw what is random; None: nothing is random.
+            The source of random numbers; if it is None, none are drawn.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class Workers:
         return BatchObjective(self._run_all(gather, len(parts)), self._run_all)
 
     def loss_and_correct(self, x: np.ndarray, target: np.ndarray) -> tuple[float, int]:
-        """Evaluate examples, with nothing random.
+        """Evaluate examples without dropout.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Workers:
         loss : float
             The mean loss.
         correct : int
-            The number of examples that are put in their class.
+            The number of examples that are classified correctly.
 
         Notes
         -----
@@ -130,18 +130,18 @@ class Workers:
         """
         n = len(self.networks)
         x_parts, target_parts = np.array_split(x, n), np.array_split(target, n)
-        both = self._run_all(lambda k: self.networks[k].inference_copy().loss_and_correct(
+        results = self._run_all(lambda k: self.networks[k].inference_copy().loss_and_correct(
             x_parts[k], target_parts[k], len(x)), n)
-        return sum(loss for loss, _ in both), sum(correct for _, correct in both)
+        return sum(loss for loss, _ in results), sum(correct for _, correct in results)
 
     def _run_all(self, f: Callable[[int], T], n: int) -> list[T]:
-        """Return [f(0), ..., f(n - 1)]: the first is computed on this thread, the others on a thread each."""
+        """Return [f(0), ..., f(n - 1)]: the first is computed on this thread, each of the others on its own thread."""
         if n == 1:
             return [f(0)]
         # a thread does not inherit this one's settings, such as what NumPy does about overflow
-        others = [self._pool.submit(contextvars.copy_context().run, f, k) for k in range(1, n)]
+        futures = [self._pool.submit(contextvars.copy_context().run, f, k) for k in range(1, n)]
         try:
             first = f(0)
         finally:
-            wait(others)  # after an error, no thread may still use a network
-        return [first, *(other.result() for other in others)]
+            wait(futures)  # after an error, no thread may still use a network
+        return [first, *(future.result() for future in futures)]

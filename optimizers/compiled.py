@@ -17,7 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 Method = TypeVar("Method", bound=Callable[..., None])
 Operation = tuple[str, str, tuple[str, ...]]  # the names of the function, of its result and of its operands
 
-MIN_SIZE = 1 << 17  # parameters below which a loop saves too little to be worth compiling
+MIN_SIZE = 1 << 17  # with fewer parameters, a loop saves less time than its compilation takes
 ALLOWED = {"add", "subtract", "multiply", "divide", "sqrt", "square", "absolute", "negative", "positive", "maximum",
          "minimum", "sign"}
 
@@ -28,9 +28,9 @@ def elementwise(method: Method) -> Method:
     Parameters
     ----------
     method : function
-        An `update` or `decay_weights`. It must do nothing but elementwise arithmetic on theta, grad, scratch and the
-        vectors that are declared with `vector`, in place, with Python numbers as scalars; and what it leaves in grad
-        and scratch must not be read in the next step.
+        An `update` or `decay_weights`. It must do nothing but elementwise arithmetic, in place, on theta, grad, scratch
+        and the vectors that are declared with `vector`, with Python numbers as scalars. The next step must not read the
+        last values of grad and scratch.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def elementwise(method: Method) -> Method:
     -----
     The loop is compiled if numba is installed (the extra ``fast``) and theta has at least `MIN_SIZE` components of
     float32 or float64. It gives the same bits as NumPy. If the function does anything else, the first step that would
-    be compiled raises a TypeError that says what.
+    be compiled raises a TypeError that names it.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Trace:
 
     def add(self, function: str, operands: tuple[Any, ...], out: "TracedVector | None") -> "TracedVector":
         if function not in ALLOWED:
-            raise TypeError(f"{function} is none of {', '.join(sorted(ALLOWED))}")
+            raise TypeError(f"{function} is not one of {', '.join(sorted(ALLOWED))}")
         names = tuple(self._name(operand) for operand in operands)
         if out is None:
             out = TracedVector(f"temporary{self.temporaries}", self)
@@ -83,7 +83,7 @@ class Trace:
 
 
 class TracedVector(NDArrayOperatorsMixin):
-    """Takes the place of a vector and records ufuncs, operators and copyto; any other use raises an error."""
+    """A substitute for a vector that records ufuncs, operators and copyto; any other use raises an error."""
 
     def __init__(self, name: str, trace: Trace) -> None:
         self.name, self.trace = name, trace
@@ -141,9 +141,9 @@ def is_used(optimizer: Any, theta: np.ndarray) -> bool:
 
 
 @cache
-def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], kept: tuple[str, ...], scalars: int,
+def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], outputs: tuple[str, ...], scalars: int,
              ) -> Callable[..., None]:
-    """Compile the loop that does the operations for each element of the vectors.
+    """Compile the loop that applies the operations to each element of the vectors.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], ke
         The operations of a `Trace`.
     vectors : tuple of str
         The names of the vectors.
-    kept : tuple of str
+    outputs : tuple of str
         The names of the vectors to which results are written.
     scalars : int
         The number of scalars.
@@ -167,7 +167,7 @@ def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], ke
     written = {out for _, out, _ in operations}
     lines = [*(f"{name} = {name}_[i]" for name in vectors),
              *(f"{out} = np.{function}({', '.join(operands)})" for function, out, operands in operations),
-             *(f"{name}_[i] = {name}" for name in kept if name in written)]
+             *(f"{name}_[i] = {name}" for name in outputs if name in written)]
     source = "\n        ".join([f"def loop({', '.join(arguments)}):\n    for i in range(theta_.size):", *lines])
     namespace: dict[str, Any] = {"np": np}
     exec(source, namespace)
@@ -184,7 +184,7 @@ def run(optimizer: Any, theta: np.ndarray, grad: np.ndarray) -> None:
     optimizer : FirstOrder
         The optimizer.
     theta, grad : ndarray of shape (P,)
-        The vector to change, and the gradient there.
+        The vector to change, and the gradient at this vector.
 
     Raises
     ------

@@ -22,8 +22,8 @@ BETAS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tupl
 def _squared_norm(before: np.ndarray, g: np.ndarray) -> float:
     """Return g^T g, but 0 if successive gradients are far from orthogonal (Powell 1977).
 
-    Without this restart the two methods continue with short steps once they have taken one. The others do not need it:
-    their numerator contains y, so beta is then close to 0.
+    Without this restart, the two methods with g^T g take only short steps after one short step. The other two do not
+    need it: their numerator contains y, so that beta is close to 0 after a short step.
     """
     square = float(g @ g)
     return square if abs(float(g @ before)) < 0.2 * square else 0.0
@@ -62,11 +62,11 @@ class ConjugateGradient(LineSearchMethod):
     ================  ====================================  ==========================
 
     On a quadratic with exact line searches all four are equal, and P steps reach the minimum. This is algorithm 5.4 of
-    Nocedal & Wright with their first alpha: it would change the value, to first order, as much as the last step did.
-    Both gradients of y belong to one objective, so beta means the same on batches. The max is from PR+ (Gilbert &
-    Nocedal 1992); without it beta could be negative.
+    Nocedal & Wright with their first alpha: to first order, it would change the value as much as the last step did.
+    Both gradients of y belong to one objective, so the formulas are also valid on batches. The max is from PR+ (Gilbert
+    & Nocedal 1992); without it beta could be negative.
 
-    The method restarts from d = -g if d is not a direction of descent, and if beta is 0. It does not restart every P
+    The method restarts from d = -g if d is not a descent direction, and if beta is 0. It does not restart every P
     steps: that took more steps on the 18 problems of benchmarks.functions. There a c2 of 0.2 needed the fewest
     evaluations; 0.1 is usual, and SciPy has 0.4. torch, Keras and optax have no conjugate gradient.
 
@@ -118,8 +118,8 @@ class ConjugateGradient(LineSearchMethod):
     def record_step(self, start: Point, end: Point, slope: float, alpha: float) -> None:
         self.gain = alpha * slope
         before, g = start.gradient, end.gradient
-        above, below = BETAS[self.beta](before, g, g - before, self.d)
-        self.weight = above / below if below > 0 else 0.0
+        numerator, denominator = BETAS[self.beta](before, g, g - before, self.d)
+        self.weight = numerator / denominator if denominator > 0 else 0.0
 
     def reset(self) -> None:
         self.weight = self.gain = 0.0

@@ -1,4 +1,4 @@
-"""The rules that need only the gradient, one after another in the same form, so that they can be compared.
+"""The rules that need only the gradient, all in the same form, so that they can be compared.
 
 In all formulas g is the gradient after clipping and weight decay, and t is the number of the step, from 1. Products,
 quotients, powers, roots, absolute values and maxima are elementwise. State vectors start at zero.
@@ -17,6 +17,8 @@ from optimizers.fields import Fraction, NonNegative, Positive
 from optimizers.objective import Objective
 from optimizers.optimizer import Optimizer
 from optimizers.state import scalar, vector
+
+SCHEDULED = "Scheduled(get(name), parse_schedule('cosine', epochs), unit=steps_per_epoch)"  # what messages advise
 
 
 class FirstOrder(Optimizer):
@@ -70,8 +72,8 @@ class FirstOrder(Optimizer):
 
     advice: ClassVar[Mapping[str, str]] = {
         "learning_rate": "write lr", "alpha": "write lr",
-        "lr": "for a rate that changes, write Scheduled(get(name), parse_schedule('cosine', epochs), "
-              "unit=steps_per_epoch), or --schedule cosine on the command line"}
+        **dict.fromkeys(("schedule", "scheduler", "lr_schedule"), f"write {SCHEDULED}"),
+        "lr": f"write a number, or, for a rate that changes, {SCHEDULED}, or --schedule cosine on the command line"}
 
     @abstractmethod
     def update(self, theta: np.ndarray, grad: np.ndarray) -> None:
@@ -91,12 +93,12 @@ class FirstOrder(Optimizer):
         Parameters
         ----------
         objective : Objective
-            The function to reduce. Its theta must be the vector of the last step, the same array.
+            The function to minimize. Its theta must be the same array as in the last step.
 
         Returns
         -------
         float
-            The value at the theta before the step. If it is not finite, nothing is changed.
+            The value before the step. If it is not finite, nothing is changed.
 
         Raises
         ------
@@ -105,7 +107,7 @@ class FirstOrder(Optimizer):
         """
         self.start(objective.theta)
         loss, grad = objective.value_and_gradient()
-        if math.isfinite(loss):  # otherwise its gradient means nothing: theta and the state stay
+        if math.isfinite(loss):  # otherwise its gradient has no meaning: theta and the state do not change
             self.t += 1
             self.clip(grad)
             if objective.theta.size >= compiled.MIN_SIZE and compiled.is_used(self, objective.theta):
@@ -128,12 +130,12 @@ class FirstOrder(Optimizer):
             grad *= self.clip_norm / norm
 
     def decay_and_update(self, theta: np.ndarray, grad: np.ndarray) -> None:
-        """Apply the weight decay and the rule: all that is elementwise.
+        """Apply the weight decay and the rule: the elementwise part of a step.
 
         Parameters
         ----------
         theta, grad : ndarray of shape (P,)
-            The vector to change, and the gradient there.
+            The vector to change, and the gradient at this vector.
         """
         self.decay_weights(theta, grad)
         self.update(theta, grad)
@@ -145,7 +147,7 @@ class FirstOrder(Optimizer):
         Parameters
         ----------
         theta, grad : ndarray of shape (P,)
-            The vector, and the gradient there, which is changed.
+            The vector, and the gradient at this vector, which is changed.
         """
         if self.weight_decay:
             grad += np.multiply(theta, self.weight_decay, out=self.scratch)
@@ -194,7 +196,7 @@ class GradientDescent(FirstOrder):
 
         theta := theta - lr g
 
-    torch, Keras and optax do the same. On random batches this is stochastic gradient descent (Robbins & Monro).
+    torch, Keras and optax have the same form. On random batches this is stochastic gradient descent (Robbins & Monro).
 
     References
     ----------
@@ -292,9 +294,9 @@ class Nesterov(Momentum):
         v := momentum v + g
         theta := theta - lr (g + momentum v)
 
-    Nesterov's method takes the gradient at the point to which the velocity alone would lead. This is the reformulation
-    that takes it at the current theta, in the form of torch and optax. Keras includes lr in the velocity, as it does
-    for Momentum. Both forms are equal only if lr is constant.
+    Nesterov's method takes the gradient at the point that a step with the velocity alone would reach. This is the
+    reformulation that takes the gradient at the current theta, in the form of torch and optax. Keras includes lr in the
+    velocity, as it does for Momentum. Both forms are equal only if lr is constant.
 
     References
     ----------
@@ -463,7 +465,7 @@ class RMSprop(FirstOrder):
         v := rho v + (1 - rho) g^2
         theta := theta - lr g / (sqrt(v) + eps)
 
-    If `centered`, sqrt(v - mean^2) takes the place of sqrt(v), with mean := rho mean + (1 - rho) g (Graves 2013). With
+    If `centered`, sqrt(v - mean^2) replaces sqrt(v), with mean := rho mean + (1 - rho) g (Graves 2013). With
     `momentum`, velocity := momentum velocity + g / (sqrt(v) + eps), and theta := theta - lr velocity.
 
     This is the form of torch, whose default rho is 0.99; 0.9 is that of the lecture, Keras and optax. Keras and optax
@@ -603,7 +605,7 @@ class AdamW(Adam):
         theta := theta - lr m_hat / (sqrt(v_hat) + eps)
 
     This is the form of torch, Keras and optax, with the default weight_decay of torch (Keras: 0.004; optax: 1e-4). In
-    the paper only the factor of the schedule scales the weight decay, not lr.
+    the paper the weight decay is scaled only by the factor of the schedule, not by lr.
 
     References
     ----------
@@ -708,7 +710,7 @@ class Nadam(FirstOrder):
     eps : float, default 1e-8
         Added to the root in the denominator, above 0.
     momentum_decay : float, default 0.004
-        How fast the momentum mu_t approaches beta1, at least 0.
+        The rate at which the momentum mu_t approaches beta1, at least 0.
 
     Notes
     -----
@@ -792,8 +794,8 @@ class AMSGrad(FirstOrder):
         m_hat = m / (1 - beta1^t), v_hat = v_max / (1 - beta2^t)
         theta := theta - lr m_hat / (sqrt(v_hat) + eps)
 
-    This is the form of torch: Adam's bias correction follows the maximum. The paper has no bias correction. Keras does
-    as torch, but adds eps to the uncorrected root, as in its Adam. optax corrects v before the maximum.
+    This is the form of torch: Adam's bias correction follows the maximum. The paper has no bias correction. Keras has
+    the form of torch, but adds eps to the uncorrected root, as in its Adam. optax corrects v before the maximum.
 
     References
     ----------

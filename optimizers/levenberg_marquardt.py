@@ -30,7 +30,8 @@ class LevenbergMarquardt(TrustRegion):
     inner : int, default 100
         The largest number of products in a step of the form "products", at least 1.
     forcing : float, default 0.3
-        The form "products" ends if the residual is at most this part of the gradient, in [0, 1).
+        The form "products" ends if the norm of the residual is at most this fraction of the norm of the gradient, in
+        [0, 1).
     factor : float, default 1.0
         The first radius divided by |D theta|, above 0.
 
@@ -40,17 +41,17 @@ class LevenbergMarquardt(TrustRegion):
 
         theta := theta + p, where (J^T J + lambda D^2) p = -J^T r
 
-    r are the residuals and J their Jacobian (M, P). D is the largest norm that each column of J has had, so the path
-    does not depend on the units of the parameters (Marquardt 1963). This is the trust-region form of More (1978), as in
-    MINPACK: lambda is 0 if |D p| <= radius, and otherwise such that |D p| = radius. MINPACK's factor is 100, which
-    fails from some far starting points. Nielsen (1999) and most short implementations change lambda itself instead.
-    torch, Keras and optax have no such method.
+    r are the residuals and J their Jacobian (M, P). D holds the largest norm of each column of J so far, so that the
+    path does not depend on the units of the parameters (Marquardt 1963). This is the trust-region form of More (1978),
+    as in MINPACK: lambda is 0 if |D p| <= radius, and otherwise such that |D p| = radius. MINPACK's factor is 100,
+    which fails from some distant starting points. Nielsen (1999) and most short implementations change lambda itself
+    instead. torch, Keras and optax have no such method.
 
     "qr" factors J D^-1 by QR and the triangle by SVD, so the condition number is not squared. "dual" solves in the M
     coordinates of the residuals. "products" is for any loss, such as cross-entropy: conjugate gradients on
     (G + lambda D^2) p = -g, preconditioned by D^2, with the generalized Gauss-Newton matrix G = J^T H_L J (Schraudolph
-    2002). There D^2 is an estimate of the norms of the rows of G, from one product with random signs in each step.
-    `form_used` is the form of the last step.
+    2002). In this form D^2 is an estimate of the norms of the rows of G, from one product with random signs in each
+    step. `form_used` is the form of the last step.
 
     References
     ----------
@@ -86,9 +87,9 @@ class LevenbergMarquardt(TrustRegion):
     factor: Positive = 1.0
     D: np.ndarray = vector()
 
-    def model(self, objective: Objective, here: Point) -> QuadraticModel:
+    def model(self, objective: Objective, point: Point) -> QuadraticModel:
         self.form_used = self._choose(objective)
-        return self._products(objective, here) if self.form_used == "products" else self._exact(objective)
+        return self._products(objective, point) if self.form_used == "products" else self._exact(objective)
 
     def _choose(self, objective: Objective) -> str:
         if self.form != "auto":
@@ -118,6 +119,7 @@ class LevenbergMarquardt(TrustRegion):
         r = objective.residuals().astype(float)
         M, P = len(r), len(objective.theta)
         self.check_memory(f"form={self.form_used!r}", self._bytes(M, P), "form='products'")
+        objective.max_gigabytes = self.max_gigabytes
         J = objective.jacobian().astype(float)
         if not np.isfinite(J).all():
             raise np.linalg.LinAlgError("the Jacobian is not finite")
@@ -128,28 +130,28 @@ class LevenbergMarquardt(TrustRegion):
             R = np.asarray(np.linalg.qr(np.column_stack([J, r]), mode="r"))  # its last column is Q^T r
             U, s, basis = np.linalg.svd(R[:, :P], full_matrices=False)
             c = U.T @ R[:, P]
-            lost = np.finfo(float).eps * max(M, P) * s[0]
+            rounding = np.finfo(float).eps * max(M, P) * s[0]
         else:
             w, U = np.linalg.eigh(J @ J.T)
             s = np.sqrt(np.maximum(w, 0))
             c = U.T @ r
-            lost = np.sqrt(np.finfo(float).eps * M) * s[-1]
-            basis = (U / np.where(s > lost, s, np.inf)).T @ J
-        s[s <= lost] = 0  # a singular value that is a rounding error gives no direction
+            rounding = np.sqrt(np.finfo(float).eps * M) * s[-1]
+            basis = (U / np.where(s > rounding, s, np.inf)).T @ J
+        s[s <= rounding] = 0  # a singular value that is a rounding error gives no direction
         return QuadraticModel(s**2, s * c, basis, D)
 
-    def _products(self, objective: Objective, here: Point) -> QuadraticModel:
+    def _products(self, objective: Objective, point: Point) -> QuadraticModel:
         """Return the model from products, in the coordinates D theta: a preconditioning by D^2."""
         objective = self.curvature_objective(objective)
         self._estimate(objective)
-        D = self._scale(here.theta)
-        gradient = here.gradient / D
+        D = self._scale(point.theta)
+        gradient = point.gradient / D
         tolerance = self.forcing * float(np.linalg.norm(gradient))
         return QuadraticModel(*lanczos(lambda v: objective.gauss_newton_product(v / D) / D, gradient, self.radius,
                                        tolerance, min(self.inner, len(D))), D)
 
     def _estimate(self, objective: Objective) -> None:
-        """Set D to (sum_j G_ij^2)^(1/4), where the sum is the mean over the steps of (G z)^2, z random signs."""
+        """Set D to (sum_j G_ij^2)^(1/4). The sum is estimated by the mean over the steps of (G z)^2, z random signs."""
         signs = np.random.default_rng(self.t).choice(np.array([-1, 1], self.D.dtype), self.D.size)
         rows = np.square(objective.gauss_newton_product(signs))
         self.D[:] = (self.D**4 + (rows - self.D**4) / self.t) ** 0.25

@@ -1,4 +1,4 @@
-"""Line searches: how far to go along a direction."""
+"""Line searches: the length of a step along a direction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a line search found.
+    """The result of a line search.
 
     Parameters
     ----------
     alpha : float
-        The distance along the direction. If the conditions hold nowhere, that of the lowest value, or 0 if no value was
-        lower than the first.
+        The distance along the direction. If no trial satisfies the conditions, it is the distance of the lowest value,
+        or 0 if no value was lower than the first.
     message : str
         Why the conditions do not hold at alpha; empty if they hold.
     """
@@ -41,7 +41,8 @@ def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: f
     Parameters
     ----------
     phi : callable
-        Returns the value and the slope at an alpha, two floats. A value or slope that is not finite counts as too far.
+        Returns the value and the slope at an alpha, two floats. An alpha whose value or slope is not finite counts as
+        too large.
     value, slope : float
         The value and the slope at 0.
     alpha : float, default 1.0
@@ -49,15 +50,15 @@ def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: f
     c1, c2 : float, default 1e-4 and 0.9
         The constants of the conditions, 0 < c1 < c2 < 1.
     noise : float, default 0.0
-        Values that differ by at most this count as equal, and the slopes decide. These are the approximate Wolfe
-        conditions of Hager & Zhang (2005): with them a search can end if the decrease is less than the rounding errors.
+        Values that differ by at most `noise` count as equal, and the slopes decide. These are the approximate Wolfe
+        conditions of Hager & Zhang (2005). They let a search end if the decrease is less than the rounding errors.
     max_evaluations : int, default 20
         The largest number of calls of phi.
 
     Returns
     -------
     SearchResult
-        The alpha. phi was called with it last, unless the conditions hold nowhere.
+        The alpha. It was the argument of the last call of phi, unless no trial satisfies the conditions.
 
     Notes
     -----
@@ -87,7 +88,7 @@ def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: f
     SearchResult(alpha=3.0, message='')
     """
     if not slope < 0:
-        return SearchResult(0.0, "the direction is not a direction of descent")
+        return SearchResult(0.0, "the direction is not a descent direction")
     low, high = Trial(0.0, value, slope), Trial(math.inf, math.inf, math.inf)
     best, widths = low, [math.inf, math.inf]
     for _ in range(max_evaluations):
@@ -112,7 +113,7 @@ def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: f
         else:
             alpha = _interpolate(low, high, noise)
         widths.append(width)
-        if alpha in (low.alpha, high.alpha):  # there is no number between them
+        if alpha in (low.alpha, high.alpha):  # there is no floating-point number between them
             break
     return SearchResult(best.alpha, f"no alpha satisfied the strong Wolfe conditions within {max_evaluations} "
                                     "evaluations")
@@ -120,13 +121,13 @@ def strong_wolfe(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: f
 
 def armijo(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: float = 1e-4, noise: float = 0.0,
            max_evaluations: int = 20) -> SearchResult:
-    """Search for a sufficient decrease, from a given alpha downwards.
+    """Search for an alpha with a sufficient decrease, by backtracking from the first alpha.
 
     Parameters
     ----------
     phi : callable
-        Returns the value and the slope at an alpha, two floats. Only the value is used; one that is not finite counts
-        as too far.
+        Returns the value and the slope at an alpha, two floats. Only the value is used. An alpha whose value is not
+        finite counts as too large.
     value, slope : float
         The value and the slope at 0.
     alpha : float, default 1.0
@@ -166,7 +167,7 @@ def armijo(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: float =
     SearchResult(alpha=3.0, message='')
     """
     if not slope < 0:
-        return SearchResult(0.0, "the direction is not a direction of descent")
+        return SearchResult(0.0, "the direction is not a descent direction")
     best = Trial(0.0, value, slope)
     for _ in range(max_evaluations):
         trial = _evaluate(phi, alpha)
@@ -174,8 +175,8 @@ def armijo(phi: Phi, value: float, slope: float, alpha: float = 1.0, c1: float =
             return SearchResult(alpha, "")
         if trial.value < best.value:
             best = trial
-        above = trial.value - value - alpha * slope  # phi(alpha) minus the tangent at 0; infinite if the trial is
-        alpha *= min(max(-slope * alpha / (2 * above), 0.1), 0.5) if above > 0 else 0.5
+        excess = trial.value - value - alpha * slope  # phi(alpha) minus the tangent at 0; infinite if phi(alpha) is
+        alpha *= min(max(-slope * alpha / (2 * excess), 0.1), 0.5) if excess > 0 else 0.5
     return SearchResult(best.alpha, f"no alpha gave a sufficient decrease within {max_evaluations} evaluations")
 
 
@@ -197,15 +198,15 @@ def _cubic(a: Trial, b: Trial, noise: float) -> float:
     if not square >= 0:
         return math.nan
     d2 = math.copysign(math.sqrt(square), b.alpha - a.alpha)
-    below = b.slope - a.slope + 2 * d2
-    return b.alpha - (b.alpha - a.alpha) * (b.slope + d2 - d1) / below if below else math.nan
+    denominator = b.slope - a.slope + 2 * d2
+    return b.alpha - (b.alpha - a.alpha) * (b.slope + d2 - d1) / denominator if denominator else math.nan
 
 
 def _interpolate(low: Trial, high: Trial, noise: float) -> float:
     """Return the next alpha between two trials, not equal to either."""
     alpha, width = _cubic(low, high, noise), high.alpha - low.alpha
-    part = (alpha - low.alpha) / width if width else math.nan
-    return low.alpha + width * (min(max(part, 0.001), 0.999) if math.isfinite(part) else 0.5)
+    fraction = (alpha - low.alpha) / width if width else math.nan
+    return low.alpha + width * (min(max(fraction, 0.001), 0.999) if math.isfinite(fraction) else 0.5)
 
 
 def _extrapolate(previous: Trial, low: Trial, noise: float) -> float:

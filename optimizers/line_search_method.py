@@ -33,8 +33,8 @@ class LineSearchMethod(SecondOrder):
 
     d is the direction of the method, and alpha is found by `strong_wolfe`. A method defines `direction`,
     `initial_step`, `record_step` and `reset`. It records both ends of a step, evaluated on the same objective. If the
-    search finds no lower value, the method is reset and gives another direction. If there is no lower value along that
-    either, theta is not changed, and `message` says why.
+    search finds no lower value, the method is reset, and the search is repeated along its new direction. If it finds no
+    lower value again, theta is not changed, and `message` says why.
 
     In addition to its declared state, a method holds the two ends of a step, with two vectors each, and a third point
     during a search.
@@ -71,7 +71,7 @@ class LineSearchMethod(SecondOrder):
         Returns
         -------
         float or None
-            The alpha; None for a step of at most unit length.
+            The alpha; if it is None, the search first tries a step of at most unit length.
         """
 
     @abstractmethod
@@ -85,14 +85,14 @@ class LineSearchMethod(SecondOrder):
         slope : float
             The slope along the direction at `start`.
         alpha : float
-            The length of the step, in lengths of d.
+            The length of the step, in units of the length of d.
         """
 
     @abstractmethod
     def reset(self) -> None:
         """Return to the state before the first step, except for t."""
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a search checks the numbers itself
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the search checks the numbers itself
     def step(self, objective: Objective) -> float:
         self.start(objective.theta)
         start = self.evaluate_point(objective)
@@ -121,17 +121,17 @@ class LineSearchMethod(SecondOrder):
         def phi(alpha: float) -> tuple[float, float]:
             try:
                 point = self._point_along(objective, start, d, alpha)
-            except ArithmeticError:  # a Python float raises OverflowError where NumPy gives infinity
+            except ArithmeticError:  # a Python float raises OverflowError, while NumPy returns infinity
                 return math.nan, math.nan
             return point.value, float(point.gradient @ d)
 
         noise = 4 * float(np.finfo(start.theta.dtype).eps) * abs(start.value)
-        found = strong_wolfe(phi, start.value, slope, alpha, self.c1, self.c2, noise, self.max_evaluations)
-        self.message = "" if found.alpha else f"no lower value along the direction: {found.message}"
-        return found.alpha
+        result = strong_wolfe(phi, start.value, slope, alpha, self.c1, self.c2, noise, self.max_evaluations)
+        self.message = "" if result.alpha else f"no lower value along the direction: {result.message}"
+        return result.alpha
 
     def _point_along(self, objective: Objective, start: Point, d: np.ndarray, alpha: float) -> Point:
-        """Return the point at alpha along d. The last one is remembered."""
+        """Return the point at alpha along d. The last point is remembered."""
         np.multiply(d, alpha, out=objective.theta)
         objective.theta += start.theta
         return self.evaluate_point(objective)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizers.objective import Objective
+from optimizers.objective import Objective, explain_missing_members
 from optimizers.optimizer import Optimizer
 
 
@@ -17,7 +17,7 @@ class Function(Objective):
     Parameters
     ----------
     theta0 : array_like of shape (P,)
-        Where to start. `theta` is a copy, float64.
+        The starting point. `theta` is a copy of it, float64.
     value : callable, optional
         Returns the value, a number. If it is not given, the value is half of the sum of the squared residuals.
     gradient : callable, optional
@@ -34,7 +34,7 @@ class Function(Objective):
     theta : ndarray of shape (P,)
         The vector that optimizers change.
     evaluations : int
-        At how many points a function was called.
+        The number of points at which a function was called.
 
     Raises
     ------
@@ -65,7 +65,7 @@ class Function(Objective):
             raise ValueError("Function needs value=... or residuals=...: neither was given")
         self._functions = {"value": value, "gradient": gradient, "hessian": hessian, "residuals": residuals,
                            "jacobian": jacobian}
-        self._results: dict[str, np.ndarray] = {}  # what the functions have returned at _results_at
+        self._results: dict[str, np.ndarray] = {}  # the results of the functions at _results_at
         self._results_at: np.ndarray | None = None
         self.evaluations = 0
 
@@ -100,7 +100,7 @@ class Function(Objective):
         return self._call("jacobian", (len(self.residuals()), len(self.theta)))
 
     def _call(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        """Return what the function `name` returns at theta, of this shape; None stands for any length."""
+        """Return the result of the function `name` at theta. It must have this shape; None stands for any length."""
         if self._results_at is None or not np.array_equal(self._results_at, self.theta):
             self._results_at, self._results = self.theta.copy(), {}
         if name not in self._results:
@@ -120,22 +120,22 @@ class Function(Objective):
 
 @dataclass
 class Result:
-    """What `minimize` found.
+    """The result of `minimize`.
 
     Parameters
     ----------
     theta : ndarray of shape (P,)
-        Where it ended, a copy.
+        The last theta, a copy.
     value : float
-        The value there.
+        The value at the last theta.
     steps : int
         The number of steps taken.
     evaluations : int
-        At how many points the function has been evaluated.
+        The number of points at which the function was evaluated.
     converged : bool
         Whether every component of the gradient is at most the tolerance.
     message : str
-        Why it ended.
+        Why `minimize` ended.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def minimize(function: Objective, optimizer: Optimizer, max_steps: int = 500, to
     function : Function or Objective
         The function to minimize. Its theta is changed.
     optimizer : Optimizer
-        Takes the steps. An object with a method `step(objective)` is enough.
+        The optimizer, which takes the steps. Any object with a method `step(objective)` is accepted.
     max_steps : int, default 500
         The largest number of steps, at least 0.
     tolerance : float, default 1e-8
@@ -174,14 +174,14 @@ def minimize(function: Objective, optimizer: Optimizer, max_steps: int = 500, to
     Returns
     -------
     Result
-        Where it ended, and why: the function has converged, the optimizer cannot reduce the value, the value or the
-        gradient is not finite, or `max_steps` steps have been taken.
+        The last point, and why it is the last: the function has converged, the optimizer cannot reduce the value, the
+        value or the gradient is not finite, or `max_steps` steps have been taken.
 
     Raises
     ------
     ValueError
-        If an argument is wrong, if the function lacks what the optimizer needs, or if the optimizer has taken steps on
-        another vector.
+        If an argument is not allowed, if the function lacks a method that the optimizer needs, or if the optimizer has
+        taken steps on another vector.
 
     Examples
     --------
@@ -191,26 +191,36 @@ def minimize(function: Objective, optimizer: Optimizer, max_steps: int = 500, to
     >>> result.converged, result.value < 1e-8
     (True, True)
     """
+    if not callable(getattr(function, "value_and_gradient", None)):
+        raise ValueError(f"function must be an Objective, not {function!r}: write Function(theta0, value=f, "
+                         "gradient=df), or model.objective(x, y)")
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"optimizer must have a method step(objective), but {optimizer!r} has none: "
                          "write get('lbfgs')")
     if max_steps < 0:
         raise ValueError(f"max_steps must be at least 0, not {max_steps}")
+    with explain_missing_members(function):
+        return _take_steps(function, optimizer, max_steps, tolerance, callback)
+
+
+def _take_steps(function: Objective, optimizer: Optimizer, max_steps: int, tolerance: float,
+                callback: Callable[[Any], Any] | None) -> Result:
     steps = 0
     while True:
         value, gradient = function.value_and_gradient()
+        evaluations = function.evaluations
         largest = float(np.abs(gradient).max())
         message = ""
         if largest <= tolerance:
             message = f"the gradient is at most {largest:.1e} in every component"
         elif not (math.isfinite(value) and math.isfinite(largest)):
             message = f"the value is {value} and the largest component of the gradient {largest}: try a smaller lr"
-        elif steps and (reason := getattr(optimizer, "message", "")):  # an object with `step` alone has no message
+        elif steps and (reason := getattr(optimizer, "message", "")):  # an object that has only `step` has no message
             message = reason
         elif steps == max_steps:
             message = f"after {steps} steps the largest component of the gradient is {largest:.1e}"
         if message:
-            return Result(function.theta.copy(), value, steps, function.evaluations, largest <= tolerance, message)
+            return Result(function.theta.copy(), value, steps, evaluations, largest <= tolerance, message)
         optimizer.step(function)
         steps += 1
         if callback is not None:

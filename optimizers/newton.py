@@ -24,7 +24,8 @@ class Newton(TrustRegion):
     sample : float, default 1.0
         The share of the examples from which the curvature is computed, in (0, 1]; a new sample in each step.
     curvature : {"hessian", "gauss-newton"}, default "hessian"
-        H: the exact Hessian, whose negative curvature is followed to the boundary, or J^T H_L J, which has none.
+        H: the exact Hessian, along whose negative curvature steps go to the boundary, or J^T H_L J, which has no
+        negative curvature.
     form : {"auto", "dense", "cg"}, default "auto"
         "dense" makes the matrix and solves for p exactly; "cg" uses only products with H; "auto" is "dense" for at most
         200 parameters.
@@ -39,9 +40,9 @@ class Newton(TrustRegion):
 
     The radius is that of Conn et al. (2000), see `TrustRegion`. The dense form solves the subproblem from the
     eigenvalues of H (More & Sorensen 1983). The form "cg" ends if the residual is at most min(1/2, sqrt|g|) |g| (Dembo
-    et al. 1982), or if it reaches the boundary, as in Steihaug (1983), and takes the best point of its space there, see
-    `lanczos`. SciPy's Newton-CG and most textbooks use a line search instead, and end at negative curvature. torch,
-    Keras and optax have no Newton's method. `form_used` is the form of the last step.
+    et al. 1982), or if it reaches the boundary, as in Steihaug (1983). In both cases it takes the best point of its
+    space within the radius, see `lanczos`. SciPy's Newton-CG and most textbooks use a line search instead, and stop at
+    negative curvature. torch, Keras and optax have no Newton's method. `form_used` is the form of the last step.
 
     References
     ----------
@@ -79,30 +80,31 @@ class Newton(TrustRegion):
     def _check_dense(self, P: int) -> None:
         self.check_memory("form='dense'", 3 * 8 * P * P, "form='cg'")
 
-    def model(self, objective: Objective, here: Point) -> QuadraticModel:
-        P = len(here.theta)
+    def model(self, objective: Objective, point: Point) -> QuadraticModel:
+        P = len(point.theta)
         self.form_used = ("dense" if P <= MAX_DENSE else "cg") if self.form == "auto" else self.form
-        # in the dense form a smaller radius costs one value; in the other the products depend on the first radius
+        # in the dense form a smaller radius costs one value; in the form "cg" the products depend on the first radius
         factor = 100 if self.form_used == "dense" else 1
-        self.radius = self.radius or factor * max(1.0, float(np.linalg.norm(here.theta)))
+        self.radius = self.radius or factor * max(1.0, float(np.linalg.norm(point.theta)))
         objective = self.curvature_objective(objective)
         if self.form_used == "cg":
             product = objective.hessian_product if self.curvature == "hessian" else objective.gauss_newton_product
-            size = float(np.linalg.norm(here.gradient))
-            return QuadraticModel(*lanczos(product, here.gradient, self.radius, min(0.5, math.sqrt(size)) * size,
+            size = float(np.linalg.norm(point.gradient))
+            return QuadraticModel(*lanczos(product, point.gradient, self.radius, min(0.5, math.sqrt(size)) * size,
                                            min(self.inner, P), along=False))
         self._check_dense(P)
         w, U = np.linalg.eigh(self._matrix(objective))
-        b = U.T @ here.gradient.astype(float)
+        b = U.T @ point.gradient.astype(float)
         # a curvature that is a rounding error is zero: if it were negative, it would lead to the boundary
-        lost = P * float(np.finfo(here.theta.dtype).eps)
-        flat = np.abs(w) <= lost * np.abs(w).max()
-        w[flat] = 0
-        b[flat & (np.abs(b) <= lost * np.abs(b).max())] = 0
+        rounding = P * float(np.finfo(point.theta.dtype).eps)
+        negligible = np.abs(w) <= rounding * np.abs(w).max()
+        w[negligible] = 0
+        b[negligible & (np.abs(b) <= rounding * np.abs(b).max())] = 0
         return QuadraticModel(w, b, U.T)
 
     def _matrix(self, objective: Objective) -> np.ndarray:
         """Return H, symmetric, (P, P)."""
+        objective.max_gigabytes = self.max_gigabytes
         matrix = objective.hessian() if self.curvature == "hessian" else objective.gauss_newton()
         H = np.array(matrix, dtype=float)
         if not np.isfinite(H).all():

@@ -1,8 +1,8 @@
 """Objective: everything that an optimizer may ask of the function that it minimizes."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,19 +11,27 @@ import numpy as np
 class Objective(Protocol):
     """A function of a vector, evaluated at `theta`, which an optimizer changes in place.
 
-    A class derived from this one must set `theta` and define `value_and_gradient`. `value`, `hessian` and
-    `gauss_newton` are then defined by the other methods, and whatever else is not defined raises an error that names
-    it. Only second-order methods use the optional part.
+    A class derived from this one must set `theta` and define `value_and_gradient`. By default, `value`, `hessian` and
+    `gauss_newton` call the other methods. Any other method that is not defined raises an error that names it. Only
+    second-order methods use the optional part.
 
     Attributes
     ----------
     theta : ndarray of shape (P,)
         The vector, float32 or float64. It must remain the same array as long as the objective exists.
     evaluations : int
-        At how many points the value was computed; 0 if the class does not count them.
+        The number of points at which the value was computed; 0 if the class does not count them.
+    examples : int
+        The number of examples over which the value is a mean. Optional: only methods with `sample` use it.
+    max_gigabytes : float
+        The largest matrix that `hessian`, `gauss_newton` and `jacobian` make, in gigabytes; 1.0 by default. Optimizers
+        set it to their own field `max_gigabytes` before they ask for a matrix.
 
     Notes
     -----
+    A class that is not derived from this one is also an `Objective` if it has all its members. Its attributes must be
+    attributes that may be set.
+
     Arrays that are returned are buffers: the next call of any method may overwrite them.
 
     Examples
@@ -43,7 +51,31 @@ class Objective(Protocol):
     """
 
     theta: np.ndarray
-    evaluations: int = 0
+    max_gigabytes: float = 1.0
+
+    # properties with setters: type checkers then accept both a property and a plain attribute in other classes
+
+    @property
+    def evaluations(self) -> int:
+        """The number of points at which the value was computed; 0 if the class does not count them."""
+        number: int = vars(self).get("evaluations", 0)
+        return number
+
+    @evaluations.setter
+    def evaluations(self, number: int) -> None:
+        vars(self)["evaluations"] = number
+
+    @property
+    def examples(self) -> int:
+        """The number of examples over which the value is a mean. A class that has examples sets it."""
+        if "examples" not in vars(self):
+            raise _lacks(self, "examples")
+        number: int = vars(self)["examples"]
+        return number
+
+    @examples.setter
+    def examples(self, number: int) -> None:
+        vars(self)["examples"] = number
 
     @abstractmethod
     def value_and_gradient(self) -> tuple[float, np.ndarray]:
@@ -69,7 +101,7 @@ class Objective(Protocol):
 
     # optional: for second-order methods
 
-    def hessian_product(self, v: np.ndarray) -> np.ndarray:
+    def hessian_product(self, v: np.ndarray, /) -> np.ndarray:
         """Return the product of the Hessian and a vector.
 
         Parameters
@@ -80,16 +112,16 @@ class Objective(Protocol):
         Returns
         -------
         ndarray of shape (P,)
-            H v, H the second derivatives of the value.
+            H v, where H are the second derivatives of the value.
 
         Raises
         ------
         ValueError
             If the class does not define it.
         """
-        raise self._lacks("hessian_product")
+        raise _lacks(self, "hessian_product")
 
-    def gauss_newton_product(self, v: np.ndarray) -> np.ndarray:
+    def gauss_newton_product(self, v: np.ndarray, /) -> np.ndarray:
         """Return the product of the generalized Gauss-Newton matrix and a vector.
 
         Parameters
@@ -100,15 +132,15 @@ class Objective(Protocol):
         Returns
         -------
         ndarray of shape (P,)
-            J^T H_L J v, J the derivatives of the model's outputs, and H_L the Hessian of the loss as a function of the
-            outputs.
+            J^T H_L J v, where J are the derivatives of the model's outputs, and H_L is the Hessian of the loss as a
+            function of the outputs.
 
         Raises
         ------
         ValueError
             If the class does not define it.
         """
-        raise self._lacks("gauss_newton_product")
+        raise _lacks(self, "gauss_newton_product")
 
     def hessian(self) -> np.ndarray:
         """Return the Hessian, by default from P products.
@@ -121,9 +153,10 @@ class Objective(Protocol):
         Raises
         ------
         ValueError
-            If the class defines neither this method nor `hessian_product`.
+            If the class defines neither this method nor `hessian_product`, or if the matrix would be larger than
+            `max_gigabytes`.
         """
-        return self._rows(self.hessian_product)
+        return _matrix(self, self.hessian_product, "hessian_product")
 
     def gauss_newton(self) -> np.ndarray:
         """Return the generalized Gauss-Newton matrix, by default from P products.
@@ -136,9 +169,10 @@ class Objective(Protocol):
         Raises
         ------
         ValueError
-            If the class defines neither this method nor `gauss_newton_product`.
+            If the class defines neither this method nor `gauss_newton_product`, or if the matrix would be larger than
+            `max_gigabytes`.
         """
-        return self._rows(self.gauss_newton_product)
+        return _matrix(self, self.gauss_newton_product, "gauss_newton_product")
 
     def residuals(self) -> np.ndarray:
         """Return the residuals of a sum of squares.
@@ -153,7 +187,7 @@ class Objective(Protocol):
         ValueError
             If the value is not a sum of squares.
         """
-        raise self._lacks("residuals")
+        raise _lacks(self, "residuals")
 
     def jacobian(self) -> np.ndarray:
         """Return the derivatives of the residuals.
@@ -168,14 +202,9 @@ class Objective(Protocol):
         ValueError
             If the value is not a sum of squares.
         """
-        raise self._lacks("jacobian")
+        raise _lacks(self, "jacobian")
 
-    @cached_property  # not a property, so that a class may set self.examples
-    def examples(self) -> int:
-        """The number of examples over which the value is a mean."""
-        raise self._lacks("examples")
-
-    def subsample(self, rows: Any) -> "Objective":
+    def subsample(self, rows: Any, /) -> "Objective":
         """Return the mean over some of the examples, as a function of the same theta.
 
         Parameters
@@ -193,13 +222,48 @@ class Objective(Protocol):
         ValueError
             If the class does not define it.
         """
-        raise self._lacks("subsample")
+        raise _lacks(self, "subsample")
 
-    def _rows(self, product: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return the symmetric matrix (P, P) of these products."""
-        units = np.eye(len(self.theta), dtype=self.theta.dtype)
-        return np.stack([product(unit).copy() for unit in units])
 
-    def _lacks(self, name: str) -> ValueError:
-        return ValueError(f"this optimizer needs {name} of the objective, but {type(self).__name__} does not define "
-                          "it: define it, or choose an optimizer that does not need it")
+MEMBERS = {"theta", *(name for name in vars(Objective) if not name.startswith("_"))}
+
+
+def _lacks(objective: Objective, name: str) -> ValueError:
+    return ValueError(f"this optimizer needs {name} of the objective, but {type(objective).__name__} does not define "
+                      "it: define it, or choose an optimizer that does not need it")
+
+
+def _matrix(objective: Objective, product: Callable[[np.ndarray], np.ndarray], name: str) -> np.ndarray:
+    """Return the symmetric matrix (P, P) that has these products."""
+    P = len(objective.theta)
+    gigabytes = P * P * objective.theta.itemsize / 1e9
+    if gigabytes > objective.max_gigabytes:
+        raise ValueError(f"the matrix of {P:,} by {P:,} parameters needs {gigabytes:,.1f} GB, more than "
+                         f"{objective.max_gigabytes:g} GB: use {name}(v), which needs no matrix, or raise "
+                         "max_gigabytes")
+    units = np.eye(P, dtype=objective.theta.dtype)
+    return np.stack([product(unit).copy() for unit in units])
+
+
+@contextmanager
+def explain_missing_members(objective: Any) -> Iterator[None]:
+    """Say what to do if an object that is not derived from `Objective` lacks a member that is needed.
+
+    Parameters
+    ----------
+    objective : object
+        The object that is used as an objective.
+
+    Raises
+    ------
+    ValueError
+        In place of the AttributeError for this member, of this object or of a subsample of its class.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        if error.name not in MEMBERS or type(error.obj) is not type(objective):
+            raise
+        kind = type(objective).__name__
+        raise ValueError(f"this optimizer needs {error.name} of the objective, but {kind} does not define it: derive "
+                         f"{kind} from optimizers.Objective, or define {error.name}") from error

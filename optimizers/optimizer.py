@@ -14,7 +14,7 @@ from optimizers.state import array, scalar, vector
 
 
 def hyperparameters(optimizer: type[Declared] | Declared) -> dict[str, Any]:
-    """Return the fields that users set, by name.
+    """Return the hyperparameters, the fields that users set, by name.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ class Optimizer(Declared, ABC):
     """Base of all optimizers: `step` changes the vector of an objective.
 
     Hyperparameters are annotated attributes, checked against their types whenever they are set. They are keyword
-    arguments of the constructor and may be changed between steps. State is annotated attributes too, declared as an
-    `array`, a `vector` or a `scalar`.
+    arguments of the constructor and may be changed between steps. The state is also made of annotated attributes,
+    declared with `array`, `vector` or `scalar`.
 
     Attributes
     ----------
@@ -76,11 +76,11 @@ class Optimizer(Declared, ABC):
     """
 
     keyword_only = True
-    t: int = scalar(0)
+    t: int = unset(default=0, metadata=state.SCALAR)  # in this class pyright knows no other specifier than unset
     message: str = unset(default="")
     scratch: np.ndarray = unset()
     _theta: np.ndarray | None = unset(default=None)  # the vector that steps are taken on
-    _ready: bool = unset(default=False)  # whether all arrays are there for the fields as they are now
+    _ready: bool = unset(default=False)  # whether all arrays exist that the current fields need
 
     @abstractmethod
     def step(self, objective: Objective) -> float:
@@ -89,12 +89,12 @@ class Optimizer(Declared, ABC):
         Parameters
         ----------
         objective : Objective
-            The function to reduce. Its theta must be the vector of the last step, the same array.
+            The function to minimize. Its theta must be the same array as in the last step.
 
         Returns
         -------
         float
-            The value at the theta before the step. If it is not finite, neither theta nor the state changes.
+            The value before the step. If it is not finite, neither theta nor the state changes.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Optimizer(Declared, ABC):
         """
 
     def arrays(self, P: int) -> dict[str, tuple[int, ...]]:
-        """Return which arrays the state consists of.
+        """Return the shapes of the arrays in the state.
 
         Parameters
         ----------
@@ -132,71 +132,110 @@ class Optimizer(Declared, ABC):
         """
         if self._ready and self._theta is theta:
             return
-        needed = self.arrays(theta.size)
-        for name, shape in {"scratch": theta.shape, **needed}.items():
-            held: np.ndarray | None = getattr(self, name, None)
-            if held is None:
-                setattr(self, name, np.zeros(shape, theta.dtype))
-            elif self.scratch.shape != theta.shape or held.dtype != theta.dtype:
-                raise ValueError(f"this {type(self).__name__} has taken steps on a vector of {self.scratch.size} "
-                                 f"{held.dtype}, not of {theta.size} {theta.dtype}: make a new one for another model")
-            elif held.shape != shape:
-                raise ValueError(f"this {type(self).__name__} has taken steps with {name} of shape {held.shape}, not "
-                                 f"{shape}: make a new one to change its size")
+        self._check_arrays(theta)
         if self.t and self._theta is not None and self._theta is not theta:
             steps = "1 step" if self.t == 1 else f"{self.t} steps"
             raise ValueError(f"this {type(self).__name__} has taken {steps} on another vector: make a new one, or "
                              "write optimizer.restore(optimizer.state(), model.theta) to continue from its state")
-        for name in set(state.array_names(self)) - set(needed):  # if it is needed again, it starts at zero again
-            vars(self).pop(name, None)
+        self._make_arrays(theta)
         self._theta, self._ready = theta, True
 
+    def _existing_arrays(self, P: int) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
+        """Return each needed array that exists, and the shape that it needs for a theta of length P, by name."""
+        needed = {"scratch": (P,), **self.arrays(P)}
+        return {name: (vars(self)[name], shape) for name, shape in needed.items() if name in vars(self)}
+
+    def _check_arrays(self, theta: np.ndarray) -> None:
+        """Check that the arrays, if they hold a state, are those for `theta`."""
+        if not self.t or "scratch" not in vars(self):
+            return
+        for name, (existing, shape) in self._existing_arrays(theta.size).items():
+            if self.scratch.shape != theta.shape or existing.dtype != theta.dtype:
+                raise ValueError(f"this {type(self).__name__} has taken steps on a vector of {self.scratch.size} "
+                                 f"{existing.dtype}, not of {theta.size} {theta.dtype}: make a new one for another "
+                                 "model")
+            if existing.shape != shape:
+                raise ValueError(f"this {type(self).__name__} has taken steps with {name} of shape {existing.shape}, "
+                                 f"not {shape}: make a new one to change its size")
+
+    def _make_arrays(self, theta: np.ndarray) -> None:
+        """Make the arrays for `theta` that do not exist, and delete those that are not needed."""
+        needed = {"scratch": theta.shape, **self.arrays(theta.size)}
+        fitting = {name for name, (existing, shape) in self._existing_arrays(theta.size).items()
+                   if existing.shape == shape and existing.dtype == theta.dtype}
+        for name in {"scratch", *state.array_names(self)} - fitting:  # one that is needed again starts at zero again
+            vars(self).pop(name, None)
+        for name in [name for name in needed if name not in fitting]:
+            setattr(self, name, np.zeros(needed[name], theta.dtype))
+
     def state(self) -> dict[str, Any]:
-        """Return everything that steps have left behind.
+        """Return everything that the next step depends on.
 
         Returns
         -------
         dict
             The numbers and, after the first step, the arrays, by name. The arrays are not copies.
         """
-        if self._theta is not None:
-            self.start(self._theta)  # hyperparameters that were changed since may need other arrays
+        if "scratch" in vars(self):  # hyperparameters that were changed since the last step may need other arrays
+            self._check_arrays(self.scratch)
+            self._make_arrays(self.scratch)
         names = (*state.scalars(self), *self.arrays(0))
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def restore(self, values: Mapping[str, Any], theta: np.ndarray) -> None:
-        """Continue on `theta` from what `state` returned, bit for bit as if steps had not been interrupted.
+        """Continue on `theta` from a state, bit for bit as if the steps had not been interrupted.
 
         Parameters
         ----------
         values : mapping
-            What `state` returned. If it holds no arrays, the arrays become zero.
+            The state, from `state`. If it holds no arrays, the arrays become zero.
         theta : ndarray of shape (P,)
-            The vector that steps will change; it may be another one than before.
+            The vector that steps will change. It may be another one than before, also of another length or dtype.
 
         Raises
         ------
         ValueError
-            If the names, the shapes or the dtypes are not those of this optimizer for this theta.
+            If `theta` is not a vector, or if the names, the shapes or the dtypes are not those of this optimizer for
+            this theta. Nothing has then changed.
         """
-        numbers, arrays = state.scalars(self), self.arrays(theta.size)
+        if not isinstance(theta, np.ndarray):
+            raise ValueError(f"{type(self).__name__}: restore takes the vector that steps will change, not {theta!r}: "
+                             "write restore(state, objective.theta)")
+        restored = self._check_state(values, theta)
+        before = dict(vars(self))
+        try:
+            self.t = 0  # `start` then accepts any vector, as that of a new optimizer does
+            self.start(theta)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        for name in state.scalars(self):
+            setattr(self, name, restored[name])
+        for name in self.arrays(theta.size):
+            getattr(self, name)[...] = restored.get(name, 0)
+
+    def _check_state(self, values: Mapping[str, Any], theta: np.ndarray) -> dict[str, Any]:
+        """Return the numbers and arrays of a state, after checking that they fit this optimizer and `theta`."""
+        owner, numbers, arrays = type(self).__name__, state.scalars(self), self.arrays(theta.size)
         if set(values) not in ({*numbers}, {*numbers, *arrays}):
-            raise ValueError(f"{type(self).__name__}: its state is {', '.join((*numbers, *arrays))}, "
-                             f"not {', '.join(values)}")
-        for name in set(values) & set(arrays):
-            if values[name].shape != arrays[name] or values[name].dtype != theta.dtype:
-                raise ValueError(f"{type(self).__name__}: its {name} is {values[name].dtype} {values[name].shape}, "
-                                 f"not {theta.dtype} {arrays[name]}")
-        self._theta = None
-        self.start(theta)
+            raise ValueError(f"{owner}: its state is {', '.join((*numbers, *arrays))}, not {', '.join(values)}")
+        restored: dict[str, Any] = {}
         for name in numbers:
-            setattr(self, name, type(getattr(self, name))(values[name]))
-        for name in arrays:
-            getattr(self, name)[...] = values.get(name, 0)
+            try:
+                restored[name] = type(getattr(self, name))(values[name])
+            except (TypeError, ValueError):
+                raise ValueError(f"{owner}: its {name} is a number, not {values[name]!r}") from None
+        for name in set(values) & set(arrays):
+            array = restored[name] = np.asarray(values[name])
+            if array.shape != arrays[name] or array.dtype != theta.dtype:
+                raise ValueError(f"{owner}: its {name} is {array.dtype} {array.shape}, not {theta.dtype} "
+                                 f"{arrays[name]}")
+        return restored
 
     def _field_changed(self) -> None:
         vars(self)["_ready"] = False  # the arrays may depend on it
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy keeps: not the vector, so that the copy may take steps on another one."""
+        """Return the attributes of a copy: all but the vector, so that the copy may take steps on another vector."""
         return {name: value for name, value in vars(self).items() if name not in ("_theta", "_ready")}

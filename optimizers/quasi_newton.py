@@ -27,7 +27,7 @@ class QuasiNewton(LineSearchMethod):
     Attributes
     ----------
     pairs : int
-        The number of pairs (s, y) that have been stored.
+        The number of curvature pairs (s, y) that have been stored.
 
     Notes
     -----
@@ -91,8 +91,8 @@ class BFGS(QuasiNewton):
 
     alpha is found by `strong_wolfe`, s = alpha d, and y is the change of g in the step. H (P, P) is an estimate of the
     inverse of the Hessian, so no system of equations is solved: the form (6.17) of Nocedal & Wright (2006). Before the
-    first pair H is the identity, scaled by s^T y / y^T y, their (6.20). A pair with s^T y close to or below 0 is not
-    used. SciPy does not scale the identity. torch, Keras and optax have only L-BFGS or no such method.
+    first pair H is the identity, scaled by s^T y / y^T y, their (6.20). A curvature pair with s^T y close to or below 0
+    is not used. SciPy does not scale the identity. torch, Keras and optax have only L-BFGS or no such method.
 
     References
     ----------
@@ -156,7 +156,7 @@ class LBFGS(QuasiNewton):
     max_evaluations : int, default 20
         The largest number of points in one line search, at least 1.
     memory : int, default 50
-        The number of pairs (s, y) that are kept, at least 1. They take 2 memory P numbers.
+        The number of curvature pairs (s, y) that are kept, at least 1. They take 2 memory P numbers.
 
     Notes
     -----
@@ -200,17 +200,17 @@ class LBFGS(QuasiNewton):
         d = self.scratch
         np.negative(gradient, out=d)
         newest_first = [k % self.memory for k in range(self.pairs - 1, max(self.pairs - self.memory, 0) - 1, -1)]
-        kept = []
+        terms = []
         for k in newest_first:
             s, y = self.S[k], self.Y[k]
             sy = float(s @ y)
             a = float(s @ d) / sy
             d -= a * y
-            kept.append((s, y, sy, a))
-        if kept:
-            _, y, sy, _ = kept[0]
+            terms.append((s, y, sy, a))
+        if terms:
+            _, y, sy, _ = terms[0]
             d *= sy / float(y @ y)
-        for s, y, sy, a in reversed(kept):
+        for s, y, sy, a in reversed(terms):
             d += (a - float(y @ d) / sy) * s
         return d
 

@@ -1,5 +1,8 @@
 """The tables of optimizers and schedules: get and parse_schedule make them by name, register adds your own."""
 
+from dataclasses import MISSING
+import inspect
+import re
 from typing import Any, TypeVar
 
 from optimizers.conjugate_gradient import ConjugateGradient
@@ -87,7 +90,7 @@ def get(name: str, **values: Any) -> Optimizer:
     ------
     ValueError
         If the name is unknown (the message lists the names), if a field is unknown (the message lists the fields), or
-        if a value is not allowed (the message says which values are).
+        if a value is not allowed (the message says which values are allowed).
 
     Examples
     --------
@@ -110,10 +113,10 @@ def parse_schedule(text: str, length: float) -> Schedule:
     Parameters
     ----------
     text : str
-        A key of SCHEDULES and its fields in order, such as "step:0.5:10". "warmup:5+cosine" is a warmup that another
-        schedule follows.
+        A key of SCHEDULES and its fields in order, such as "step:0.5:10". "warmup:5+cosine" is a warmup followed by
+        another schedule.
     length : float
-        The field `length` of a schedule that ends, if the text does not give it: the number of epochs, above 0.
+        The number of epochs, above 0. It is the field `length` of the schedule if the text does not give one.
 
     Returns
     -------
@@ -144,12 +147,12 @@ def parse_schedule(text: str, length: float) -> Schedule:
     except ValueError:
         raise ValueError(f"schedule {first!r}: {name} takes numbers: write {':'.join((name, *known))}") from None
     if plus and kind is not Warmup:
-        raise ValueError(f"schedule {text!r}: only a warmup is followed by another schedule: write warmup:5+cosine")
+        raise ValueError(f"schedule {text!r}: only a warmup can be followed by another schedule: write warmup:5+cosine")
     if plus:
-        left = length - values.get("length", defaults(Warmup)["length"])
-        if left <= 0:
+        remaining = length - values.get("length", defaults(Warmup)["length"])
+        if remaining <= 0:
             raise ValueError(f"schedule {text!r}: the warmup takes all {length:g} epochs: write a shorter one")
-        values["after"] = parse_schedule(rest, left)
+        values["after"] = parse_schedule(rest, remaining)
     elif "length" in known and kind is not Warmup:
         values.setdefault("length", length)
     schedule: Schedule = kind(**values)
@@ -164,7 +167,8 @@ def register(kind: Kind, name: str | None = None) -> Kind:
     kind : type
         A class derived from `Optimizer`, `FirstOrder` or `Schedule`.
     name : str, optional
-        Its name in the table; the name of the class in lower case by default.
+        Its name in the table, made of letters, digits, "-" and "_", but not "all"; the name of the class in lower case
+        by default.
 
     Returns
     -------
@@ -174,7 +178,8 @@ def register(kind: Kind, name: str | None = None) -> Kind:
     Raises
     ------
     ValueError
-        If `kind` is not such a class, or if the name belongs to another class.
+        If `kind` is not such a class, if it is abstract, if one of its fields has no default, if the name is not
+        allowed, or if the name belongs to another class.
 
     Examples
     --------
@@ -191,9 +196,34 @@ def register(kind: Kind, name: str | None = None) -> Kind:
     table = next((table for base, table in tables if isinstance(kind, type) and issubclass(kind, base)), None)
     if table is None:
         raise ValueError(f"register takes a class derived from Optimizer or Schedule, not {kind!r}")
-    name = name or kind.__name__.lower()
+    _check_can_be_made(kind)
+    name = _check_name(kind.__name__.lower() if name is None else name)
     known = table.get(name, kind)
     if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         raise ValueError(f"the name {name!r} belongs to {known.__qualname__}: register {kind.__name__} by another name")
     table[name] = kind
     return kind
+
+
+def _check_can_be_made(kind: Any) -> None:
+    """Check that the class makes objects without any argument."""
+    if missing := sorted(getattr(kind, "__abstractmethods__", ())):
+        raise ValueError(f"register: {kind.__name__} is abstract: define its methods {', '.join(missing)}")
+    arguments = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    required = [argument.name for argument in arguments if argument.default is argument.empty
+                and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)]
+    required += [name for name, value in defaults(kind).items() if value is MISSING and name not in required]
+    if required:
+        raise ValueError(f"register: {kind.__name__} has no default for {', '.join(required)}: give it one, so that a "
+                         "name can make it")
+
+
+def _check_name(name: Any) -> str:
+    """Return the name, after checking that texts such as "step:0.5+cosine" and command lines can contain it."""
+    if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f'register: a name is made of letters, digits, "-" and "_", not {name!r}: choose another')
+    if name.startswith("-"):
+        raise ValueError(f"register: the name {name!r} would be an option on the command line: choose another")
+    if name == "all":
+        raise ValueError(f"register: the name {name!r} stands for all entries of the table: choose another")
+    return name

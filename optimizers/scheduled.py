@@ -12,17 +12,17 @@ from optimizers.schedules import Schedule
 
 
 class Scheduled(Optimizer):
-    """An optimizer whose lr is set before each step, to its first lr times schedule(time).
+    """An optimizer whose lr is set before each step to its original lr times schedule(time).
 
     Parameters
     ----------
     optimizer : Optimizer
         The optimizer that takes the steps. It must have a field `lr`.
     schedule : Schedule
-        The factor of the lr.
+        The schedule, which gives the factor of the lr.
     unit : float, default 1
-        The number of steps in a unit of the schedule's time, above 0: 1 if the time is measured in steps, the number of
-        steps in an epoch if it is measured in epochs.
+        The number of steps in one unit of the schedule's time, above 0. It is 1 if time is measured in steps, and the
+        number of steps in an epoch if time is measured in epochs.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Scheduled(Optimizer):
     Raises
     ------
     ValueError
-        If an argument is wrong.
+        If an argument is not allowed.
 
     Notes
     -----
@@ -40,7 +40,7 @@ class Scheduled(Optimizer):
 
         lr := peak schedule(t / unit), t = 0, 1, ...
 
-    peak is the lr of the optimizer when it is passed. A step whose loss is not finite takes no time.
+    peak is the lr of the optimizer at construction. A step whose loss is not finite does not increase t.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class Scheduled(Optimizer):
     def step(self, objective: Objective) -> float:
         time = self.t / self.unit
         try:
-            # vars: lr is not checked, because it must be above 0, and a cosine ends at 0
+            # vars skips the check of the field: lr must be above 0, but a cosine ends at 0
             vars(self.optimizer)["lr"] = self.peak * float(self.schedule(time))
         except OverflowError:
             raise ValueError(f"{self.schedule!r} overflows at time {time:g}: "
@@ -101,13 +101,18 @@ class Scheduled(Optimizer):
             return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
         own = ["t", "peak", *(f"schedule.{name}" for name in self.schedule.state())]
-        others = [name for name in values if name not in own and not name.startswith("optimizer.")]
-        if others or not set(own) <= set(values):
+        unknown = [name for name in values if name not in own and not name.startswith("optimizer.")]
+        if unknown or not set(own) <= set(values):
             raise ValueError(f"Scheduled: its state is {', '.join(own)} and that of its optimizer, "
                              f"not {', '.join(values)}")
-        self.t, self.peak = int(values["t"]), float(values["peak"])
-        self.optimizer.restore(part("optimizer."), theta)
+        try:
+            numbers = {name: float(values[name]) for name in own}
+        except (TypeError, ValueError):
+            raise ValueError(f"Scheduled: its {', '.join(own)} are numbers, not "
+                             f"{', '.join(repr(values[name]) for name in own)}") from None
+        self.optimizer.restore(part("optimizer."), theta)  # if it fails, nothing has changed
         self.schedule.restore(part("schedule."))
+        self.t, self.peak = int(numbers["t"]), numbers["peak"]
 
     def __repr__(self) -> str:
         return f"Scheduled({self.optimizer!r}, {self.schedule!r}, unit={self.unit!r})"

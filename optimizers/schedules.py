@@ -1,19 +1,20 @@
 """Learning rate schedules: each is a factor of the optimizer's lr, as a function of time.
 
-Time starts at 0 and is measured in steps or in epochs: `Scheduled` is given the number of steps in its unit, and sets
-the lr before each step. A schedule knows no optimizer, and an optimizer knows no schedule.
+Time starts at 0 and is measured in steps or in epochs: `Scheduled` knows the number of steps in a unit of time, and
+sets the lr before each step. Schedules and optimizers do not depend on each other.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import field
 import math
-from typing import Any
+from typing import Any, dataclass_transform
 
-from optimizers.fields import Declared, NonNegative, Positive, PositiveFraction
+from optimizers.fields import Declared, NonNegative, Positive, PositiveFraction, unset
 from optimizers.state import scalar, scalars
 
 
+@dataclass_transform(eq_default=False, field_specifiers=(scalar, unset, field))
 class Schedule(Declared, ABC):
     """Base of all schedules: the factor of the learning rate at a time.
 
@@ -65,19 +66,19 @@ class Schedule(Declared, ABC):
         return {name: getattr(self, name) for name in scalars(self)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state` returned.
+        """Continue from a state.
 
         Parameters
         ----------
         state : mapping
-            What `state` returned.
+            The state, from `state`.
         """
         for name in scalars(self):
             setattr(self, name, float(state[name]))
 
 
 class Constant(Schedule):
-    """Constant: 1."""
+    """Constant: 1 at all times."""
 
     def __call__(self, time: float) -> float:
         return 1.0
@@ -89,9 +90,9 @@ class Step(Schedule):
     Parameters
     ----------
     decay : float, default 0.1
-        Factor of each step, above 0.
+        The factor of each step, above 0.
     every : float, default 30.0
-        Time between two steps, above 0.
+        The time between two steps, above 0.
     """
 
     decay: Positive = 0.1
@@ -107,7 +108,7 @@ class Exponential(Schedule):
     Parameters
     ----------
     decay : float, default 0.95
-        Factor of each unit of time, above 0.
+        The factor of each unit of time, above 0.
     """
 
     decay: Positive = 0.95
@@ -164,12 +165,12 @@ class InverseSqrt(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a period of a cosine: end + (1 - end) (1 + cos(pi time / length)) / 2, and then end.
+    """Half a period of a cosine: end + (1 - end) (1 + cos(pi time / length)) / 2 until length, then constant.
 
     Parameters
     ----------
     length : float, default 100.0
-        When the factor reaches `end`, above 0.
+        The time at which the factor reaches `end`, above 0.
     end : float, default 0.0
         The last factor, at least 0.
 
@@ -190,12 +191,12 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """One cycle: from 1/25 to 1 in the first 30 % of length, then to 1/250,000, each along half a period of a cosine.
+    """One cycle: from 1/25 to 1 in the first 30 % of length, then to 1/250,000; each is half a period of a cosine.
 
     Parameters
     ----------
     length : float, default 100.0
-        When the factor reaches 1/250,000, above 0.
+        The time at which the factor reaches 1/250,000, above 0.
 
     Notes
     -----
@@ -217,14 +218,14 @@ class OneCycle(Schedule):
 
 
 class Plateau(Schedule):
-    """Decrease on a plateau: times decay when the mean loss has not been below its best for patience units of time.
+    """Multiply by decay if the mean loss has not been below its best value for `patience` units of time.
 
     Parameters
     ----------
     decay : float, default 0.1
-        Factor of each decrease, in (0, 1).
+        The factor of each decrease, in (0, 1).
     patience : float, default 10.0
-        Number of units without a lower loss before a decrease, above 0.
+        The number of units of time without a lower loss before a decrease, above 0.
     """
 
     decay: PositiveFraction = 0.1
@@ -252,14 +253,14 @@ class Plateau(Schedule):
 
 
 class Warmup(Schedule):
-    """Warmup: from 1/100 to 1 along a line, and then another schedule, whose time starts there.
+    """Warmup: a linear increase from 1/100 to 1, and then another schedule, whose time starts at its end.
 
     Parameters
     ----------
     length : float, default 5.0
-        When the factor reaches 1, above 0.
+        The time at which the factor reaches 1, above 0.
     after : Schedule, default Constant()
-        What follows.
+        The schedule that follows.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""SecondOrder: what all methods share that evaluate several points in a step."""
+"""SecondOrder: the shared part of all methods that evaluate several points in a step."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,11 @@ class Point:
     objective : Objective
         The function.
     theta : ndarray of shape (P,)
-        Where it was evaluated, a copy.
+        The theta of this point, a copy.
     value : float
-        The value there.
+        The value at this theta.
     gradient : ndarray of shape (P,)
-        The gradient there, a copy.
+        The gradient at this theta, a copy.
     """
 
     objective: Objective
@@ -40,7 +40,7 @@ class SecondOrder(Optimizer):
     Parameters
     ----------
     max_gigabytes : float, default 1.0
-        A step whose matrices would take more memory raises a ValueError, which says what needs less; above 0.
+        A step whose matrices would need more memory raises a ValueError, which names a form that needs less; above 0.
     """
 
     max_gigabytes: Positive = 1.0
@@ -57,7 +57,7 @@ class SecondOrder(Optimizer):
         Returns
         -------
         Point
-            What was computed.
+            The value and the gradient at theta.
         """
         last = self._last
         if last is None or last.objective is not objective or not np.array_equal(last.theta, objective.theta):
@@ -79,26 +79,26 @@ class SecondOrder(Optimizer):
         self._last = point
 
     def check_memory(self, what: str, bytes_needed: int, instead: str) -> None:
-        """Check that matrices may be made.
+        """Check that matrices are not larger than allowed.
 
         Parameters
         ----------
         what : str
-            What is made, for the message.
+            The name of the matrices, for the message.
         bytes_needed : int
-            The memory it takes.
+            The memory that they need.
         instead : str
-            What to use instead, for the message.
+            The form to use instead, for the message.
 
         Raises
         ------
         ValueError
-            If it takes more than max_gigabytes.
+            If they need more than max_gigabytes.
         """
         if bytes_needed > 1e9 * self.max_gigabytes:
             raise ValueError(f"{type(self).__name__}: {what} would take {bytes_needed / 1e9:.1f} GB, more than "
                              f"max_gigabytes, {self.max_gigabytes:g}: use {instead} instead, or raise max_gigabytes")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy keeps: not the last point, whose objective may hold data and threads."""
+        """Return the attributes of a copy: all but the last point, whose objective may hold data and threads."""
         return {name: value for name, value in super().__getstate__().items() if name != "_last"}

@@ -1,8 +1,10 @@
-"""State: what steps leave behind in an optimizer, declared once, and so allocated, saved and restored in one place."""
+"""State: the attributes that steps change, declared once, and therefore allocated, saved and restored in one place."""
 
 from collections.abc import Callable
 from dataclasses import field, fields
 from typing import Any, Literal
+
+SCALAR = {"scalar": True}  # the metadata of a number in the state
 
 
 def array(shape: Callable[[Any, int], tuple[int, ...] | None], *, init: Literal[False] = False) -> Any:
@@ -12,9 +14,9 @@ def array(shape: Callable[[Any, int], tuple[int, ...] | None], *, init: Literal[
     ----------
     shape : callable
         Called with the optimizer and P, the length of theta. It returns the shape, or None if the optimizer needs no
-        such array with its present hyperparameters.
+        such array with its current hyperparameters.
     init : False
-        Tells type checkers that the constructor does not take it.
+        It tells type checkers that the attribute is not an argument of the constructor.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def vector(when: str = "", *, init: Literal[False] = False) -> Any:
     when : str, optional
         The name of a hyperparameter: the vector exists only while that is neither zero, False nor None.
     init : False
-        Tells type checkers that the constructor does not take it.
+        It tells type checkers that the attribute is not an argument of the constructor.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def scalar(first: float, *, init: Literal[False] = False) -> Any:
     first : float or int
         The value before the first step.
     init : False
-        Tells type checkers that the constructor does not take it.
+        It tells type checkers that the attribute is not an argument of the constructor.
 
     Returns
     -------
@@ -94,7 +96,7 @@ def scalar(first: float, *, init: Literal[False] = False) -> Any:
     >>> Slowing().state()
     {'t': 0, 'rate': 1.0}
     """
-    return field(init=init, repr=False, default=first, metadata={"scalar": True})
+    return field(init=init, repr=False, default=first, metadata=SCALAR)
 
 
 def scalars(owner: Any) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ def scalars(owner: Any) -> tuple[str, ...]:
 
 
 def array_names(owner: Any) -> tuple[str, ...]:
-    """Return the names of the arrays that are declared, needed or not.
+    """Return the names of all declared arrays, whether or not they are needed.
 
     Parameters
     ----------

@@ -20,12 +20,12 @@ class QuadraticModel:
     basis : ndarray of shape (n, P)
         The eigenvectors: orthonormal rows.
     scale : ndarray of shape (P,) or float, default 1.0
-        The units in which steps are measured, above 0.
+        The factors by which steps are scaled, above 0.
 
     Notes
     -----
-    At theta + (y @ basis) / scale the model is larger than at theta by b^T y + sum(w y^2) / 2. The rows of the basis
-    are orthonormal, so |y| is the norm of scale times the step.
+    From theta to theta + (y @ basis) / scale the model changes by b^T y + sum(w y^2) / 2. The rows of the basis are
+    orthonormal, so |y| is the norm of scale times the step.
     """
 
     w: np.ndarray
@@ -51,14 +51,14 @@ def solve_subproblem(w: np.ndarray, b: np.ndarray, radius: float) -> tuple[np.nd
     y : ndarray of shape (n,)
         A minimizer, exact except for rounding errors.
     multiplier : float
-        The number, at least 0, with (w + multiplier) y = -b. It is 0 if |y| < radius, and w + multiplier >= 0.
+        The number, at least 0, for which (w + multiplier) y = -b. It is 0 if |y| < radius, and w + multiplier >= 0.
 
     Notes
     -----
     If the minimizer is on the boundary, the multiplier is the root of 1 / |y| = 1 / radius. Newton's method starts
     below the root and increases towards it without passing it. The hard case: if b is zero along the eigenvector of the
-    smallest w, and that w is negative, then y may be inside the radius; a multiple of the eigenvector takes it to the
-    boundary.
+    smallest w, and that w is negative, then y may be inside the radius. A multiple of the eigenvector is then added, so
+    that y is on the boundary.
 
     References
     ----------
@@ -73,7 +73,7 @@ def solve_subproblem(w: np.ndarray, b: np.ndarray, radius: float) -> tuple[np.nd
     (array([1., 0.]), 2.0)
     """
     shift = min(float(w.min()), 0.0)
-    w = w - shift  # from here on the multiplier is counted from -shift: there is no cancellation near a pole
+    w = w - shift  # from here on the multiplier is measured from -shift, which avoids cancellation near a pole
     y = _quotient(-b, w)
     size = float(np.linalg.norm(y))
     if size <= radius:
@@ -91,7 +91,7 @@ def solve_subproblem(w: np.ndarray, b: np.ndarray, radius: float) -> tuple[np.nd
 
 
 def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a / b, and 0 where a is 0."""
+    """Return a / b, but 0 for each element of a that is 0."""
     quotient = np.zeros_like(a)
     with np.errstate(divide="ignore", over="ignore"):  # an infinite coordinate is outside every radius
         np.divide(a, b, out=quotient, where=a != 0)
@@ -116,7 +116,7 @@ def lanczos(product: Callable[[np.ndarray], np.ndarray], gradient: np.ndarray, r
     limit : int
         The largest number of products, at least 1.
     along : bool, default True
-        Whether to continue after the minimizer has reached the boundary. If not, the space is also large enough then.
+        Whether to continue after the minimizer has reached the boundary. If False, the space is then large enough.
 
     Returns
     -------
@@ -132,10 +132,11 @@ def lanczos(product: Callable[[np.ndarray], np.ndarray], gradient: np.ndarray, r
 
     Notes
     -----
-    These are conjugate gradients in the form of Lanczos, with complete orthogonalization. As long as their points are
-    inside the radius, the minimizer is their point. If they leave the radius or meet negative curvature, it is the best
-    point of the space on the boundary (Gould et al. 1999); Steihaug (1983) and Toint (1981) take the point at which
-    they cross the boundary. The space does not depend on the multiplier, so a smaller radius needs no further products.
+    These are conjugate gradients in the form of Lanczos, with complete orthogonalization. As long as the iterates
+    are inside the radius, the minimizer is the last iterate. If they leave the radius, or the curvature is negative, it
+    is the best point of the space on the boundary (Gould et al. 1999); Steihaug (1983) and Toint (1981) take the point
+    at which the iterates cross the boundary. The space does not depend on the multiplier, so a smaller radius needs no
+    further products.
 
     References
     ----------
@@ -169,7 +170,7 @@ def lanczos(product: Callable[[np.ndarray], np.ndarray], gradient: np.ndarray, r
         v = product(Q[k])
         T[k, k] = Q[k] @ v
         k += 1
-        for _ in range(2):  # the second time removes what rounding errors have left
+        for _ in range(2):  # the second time removes the rounding errors of the first
             v = v - (Q[:k] @ v) @ Q[:k]
         beta = T[k, k - 1] = T[k - 1, k] = float(np.linalg.norm(v))
         if not (math.isfinite(beta) and math.isfinite(T[k - 1, k - 1])):

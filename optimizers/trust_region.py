@@ -1,4 +1,4 @@
-"""TrustRegion: the step that Newton and LevenbergMarquardt share, on a quadratic model of the value."""
+"""TrustRegion: the step that Newton and LevenbergMarquardt share, based on a quadratic model of the value."""
 
 from abc import abstractmethod
 import math
@@ -6,12 +6,12 @@ import math
 import numpy as np
 
 from optimizers.fields import Share, unset
-from optimizers.objective import Objective
+from optimizers.objective import Objective, explain_missing_members
 from optimizers.second_order import Point, SecondOrder
 from optimizers.state import scalar
 from optimizers.subproblem import QuadraticModel, solve_subproblem
 
-MAX_TRIALS = 100  # trial points in one step; each is at most half as far away as the last
+MAX_TRIALS = 100  # the largest number of trial points in a step; each is at most half as far from theta as the last
 
 
 class TrustRegion(SecondOrder):
@@ -35,13 +35,14 @@ class TrustRegion(SecondOrder):
     Notes
     -----
     The gain of a step is the reduction of the value divided by the reduction that the model predicts. The step is
-    refused if its gain is below 1e-4, and another is tried within a smaller radius. The next radius is smaller if the
-    gain is below 1/4 (More 1978). If the gain is above 1/2, the radius becomes at least the length of the step divided
-    by 1 - (2 gain - 1)^3, and at most three times that length, a function that Nielsen (1999) uses for the damping;
-    More doubles it from a gain of 3/4, which fails from some far starting points.
+    refused if its gain is below 1e-4, and a shorter one is tried within a smaller radius. The next radius is smaller if
+    the gain is below 1/4 (More 1978). If the gain is above 1/2, the radius becomes at least the length of the step
+    divided by 1 - (2 gain - 1)^3, and at most three times that length. Nielsen (1999) uses this function for the
+    damping. More doubles the radius from a gain of 3/4, which fails from some distant starting points.
 
-    Values whose difference is a rounding error say nothing: both reductions are taken 10 |value| eps larger (Conn et
-    al. 2000, section 17.4), and steps continue as long as each prediction is less than half the last one.
+    If values differ only by rounding errors, their difference has no meaning. Therefore 10 |value| eps is added to both
+    reductions (Conn et al. 2000, section 17.4), and steps continue as long as each predicted reduction is less than
+    half the last one.
 
     References
     ----------
@@ -62,7 +63,7 @@ class TrustRegion(SecondOrder):
     form_used: str = unset(default="")
 
     def curvature_objective(self, objective: Objective) -> Objective:
-        """Return the objective from which the curvature is taken.
+        """Return the objective whose curvature is used.
 
         Parameters
         ----------
@@ -81,15 +82,15 @@ class TrustRegion(SecondOrder):
         return objective.subsample(np.sort(rows))
 
     @abstractmethod
-    def model(self, objective: Objective, here: Point) -> QuadraticModel:
+    def model(self, objective: Objective, point: Point) -> QuadraticModel:
         """Return a quadratic model of the objective around theta.
 
         Parameters
         ----------
         objective : Objective
             The objective of the step.
-        here : Point
-            Its value and gradient at theta.
+        point : Point
+            The value and the gradient at theta.
 
         Returns
         -------
@@ -99,36 +100,42 @@ class TrustRegion(SecondOrder):
 
     def step(self, objective: Objective) -> float:
         self.start(objective.theta)
-        here = self.evaluate_point(objective)
-        if math.isfinite(here.value) and np.isfinite(here.gradient).all():
+        point = self.evaluate_point(objective)
+        if math.isfinite(point.value) and np.isfinite(point.gradient).all():
             self.t += 1
-            with np.errstate(all="ignore"):  # trial points may be far away, and their values are checked
-                self.message = self._step(objective, here)
+            try:
+                # trial points may be distant, and their values are checked
+                with explain_missing_members(objective), np.errstate(all="ignore"):
+                    self.message = self._step(objective, point)
+            except Exception:  # for example because the objective lacks a method: this was not a step
+                self.t -= 1
+                self.set_point(objective, point)
+                raise
         else:
             self.message = "the value or its gradient is not finite"
-        return here.value
+        return point.value
 
-    def _step(self, objective: Objective, here: Point) -> str:
+    def _step(self, objective: Objective, point: Point) -> str:
         """Change theta, or return why it cannot be changed."""
         try:
-            model = self.model(objective, here)
+            model = self.model(objective, point)
         except np.linalg.LinAlgError:  # NumPy's error for a matrix that is not finite
             return "the curvature is not finite"
         if not (np.isfinite(model.w).all() and np.isfinite(model.b).all()):
             return "the curvature is not finite"
         theta, radius = objective.theta, self.radius
-        noise = 10 * float(np.finfo(theta.dtype).eps) * abs(here.value) + float(np.finfo(float).tiny)
+        noise = 10 * float(np.finfo(theta.dtype).eps) * abs(point.value) + float(np.finfo(float).tiny)
         message = "the value cannot be reduced further: the predicted reduction is less than the rounding errors"
         for _ in range(MAX_TRIALS):
             y, multiplier = solve_subproblem(model.w, model.b, radius)
             length, slope = float(np.linalg.norm(y)), float(model.b @ y)
             predicted = float(y**2 @ (model.w / 2 + multiplier))
-            np.add(here.theta, y @ model.basis / model.scale, out=theta, casting="same_kind")
-            if self.floor / 2 <= predicted <= noise or np.array_equal(theta, here.theta):
+            np.add(point.theta, y @ model.basis / model.scale, out=theta, casting="same_kind")
+            if self.floor / 2 <= predicted <= noise or np.array_equal(theta, point.theta):
                 break
-            message = "the value cannot be reduced further: no trial point has a lower value, however near"
+            message = "the value cannot be reduced further: no trial point has a lower value, not even the nearest"
             value = self._value(objective)
-            reduction = here.value - value
+            reduction = point.value - value
             gain = (reduction + noise) / (predicted + noise) if math.isfinite(value) else -math.inf
             if gain < 0.25:
                 # the minimum of the parabola through both values, with the slope at the first
@@ -140,12 +147,12 @@ class TrustRegion(SecondOrder):
                 self.radius, self.floor = radius, predicted if predicted <= noise else math.inf
                 return ""
             radius = min(radius, length / 2)
-        self.set_point(objective, here)
+        self.set_point(objective, point)
         return message
 
     @staticmethod
     def _value(objective: Objective) -> float:
         try:
             return objective.value()
-        except (ArithmeticError, ValueError):  # for example from math.log, at a far point
+        except (ArithmeticError, ValueError):  # for example from math.log, at a distant point
             return math.inf

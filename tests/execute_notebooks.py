@@ -19,8 +19,8 @@ SIZE_LIMIT = 700_000  # bytes of a notebook with its figures
 def execute(path, timeout=120):
     """Return the notebook at `path`, run in a new kernel in its folder, with its outputs and no other metadata.
 
-    The kernel is the Python that runs this, whatever kernels the user has installed, without the user's configuration.
-    Raises CellExecutionError for the first cell that fails.
+    The kernel is the Python that runs this function, without the user's kernels and configuration. Raises
+    CellExecutionError for the first cell that fails.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.from_dict({"kernelspec": {"display_name": "Python 3", "language": "python",
@@ -40,7 +40,7 @@ def execute(path, timeout=120):
 
 
 def errors(notebook):
-    """Return the errors of the cells, and what they wrote to stderr: a notebook must have neither."""
+    """Return the errors of the cells and their output on stderr: a notebook must have neither."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return [output.get("text") or output.get("evalue") for output in outputs
             if output.output_type == "error" or output.get("name") == "stderr"]
@@ -50,8 +50,8 @@ def main():
     """Execute all notebooks and write them back; end with an error if a cell writes to stderr."""
     for path in NOTEBOOKS:
         notebook = execute(path)
-        if found := errors(notebook):
-            sys.exit(f"{path.name}: a cell wrote to stderr:\n{''.join(found)}")
+        if messages := errors(notebook):
+            sys.exit(f"{path.name}: a cell wrote to stderr:\n{''.join(messages)}")
         nbformat.write(notebook, path)
         print(f"{path.relative_to(FOLDER.parent)}: {path.stat().st_size:,} bytes")
 

@@ -17,7 +17,7 @@ def complex_jacobian(f, theta):
 
 @dataclass
 class Problem:
-    """Residuals of theta, a starting point, and the sums of squares at the known minima, the global one first."""
+    """Residuals of theta, a starting point, and the sums of squares at the known minima, lowest first."""
 
     start: list[float]
     residuals: Callable
@@ -130,10 +130,10 @@ def broyden_tridiagonal(x):
 
 
 def chebyquad(x):
-    before, now, rows = np.ones_like(x), 2 * x - 1, []
+    last, current, rows = np.ones_like(x), 2 * x - 1, []
     for i in range(1, len(x) + 1):
-        rows.append(now.mean() + (1 / (i * i - 1) if i % 2 == 0 else 0))
-        before, now = now, 2 * (2 * x - 1) * now - before
+        rows.append(current.mean() + (1 / (i * i - 1) if i % 2 == 0 else 0))
+        last, current = current, 2 * (2 * x - 1) * current - last
     return np.stack(rows)
 
 

@@ -46,7 +46,7 @@ class Server(ThreadingHTTPServer):
         self.loopback = Loopback(f"http://127.0.0.1:{self.server_address[1]}", files)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing: tests expect some clients to close the connection early."""
+        """Print nothing: in some tests the client closes the connection early."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(int(kind))
 
     def answer(self, body: bytes, length: int | None = None) -> None:
-        """Send a body, and announce its length or another one."""
+        """Send a body, and announce `length` as its length, or by default its actual length."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(files: Mapping[str, bytes]) -> Iterator[Loopback]:
-    """Serve files, given by name and content, while the block runs."""
+    """Serve files, a mapping of names to contents, while the block runs."""
     server = Server(files)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

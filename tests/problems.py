@@ -31,7 +31,7 @@ class Problem:
         return Function(self.theta0, residuals=self.residuals, jacobian=self.jacobian)
 
     def solved(self, value):
-        """Return whether a value is that of a known minimum: in the published digits, and 0 within 1e-10."""
+        """Return whether a value is that of a known minimum: to the published digits, or to 1e-10 if it is 0."""
         return any(abs(value - minimum) <= 1e-5 * minimum + 1e-10 * (minimum == 0) for minimum in self.minima)
 
 
@@ -39,7 +39,7 @@ PROBLEMS: dict[str, Problem] = {}
 
 
 def problem(name, theta0, *minima):
-    """Add a problem to the table: a function without arguments that returns the residuals and their Jacobian."""
+    """Add a problem to the table. The decorated function returns the residuals and the Jacobian, two functions."""
     def add(make):
         PROBLEMS[name] = Problem(np.array(theta0, dtype=float), *make(), minima or (0.0,))
         return make

@@ -12,7 +12,7 @@ from optimizers import Function
 
 @dataclass
 class Regression:
-    """A model f(b, x) of y, a far and a near starting point, and the certified b and sum of squares, with 11 digits."""
+    """A model f(b, x) of y, a distant and a near starting point, and the certified b and sum of squares."""
 
     f: Callable
     starts: tuple[list[float], list[float]]

@@ -12,29 +12,29 @@ def blas_threads():
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
-def test_blas_has_one_thread_during_a_fit_on_several_threads_and_all_of_them_afterwards(monkeypatch):
+def test_blas_has_one_thread_during_a_fit_on_several_threads_and_all_threads_after_it(monkeypatch):
     monkeypatch.setattr(workers, "thread_count", lambda network, batch_size, threads: threads)
-    seen, before = [], blas_threads()
+    recorded, before = [], blas_threads()
 
-    class Watching(type(get("gd"))):
+    class RecordsThreads(type(get("gd"))):
         def step(self, objective):
-            seen.append(blas_threads())
+            recorded.append(blas_threads())
             return super().step(objective)
 
     x, y = small_data()
-    small().fit(x, y, Watching(), 1, 20, progress=False, threads=2)
-    assert all(set(threads) == {1} for threads in seen)
-    assert len(seen) == 2
+    small().fit(x, y, RecordsThreads(), 1, 20, progress=False, threads=2)
+    assert all(set(threads) == {1} for threads in recorded)
+    assert len(recorded) == 2
     assert blas_threads() == before
 
 
-def test_if_limits_overlap_blas_has_its_threads_again_after_the_last():
-    before, known = blas_threads(), blas.threads()
+def test_overlapping_limits_are_lifted_after_the_last():
+    before, unlimited = blas_threads(), blas.threads()
     first, second = blas.limited(1), blas.limited(1)
     first.__enter__()
-    assert blas.threads() == known  # the number without a limit
+    assert blas.threads() == unlimited  # the number without a limit
     second.__enter__()
-    assert blas.threads() == known
+    assert blas.threads() == unlimited
     first.__exit__(None, None, None)
     assert set(blas_threads()) == {1}
     second.__exit__(None, None, None)

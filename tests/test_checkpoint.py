@@ -1,4 +1,4 @@
-"""Saving and loading: nothing is lost, and any other file gives a message of one line."""
+"""Saving and loading: nothing is lost, and an invalid file gives a message of one line."""
 
 import copy
 import json
@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save
 from test_model import small, small_data
 
-from feedforward.derivatives import make_layer
+from feedforward.testing.cases import make_layer
 from nn import ELU, LAYERS, LOSSES, CrossEntropy, Dense, Model, Sigmoid, Softmax
 from nn.activations import Elementwise
 from nn.checkpoint import FORMAT
@@ -19,14 +19,14 @@ from nn.checkpoint import FORMAT
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_layer_and_loss_is_loaded_bit_for_bit(loss, dtype, tmp_path):
-    ending = {"CrossEntropy": Softmax(), "BinaryCrossEntropy": Sigmoid()}.get(loss, ELU(alpha=0.5))
+    last_layer = {"CrossEntropy": Softmax(), "BinaryCrossEntropy": Sigmoid()}.get(loss, ELU(alpha=0.5))
     layers = [make_layer(kind, 4, 4) for kind in LAYERS.values()]
-    model = Model([*layers, Dense(4, 3, init="glorot"), ending], LOSSES[loss](), seed=5, dtype=dtype)
+    model = Model([*layers, Dense(4, 3, init="glorot"), last_layer], LOSSES[loss](), seed=5, dtype=dtype)
     model.save(tmp_path / "model.safetensors")
     loaded = Model.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.theta, model.theta)
     assert loaded.theta.dtype == model.theta.dtype
-    assert loaded.parts().description() == model.parts().description()
+    assert loaded.components().description() == model.components().description()
     x = np.random.default_rng(0).normal(size=(7, 4))
     np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
     assert os.listdir(tmp_path) == ["model.safetensors"]
@@ -40,7 +40,7 @@ def test_format_1_in_which_the_loss_is_a_name_is_loaded(loss, tmp_path):
     (tmp_path / "m").write_bytes(described_as(json.dumps({"format": 1, **described}), tensors))
     loaded = Model.load(tmp_path / "m")
     np.testing.assert_array_equal(loaded.theta, model.theta)
-    assert loaded.parts().description() == model.parts().description()
+    assert loaded.components().description() == model.components().description()
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
@@ -48,10 +48,10 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     small(1).save(path)
     before = path.read_bytes()
 
-    def full(*_):
+    def raise_disk_full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", raise_disk_full)
     with pytest.raises(OSError, match="No space left"):
         small(2).save(path)
     assert path.read_bytes() == before
@@ -59,10 +59,10 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def saved(model=None):
-    """The tensors and the description of a valid file."""
+    """Return the tensors and the description of a valid file."""
     model = model or small()
     tensors = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(model.layers) for name in layer.shapes()}
-    return tensors, model.parts().description()
+    return tensors, model.components().description()
 
 
 def altered(change):
@@ -117,7 +117,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_any_other_file_gives_one_line(case, tmp_path):
+def test_an_invalid_file_gives_an_error_of_one_line(case, tmp_path):
     data, message = WRONG[case]
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
@@ -128,14 +128,14 @@ def test_any_other_file_gives_one_line(case, tmp_path):
     assert len(str(caught.value)) < 600
 
 
-def test_random_damage_gives_a_model_or_one_line(tmp_path):
+def test_random_damage_gives_a_model_or_an_error_of_one_line(tmp_path):
     good = altered(lambda t, d: None)
     rng = np.random.default_rng(0)
     path = tmp_path / "model.safetensors"
     for _ in range(300):
         data = bytearray(good)
-        for place in rng.integers(0, len(good), 3):
-            data[place] = rng.integers(0, 256)
+        for position in rng.integers(0, len(good), 3):
+            data[position] = rng.integers(0, 256)
         path.write_bytes(data)
         message = ""
         try:
@@ -163,7 +163,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
         model.save(tmp_path / "model.safetensors")
 
 
-def test_a_loaded_model_trains_as_the_saved_one(tmp_path):
+def test_a_loaded_model_trains_like_the_saved_one(tmp_path):
     model, (x, y) = small(), small_data()
     model.save(tmp_path / "m")
     from optimizers import get
@@ -190,9 +190,9 @@ class Cube(Elementwise):
 def test_a_layer_that_is_not_registered_is_copied_and_pickled_but_not_saved(tmp_path):
     model = Model([Dense(3, 4), Cube(), Dense(4, 2), Softmax()], CrossEntropy(), seed=3)
     x = np.random.default_rng(0).normal(size=(5, 3))
-    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_array_equal(again.predict(x), model.predict(x))
-        assert not np.shares_memory(again.theta, model.theta)
+    for duplicate in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(duplicate.predict(x), model.predict(x))
+        assert not np.shares_memory(duplicate.theta, model.theta)
     with pytest.raises(ValueError, match=r"layer 1 \(Cube\(\)\) is of a class that is not registered.* was not "
                                          r"written; call nn\.register\(Cube\) first"):
         model.save(tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""The command line: its runs, its folders, its errors, Ctrl-C, and what it does without MNIST."""
+"""The command line: its runs, its folders, its errors, Ctrl-C, and its behaviour without MNIST."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def main(*argv):
 
 
 def process(*argv, **options):
-    """train.py as a process of its own that can reach no network and no data."""
+    """Run train.py in a new process that has no network and no data."""
     environment = {**os.environ, "HOME": str(options.pop("home", "/nonexistent")), "http_proxy": "http://127.0.0.1:9",
                    "https_proxy": "http://127.0.0.1:9"}
     for name in ("MNIST_DIR", "XDG_CACHE_HOME", "no_proxy", "NO_PROXY"):
@@ -41,7 +41,7 @@ def process(*argv, **options):
                           capture_output=True, timeout=60, **options)
 
 
-def test_a_run_folder_holds_everything(tmp_path, capsys):
+def test_a_run_folder_contains_every_file(tmp_path, capsys):
     out = tmp_path / "run"
     assert main("--dataset", "digits", "--epochs", 10, "--out", out, "-o", "beta1=0.8") == 0
     assert sorted(os.listdir(out)) == FILES
@@ -94,7 +94,7 @@ def test_every_option_trains(options, tmp_path):
     assert main(*QUICK, *options, "--out", tmp_path / "run") == 0
 
 
-def test_a_comparison_is_the_single_runs_side_by_side(tmp_path, capsys):
+def test_a_comparison_trains_like_the_single_runs(tmp_path, capsys):
     names = ["gd", "rmsprop", "adam"]
     quick = ["--dataset", "digits", "--epochs", 3]
     assert main(*quick, "--optimizer", *names, "--seeds", 2, "--jobs", 2, "--out", tmp_path / "all") == 0
@@ -106,12 +106,13 @@ def test_a_comparison_is_the_single_runs_side_by_side(tmp_path, capsys):
     assert "±" in table[2]
     for name in names:
         assert main(*quick, "--no-plots", "--optimizer", name, "--seed", 1, "--out", tmp_path / name) == 0
-        alone, beside = (Model.load(tmp_path / folder / "model.safetensors") for folder in (name, f"all/{name}-seed1"))
-        np.testing.assert_allclose(alone.theta, beside.theta, atol=2e-3)  # one thread of BLAS rounds unlike two
+        paths = (tmp_path / folder / "model.safetensors" for folder in (name, f"all/{name}-seed1"))
+        single, compared = map(Model.load, paths)
+        np.testing.assert_allclose(single.theta, compared.theta, atol=2e-3)  # one thread of BLAS rounds unlike two
     starts = {json.loads((tmp_path / f"all/{name}-seed0/config.json").read_text())["seed"] for name in names}
     assert starts == {0}
-    kept = json.loads((tmp_path / "all/config.json").read_text())["runs"]
-    assert [(run["optimizer"], run["seed"]) for run in kept] == [(name, seed) for name in names for seed in (0, 1)]
+    runs = json.loads((tmp_path / "all/config.json").read_text())["runs"]
+    assert [(run["optimizer"], run["seed"]) for run in runs] == [(name, seed) for name in names for seed in (0, 1)]
 
 
 def test_all_means_every_optimizer(tmp_path, capsys):
@@ -119,21 +120,21 @@ def test_all_means_every_optimizer(tmp_path, capsys):
     assert capsys.readouterr().out.count("seed 0, 3 epochs in batches of") == len(OPTIMIZERS)
 
 
-def test_one_that_diverges_does_not_end_the_others(tmp_path, capsys):
+def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, capsys):
     assert main(*QUICK, "--optimizer", "gd", "adam", "-o", "gd.lr=1e30", "--out", tmp_path / "run") == 1
     out, err = capsys.readouterr()
     assert "train.py: gd, seed 0: the loss became" in err
     assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["gd", "0"], ["adam", "3"]]
 
 
-def test_all_leaves_out_what_needs_too_much_memory(tmp_path, capsys):
+def test_all_leaves_out_an_optimizer_that_needs_too_much_memory(tmp_path, capsys):
     assert main(*QUICK, "--optimizer", "all", "--hidden", "500", "--dry-run", "--out", tmp_path / "run") == 0
     out, err = capsys.readouterr()
     assert "left out: bfgs, seed 0: BFGS: its matrix for 37,510 parameters would take 5.6 GB" in err
     assert out.count("seed 0, 3 epochs") == len(OPTIMIZERS) - 1
 
 
-def test_a_flag_may_be_written_small(tmp_path):
+def test_true_and_false_may_be_in_lower_case(tmp_path):
     for value in ("true", "false"):
         options = ["--optimizer", "rmsprop", "-o", f"centered={value}", "--out", tmp_path / value]
         assert main(*QUICK, *options) == 0
@@ -193,7 +194,7 @@ def test_the_list_names_everything(capsys):
     assert "lr=0.001, weight_decay=0.0, clip_norm=None, clip_value=None, beta1=0.9, beta2=0.999, eps=1e-08" in text
 
 
-def test_a_dry_run_reads_and_writes_nothing(tmp_path, capsys, monkeypatch):
+def test_a_dry_run_writes_and_downloads_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("MNIST_DIR", "FASHION_MNIST_DIR", "XDG_CACHE_HOME"):
@@ -206,7 +207,7 @@ def test_a_dry_run_reads_and_writes_nothing(tmp_path, capsys, monkeypatch):
         out = capsys.readouterr().out
         assert "Dense(n_in=784, n_out=50, init='he')" in out
         assert "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, " in out
-        assert ("the bundled digits are used instead" in out) == ("--dataset" not in options)
+        assert ("the bundled digits are used instead" in out) == (not options)
     assert os.listdir(tmp_path) == []
 
 
@@ -224,8 +225,8 @@ def test_a_dry_run_prints_the_plan_of_the_run(tmp_path, capsys):
 def test_the_configuration_repeats_the_run_in_python(tmp_path):
     assert main(*QUICK, "--optimizer", "rmsprop", "-o", "centered=true", "--seed", 3, "--out", tmp_path / "run") == 0
     config = json.loads((tmp_path / "run/config.json").read_text())["experiment"]
-    again = Experiment(**config).run(progress=False)
-    np.testing.assert_array_equal(again.model.theta, Model.load(tmp_path / "run/model.safetensors").theta)
+    repeated = Experiment(**config).run(progress=False)
+    np.testing.assert_array_equal(repeated.model.theta, Model.load(tmp_path / "run/model.safetensors").theta)
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -247,7 +248,7 @@ def test_the_configuration_repeats_the_run_in_python(tmp_path):
     (["--optimizer", "adam:20"], "optimizer adam:20: name the optimizer that follows, such as adam:20+lbfgs"),
     (["--optimizer", "adam:100", "gd"],
      "optimizer adam:100+gd: the stages before the last take 100 of the 100 epochs, and leave none for it"),
-    (["-o", "beta1=high"], "Adam: beta1 must be at least 0 and below 1, not 'high'"),
+    (["-o", "beta1=high"], "Adam: beta1 must be a number, at least 0 and below 1, not 'high'"),
     (["--lr", "-1"], "lr must be above 0, not -1"),
     (["--lr", "cosine"], "'cosine' is not a number; a rate that changes is a schedule, such as --schedule cosine"),
     (["--learning-rate", "1"], "unrecognized arguments: --learning-rate 1; --help lists the options"),
@@ -259,7 +260,7 @@ def test_the_configuration_repeats_the_run_in_python(tmp_path):
     (["--loss", "hinge"], "unknown loss 'hinge': choose from cross-entropy"),
     (["--dtype", "float16"], "unknown dtype 'float16': did you mean 'float64'? choose from float32, float64"),
     (["--dropout", "1"], "dropout must be at least 0 and below 1, not 1.0"),
-    (["--hidden", "0"], "Dense: n_out must be a whole number of at least 1, not 0"),
+    (["--hidden", "50", "0"], "hidden must hold whole numbers of at least 1, such as [50] or [], not [50, 0]"),
     (["--batch-size", "2000"], "batch_size 2000 is larger than the data, 1437 examples"),
     (["--epochs", "0"], "epochs must be a whole number of at least 1, not 0"),
     (["--out", "train.py"], "train.py is a file: name a folder"),
@@ -273,14 +274,14 @@ def test_an_error_is_one_line_and_status_2(options, message, capsys, monkeypatch
     assert err.count("\n") == 1
 
 
-def test_a_divergence_keeps_the_model_and_says_so(tmp_path, capsys):
+def test_a_run_that_diverges_keeps_the_model_and_says_so(tmp_path, capsys):
     assert main(*QUICK, "--lr", "1e30", "--out", tmp_path / "run") == 1
     assert "the loss became" in capsys.readouterr().err
     assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
     assert "the loss became" in json.loads((tmp_path / "run/config.json").read_text())["results"]["failed"]
 
 
-def test_without_mnist_it_reports_that_and_names_the_dataset_that_it_uses(tmp_path):
+def test_without_mnist_it_trains_on_the_digits_and_says_so(tmp_path):
     done = process("--epochs", 2, home=tmp_path, cwd=tmp_path)
     assert done.returncode == 0
     assert "MNIST IS NOT AVAILABLE" in done.stderr
@@ -294,7 +295,7 @@ def test_without_mnist_it_reports_that_and_names_the_dataset_that_it_uses(tmp_pa
     assert config["dataset"] == config["experiment"]["dataset"] == "digits"
 
 
-def test_mnist_that_was_chosen_and_is_not_available_is_an_error(tmp_path):
+def test_it_is_an_error_if_mnist_was_chosen_and_is_not_available(tmp_path):
     start = time.monotonic()
     done = process("--dataset", "mnist", home=tmp_path, cwd=tmp_path)
     assert time.monotonic() - start < 15
@@ -305,7 +306,7 @@ def test_mnist_that_was_chosen_and_is_not_available_is_an_error(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_another_projects_datasets_is_named(tmp_path):
+def test_a_package_datasets_of_another_project_is_named(tmp_path):
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets/__init__.py").write_text("")
     code = (f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import datasets; "
@@ -317,32 +318,32 @@ def test_another_projects_datasets_is_named(tmp_path):
 
 
 def interrupted(tmp_path):
-    """train.py on a terminal of its own, with Ctrl-C pressed while it trains; what it printed, and its status."""
-    ours, its = pty.openpty()
+    """Run train.py on a new terminal, and send Ctrl-C while it trains. Return its output and its exit status."""
+    controller, terminal = pty.openpty()
     process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), "--dataset", "digits", "--epochs", "1000000",
-                                "--out", str(tmp_path / "run")], stdout=its, stderr=its, cwd=tmp_path)
-    os.close(its)
-    deadline = threading.Timer(40, process.kill)  # if it does not end, the test fails
+                                "--out", str(tmp_path / "run")], stdout=terminal, stderr=terminal, cwd=tmp_path)
+    os.close(terminal)
+    deadline = threading.Timer(40, process.kill)  # if it does not stop, the test fails
     deadline.start()
-    seen = b""
-    while b"/1000000" not in seen or b"loss" not in seen:
-        seen += os.read(ours, 4096)
+    output = b""
+    while b"/1000000" not in output or b"loss" not in output:
+        output += os.read(controller, 4096)
     process.send_signal(signal.SIGINT)
     try:
-        while chunk := os.read(ours, 4096):
-            seen += chunk
-    except OSError:  # its end is closed
+        while chunk := os.read(controller, 4096):
+            output += chunk
+    except OSError:  # the terminal is closed
         pass
-    os.close(ours)
+    os.close(controller)
     deadline.cancel()
-    return seen.decode(), process.wait(timeout=30)
+    return output.decode(), process.wait(timeout=30)
 
 
-def test_ctrl_c_ends_it_and_everything_so_far_is_saved(tmp_path):
-    seen, status = interrupted(tmp_path)
+def test_ctrl_c_stops_training_and_saves_everything_so_far(tmp_path):
+    output, status = interrupted(tmp_path)
     assert status == 130
-    assert "Traceback" not in seen
-    assert "interrupted: the run folder holds the model" in seen
+    assert "Traceback" not in output
+    assert "interrupted: the run folder holds the model" in output
     assert json.loads((tmp_path / "run/config.json").read_text())["results"]["interrupted"]
     assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
     with open(tmp_path / "run/history.csv", newline="") as file:

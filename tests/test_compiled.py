@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from references.rules import CASES
 from test_first_order import trace
-from test_optimizer import Bowl
+from test_optimizer import Quadratic
 
 from optimizers import FirstOrder, compiled, get, vector
 from optimizers.first_order import Adam
@@ -15,47 +15,47 @@ numba = pytest.importorskip("numba", reason="numba is not installed (extra fast)
 
 
 @pytest.fixture
-def used(monkeypatch):
-    """Compile loops for vectors of any size; return the list of those that were called."""
-    called, compile_loop = [], compiled.compile_loop
+def compiled_loops(monkeypatch):
+    """Compile loops for vectors of any size; return the list of the loops that were called."""
+    calls, compile_loop = [], compiled.compile_loop
     monkeypatch.setattr(compiled, "MIN_SIZE", 0)
-    monkeypatch.setattr(compiled, "compile_loop", lambda *key: called.append(key) or compile_loop(*key))
-    return called
+    monkeypatch.setattr(compiled, "compile_loop", lambda *key: calls.append(key) or compile_loop(*key))
+    return calls
 
 
 def steps(optimizer, dtype="float32", count=5, n=1000):
-    bowl = Bowl(n, dtype)
+    quadratic = Quadratic(n, dtype)
     for _ in range(count):
-        optimizer.step(bowl)
-    return [bowl.theta, *optimizer.state().values()]
+        optimizer.step(quadratic)
+    return [quadratic.theta, *optimizer.state().values()]
 
 
-def check_equal(ours, theirs):
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs):
-        np.testing.assert_array_equal(one, other)
+def check_equal(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_loop_gives_the_same_bits_as_the_rule(case, dtype, monkeypatch, used):
+def test_a_loop_gives_the_same_bits_as_the_rule(case, dtype, monkeypatch, compiled_loops):
     name, fields, *_ = CASES[case]
-    as_loop = steps(get(name, **fields), dtype)
-    assert len(used) == 5
-    assert len({key[0] for key in used}) <= 2  # compiled for the operations, not for the step
+    from_loop = steps(get(name, **fields), dtype)
+    assert len(compiled_loops) == 5
+    assert len({key[0] for key in compiled_loops}) <= 2  # compiled for the operations, not for the step
     monkeypatch.setattr(compiled, "MIN_SIZE", 1 << 60)
-    check_equal(as_loop, steps(get(name, **fields), dtype))
-    assert len(used) == 5
+    check_equal(from_loop, steps(get(name, **fields), dtype))
+    assert len(compiled_loops) == 5
 
 
-def test_loops_use_the_present_lr_and_state(used):
-    """The whole trace, in which lr changes and some gradients are zero."""
-    looped = trace(Adam(weight_decay=0.1))
-    assert len(used) == len(looped)
-    used.clear()
+def test_loops_use_the_current_lr_and_state(compiled_loops):
+    """In the trace, lr changes and some gradients are zero."""
+    from_loop = trace(Adam(weight_decay=0.1))
+    assert len(compiled_loops) == len(from_loop)
+    compiled_loops.clear()
     compiled.MIN_SIZE = 1 << 60  # the fixture restores it
-    np.testing.assert_array_equal(looped, trace(Adam(weight_decay=0.1)))
-    assert not used
+    np.testing.assert_array_equal(from_loop, trace(Adam(weight_decay=0.1)))
+    assert not compiled_loops
 
 
 class Operators(FirstOrder):
@@ -76,25 +76,25 @@ class Operators(FirstOrder):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_marked_rule_of_ones_own_gives_the_same_bits(dtype, monkeypatch, used):
-    looped = steps(Operators(lr=0.1), dtype)
-    assert len(used) == 5
+def test_a_marked_rule_of_a_user_gives_the_same_bits(dtype, monkeypatch, compiled_loops):
+    from_loop = steps(Operators(lr=0.1), dtype)
+    assert len(compiled_loops) == 5
     monkeypatch.setattr(compiled, "MIN_SIZE", 1 << 60)
-    check_equal(looped, steps(Operators(lr=0.1), dtype))
+    check_equal(from_loop, steps(Operators(lr=0.1), dtype))
 
 
-def test_a_rule_without_the_mark_is_not_compiled(used):
+def test_a_rule_without_the_mark_is_not_compiled(compiled_loops):
     class Unmarked(Adam):
         def update(self, theta, grad):
             super().update(theta, grad)
 
-    class OfItsOwn(Adam):
+    class OwnDecay(Adam):
         def decay_weights(self, theta, grad):
             theta *= 0.99
 
-    for kind in (Unmarked, OfItsOwn):
+    for kind in (Unmarked, OwnDecay):
         steps(kind())
-    assert not used
+    assert not compiled_loops
 
 
 def norm(self, theta, grad):
@@ -105,8 +105,8 @@ def other_array(self, theta, grad):
     theta -= np.multiply(grad, np.arange(len(self.numbers)), out=self.scratch)
 
 
-def kept(self, theta, grad):
-    """Keeps a traced vector of one step and uses it in the next."""
+def keeps_a_vector(self, theta, grad):
+    """Keep a traced vector of one step and use it in the next."""
     if getattr(self, "before", None) is not None:
         theta -= self.before
     self.before = self.lr * grad
@@ -130,21 +130,21 @@ def swapped(self, theta, grad):
     self.m, self.n = self.n, self.m
 
 
-def measured(self, theta, grad):
+def uses_size(self, theta, grad):
     theta -= self.lr * grad / theta.size
 
 
 @pytest.mark.parametrize(("update", "why"), [
     (replaced, "it replaces the array m instead of writing into it"),
     (swapped, "it replaces the array m instead of writing into it"),
-    (measured, "'TracedVector' object has no attribute 'size'"),
+    (uses_size, "'TracedVector' object has no attribute 'size'"),
     (norm, "no implementation found for 'numpy.linalg.norm'"),
     (other_array, "ndarray is neither a vector of this step nor a Python number"),
-    (kept, "TracedVector is neither a vector of this step nor"),
-    (inexact, "tanh is none of absolute, add, divide"),
+    (keeps_a_vector, "TracedVector is neither a vector of this step nor"),
+    (inexact, "tanh is not one of absolute, add, divide"),
     (promoted, "float64 is neither a vector of this step nor a Python number"),
 ])
-def test_a_rule_that_is_marked_wrongly_is_refused_and_keeps_its_arrays(update, why, used):
+def test_a_rule_that_is_marked_wrongly_is_refused_and_keeps_its_arrays(update, why, compiled_loops):
     body = {"__annotations__": {"m": np.ndarray, "n": np.ndarray}, "m": vector(), "n": vector(),
             "update": compiled.elementwise(update)}
     optimizer = type("Wrong", (FirstOrder,), body)()
@@ -155,7 +155,7 @@ def test_a_rule_that_is_marked_wrongly_is_refused_and_keeps_its_arrays(update, w
     assert all(isinstance(array, np.ndarray) for array in (optimizer.m, optimizer.n, optimizer.scratch))
 
 
-def test_an_interrupt_keeps_the_arrays(used):
+def test_an_interrupt_keeps_the_arrays(compiled_loops):
     class Interrupted(Adam):
         @compiled.elementwise
         def update(self, theta, grad):
@@ -180,9 +180,9 @@ def test_a_numba_that_cannot_be_imported_gives_one_warning(monkeypatch):
         compiled.available.cache_clear()
 
 
-def test_rules_for_short_vectors_and_other_dtypes_are_not_compiled(monkeypatch, used):
+def test_rules_for_short_vectors_and_other_dtypes_are_not_compiled(monkeypatch, compiled_loops):
     steps(Adam(), np.longdouble)
     monkeypatch.undo()
     assert compiled.MIN_SIZE > 1000
     steps(Adam())
-    assert not used
+    assert not compiled_loops

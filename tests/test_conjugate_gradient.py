@@ -1,4 +1,4 @@
-"""Tests of conjugate gradient: P steps for a quadratic, the same steps with every beta there, and restarts."""
+"""Tests of conjugate gradient: P steps on a quadratic, the same steps with every beta, and restarts."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def quadratic(P=12, condition=100.0, seed=0):
 
 
 def path(optimizer, steps, **options):
-    """Return theta after each of that many steps on a quadratic."""
+    """Return theta after each of `steps` steps on a quadratic."""
     function, *_ = quadratic(**options)
     thetas = []
     for _ in range(steps):
@@ -26,7 +26,7 @@ def path(optimizer, steps, **options):
     return np.array(thetas)
 
 
-EXACT = {"c2": 1e-9}  # the cubic interpolation of the search is exact on a quadratic
+EXACT = {"c2": 1e-9}  # the cubic interpolation of the line search is exact on a quadratic
 
 
 @pytest.mark.parametrize("P", [2, 5, 12, 30])

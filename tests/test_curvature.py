@@ -5,23 +5,20 @@ import tracemalloc
 import numpy as np
 import pytest
 from test_losses import ALL
-from test_model import WHOLE, batch_objective, small, small_data
+from test_model import LOSSES_WITH_LAST_LAYERS, batch_objective, small, small_data
 
-from feedforward.derivatives import (
-    CENTRAL,
-    COMPLEX,
-    away_from_kinks,
+from feedforward.testing import check_layer, check_loss
+from feedforward.testing.cases import away_from_kinks, make_layer, random_shapes, random_target
+from feedforward.testing.derivatives import (
+    CENTRAL_TOLERANCE,
+    COMPLEX_TOLERANCE,
     central,
     complex_step,
     loss_errors,
-    make_layer,
-    random_shapes,
-    random_target,
     relative,
     tangent_errors,
     worst,
 )
-from feedforward.testing import check_layer, check_loss
 from nn import (
     ACTIVATIONS,
     LAYERS,
@@ -51,8 +48,8 @@ def test_tangents(name):
     rng = np.random.default_rng(1)
     for shape in random_shapes(rng):
         by_differences, by_complex_step = worst([tangent_errors(make_layer(LAYERS[name], *shape[1:]), shape, rng)])
-        assert by_differences < CENTRAL, shape
-        assert by_complex_step < COMPLEX, shape
+        assert by_differences < CENTRAL_TOLERANCE, shape
+        assert by_complex_step < COMPLEX_TOLERANCE, shape
 
 
 @pytest.mark.parametrize("name", PARAMETERIZED)
@@ -149,9 +146,9 @@ class AveragesHb(Dense):
 
 class AddsToOldProduct(Dense):
     def backward_jvp(self, tdy, needs_dx=True, second_order=True):
-        kept = self.HW.copy()
+        old = self.HW.copy()
         tdx = super().backward_jvp(tdy, needs_dx, second_order)
-        self.HW += kept
+        self.HW += old
         return tdx
 
 
@@ -164,17 +161,17 @@ class TransposesHW(Dense):
 
 
 class Stale(Dense):
-    """Of the input, the derivative or the tangent, whichever `what` says, it uses an older one."""
+    """Uses an older input, gradient or tangent: the attribute that `what` names."""
 
     what = "x"
 
     def backward_jvp(self, tdy, needs_dx=True, second_order=True):
-        now = getattr(self, self.what, None)
-        setattr(self, self.what, getattr(self, "older", now))
+        current = getattr(self, self.what, None)
+        setattr(self, self.what, getattr(self, "older", current))
         tdx = super().backward_jvp(tdy, needs_dx, second_order)
-        setattr(self, self.what, now)
+        setattr(self, self.what, current)
         if second_order:
-            self.older = now.copy()
+            self.older = current.copy()
         return tdx
 
 
@@ -199,8 +196,8 @@ def test_every_parameterized_layer_has_planted_faults():
 def test_planted_fault_is_found(fault):
     rng = np.random.default_rng(3)
     errors = worst(tangent_errors(make_layer(fault, *shape[1:]), shape, rng) for shape in random_shapes(rng))
-    assert errors[0] > 100 * CENTRAL
-    assert errors[1] > 100 * COMPLEX
+    assert errors[0] > 100 * CENTRAL_TOLERANCE
+    assert errors[1] > 100 * COMPLEX_TOLERANCE
     with pytest.raises(AssertionError, match=f"^{fault.__name__}: .*jvp"):
         check_layer(fault)
 
@@ -212,17 +209,17 @@ class WrongSecondDerivative(Tanh):
 
 class DerivativeOfAnOlderPoint(Tanh):
     def forward(self, x):
-        kept = getattr(self, "_df", None)
+        old = getattr(self, "_df", None)
         y = super().forward(x)
-        self._df = kept
+        self._df = old
         return y
 
 
 class SecondDerivativeOfAnOlderPoint(Tanh):
     def backward(self, dy, needs_dx=True):
-        kept = getattr(self, "_d2f_dy", None)
+        old = getattr(self, "_d2f_dy", None)
         dx = super().backward(dy, needs_dx)
-        self._d2f_dy = kept
+        self._d2f_dy = old
         return dx
 
 
@@ -234,7 +231,7 @@ class SoftmaxWithoutCurvature(Softmax):
 @pytest.mark.parametrize("fault", [WrongSecondDerivative, DerivativeOfAnOlderPoint, SecondDerivativeOfAnOlderPoint,
                                    SoftmaxWithoutCurvature])
 def test_planted_fault_in_an_activation_is_found(fault):
-    assert worst([tangent_errors(fault(), (4, 3, 3), np.random.default_rng(4))])[1] > 100 * COMPLEX
+    assert worst([tangent_errors(fault(), (4, 3, 3), np.random.default_rng(4))])[1] > 100 * COMPLEX_TOLERANCE
     with pytest.raises(AssertionError, match=f"^{fault.__name__}: .* of (jvp|backward_jvp).* differs"):
         check_layer(fault)
 
@@ -254,13 +251,14 @@ FAULTS_OF_LOSSES = {
 @pytest.mark.parametrize("name", ALL)
 def test_planted_fault_in_a_loss_is_found(name, fault):
     def hessian_product(self, z, target, v, scale, out):
-        return FAULTS_OF_LOSSES[fault](ALL[name].hessian_product(self, z, target, v, scale, out), v)
+        out[:] = FAULTS_OF_LOSSES[fault](ALL[name].hessian_product(self, z, target, v, scale, out), v)
+        return out
 
     kind = type(f"Faulty{name}", (ALL[name],), {"hessian_product": hessian_product})
     rng = np.random.default_rng(2)
     errors = worst(loss_errors(kind(), (n, 3), rng) for n in (1, 2, 5))
-    assert errors[0] > 100 * CENTRAL
-    assert errors[1] > 100 * COMPLEX
+    assert errors[0] > 100 * CENTRAL_TOLERANCE
+    assert errors[1] > 100 * COMPLEX_TOLERANCE
     with pytest.raises(AssertionError, match=f"^Faulty{name}: hessian_product differs from central differences"):
         check_loss(kind)
 
@@ -283,26 +281,26 @@ def test_the_hessian_of_a_loss_is_finite_and_positive_if_the_output_is_certain(n
 
 # whole models
 
-def mixed(name, ending, first, second, rng, n, dtype="float64"):
-    """A model of both activations with dropout and this loss and ending, and n examples with targets."""
+def mixed(name, last_layer, first, second, rng, n, dtype="float64"):
+    """Return a model of both activations with dropout, this loss and this last layer, and n examples with targets."""
     layers = [first(), Dense(4, 6), first(), Dropout(0.2), Dense(6, 5), second(), Dense(5, 3)]
-    model = Model([*layers, *filter(None, [ending])], LOSSES[name](), dtype=dtype)
+    model = Model([*layers, *filter(None, [last_layer])], LOSSES[name](), dtype=dtype)
     model.theta += 0.5 * rng.normal(size=model.theta.shape)
     x, target = away_from_kinks(rng.normal(size=(n, 4))), random_target(LOSSES[name](), n, 3, rng)
     return model, x.astype(dtype), target.astype(dtype)
 
 
-def rounds(rng):
-    """Every activation in both places; a batch of 1 among the rest."""
-    for round_, (first, second) in enumerate(zip(ACTIVATIONS.values(), reversed(ACTIVATIONS.values()))):
-        yield first, second, 1 if round_ == 0 else int(rng.integers(2, 8))
+def activation_pairs(rng):
+    """Yield every activation in both positions, and a batch size; the first batch size is 1."""
+    for i, (first, second) in enumerate(zip(ACTIVATIONS.values(), reversed(ACTIVATIONS.values()))):
+        yield first, second, 1 if i == 0 else int(rng.integers(2, 8))
 
 
-@pytest.mark.parametrize(("name", "ending"), WHOLE)
-def test_hessian_products_of_a_whole_model(name, ending):
+@pytest.mark.parametrize(("name", "last_layer"), LOSSES_WITH_LAST_LAYERS)
+def test_hessian_products_of_a_whole_model(name, last_layer):
     rng = np.random.default_rng(1)
-    for first, second, n in rounds(rng):
-        model, x, target = mixed(name, ending, first, second, rng, n)
+    for first, second, n in activation_pairs(rng):
+        model, x, target = mixed(name, last_layer, first, second, rng, n)
         objective = batch_objective(model.network, x, target, np.random.default_rng(5))
         v, w, a = rng.normal(size=(3, len(model.theta)))
         Hv = objective.hessian_product(v).copy()
@@ -315,17 +313,17 @@ def test_hessian_products_of_a_whole_model(name, ending):
             return a @ moved.value_and_gradient()[1]
 
         magnitude = np.abs(Hv * a).sum()
-        assert relative(Hv @ a, central(f, 1e-4), magnitude) < CENTRAL, (first, second)
-        assert relative(Hv @ a, complex_step(f), magnitude) < COMPLEX, (first, second)
+        assert relative(Hv @ a, central(f, 1e-4), magnitude) < CENTRAL_TOLERANCE, (first, second)
+        assert relative(Hv @ a, complex_step(f), magnitude) < COMPLEX_TOLERANCE, (first, second)
         assert relative(Hv @ w, Hw @ v, np.abs(Hv * w).sum()) < 1e-10
 
 
-@pytest.mark.parametrize(("name", "ending"), WHOLE)
-def test_gauss_newton_products_of_a_whole_model(name, ending):
-    """Symmetric, positive semidefinite, and J^T J of the residuals where there are any."""
+@pytest.mark.parametrize(("name", "last_layer"), LOSSES_WITH_LAST_LAYERS)
+def test_gauss_newton_products_of_a_whole_model(name, last_layer):
+    """They are symmetric, positive semidefinite, and J^T J v if there are residuals."""
     rng = np.random.default_rng(2)
-    for first, second, n in rounds(rng):
-        model, x, target = mixed(name, ending, first, second, rng, n)
+    for first, second, n in activation_pairs(rng):
+        model, x, target = mixed(name, last_layer, first, second, rng, n)
         objective = batch_objective(model.network, x, target, np.random.default_rng(5))
         vectors = rng.normal(size=(100, len(model.theta)))
         products = np.array([objective.gauss_newton_product(v).copy() for v in vectors])
@@ -340,11 +338,11 @@ def test_gauss_newton_products_of_a_whole_model(name, ending):
             assert np.linalg.norm(products - exact) < 1e-12 * np.linalg.norm(exact)
 
 
-@pytest.mark.parametrize("ending", [ending for name, ending in WHOLE if name == "MeanSquaredError"])
-def test_residuals_and_their_jacobian(ending):
+@pytest.mark.parametrize("last_layer", [layer for name, layer in LOSSES_WITH_LAST_LAYERS if name == "MeanSquaredError"])
+def test_residuals_and_their_jacobian(last_layer):
     rng = np.random.default_rng(3)
-    for first, second, n in rounds(rng):
-        model, x, target = mixed("MeanSquaredError", ending, first, second, rng, n)
+    for first, second, n in activation_pairs(rng):
+        model, x, target = mixed("MeanSquaredError", last_layer, first, second, rng, n)
         objective = batch_objective(model.network, x, target, np.random.default_rng(5))
         v = rng.normal(size=len(model.theta))
         value, gradient = objective.value_and_gradient()
@@ -352,16 +350,16 @@ def test_residuals_and_their_jacobian(ending):
         assert r.shape == (3 * n,)
         assert r @ r / 2 == pytest.approx(value, rel=1e-14)
         np.testing.assert_allclose(J.T @ r, gradient, rtol=0, atol=1e-13 * np.abs(gradient).max())
-        at = model.theta.copy()
+        theta = model.theta.copy()
 
-        def f(h, model=model, objective=objective, at=at, v=v):
-            model.theta[:] = at + h * v
+        def f(h, model=model, objective=objective, theta=theta, v=v):
+            model.theta[:] = theta + h * v
             return objective.residuals().copy()
 
-        assert np.linalg.norm(J @ v - central(f, 1e-4)) < CENTRAL * np.linalg.norm(J @ v)
+        assert np.linalg.norm(J @ v - central(f, 1e-4)) < CENTRAL_TOLERANCE * np.linalg.norm(J @ v)
 
 
-def test_without_curvature_of_its_own_a_linear_model_has_one_matrix():
+def test_the_hessian_of_a_linear_model_is_its_gauss_newton_matrix():
     rng = np.random.default_rng(0)
     model = Model([Dense(4, 3), Softmax()], CrossEntropy(), dtype="float64")
     objective = model.objective(rng.normal(size=(10, 4)), rng.integers(0, 3, 10))
@@ -399,31 +397,31 @@ def test_layers_before_the_first_weights_are_not_differentiated():
     assert not {"txW", "txdy", "tdx", "dyvW"} & set(layers[2].buffers._arrays)
 
 
-# what is remembered of a point
+# activations that are kept between products
 
-def restless(objective, model, x, y):
-    """What may happen between two products, by name: each leaves the network or theta elsewhere."""
+def changes(objective, model, x, y):
+    """Return calls that may come between two products, by name: each changes theta or the state of the network."""
     network, [batch] = model.network, objective._batches
     other = batch_objective(network, 2 * batch.x[::-1].copy(), batch.target)
 
-    def value_elsewhere():
-        kept = model.theta.copy()
+    def value_at_another_theta():
+        theta = model.theta.copy()
         model.theta += 1
         objective.value()
-        model.theta[:] = kept
+        model.theta[:] = theta
 
-    def move():
+    def change_theta():
         model.theta *= 1.5
 
-    def move_after_evaluating():
+    def change_theta_after_evaluating():
         objective.value_and_gradient()
-        move()
+        change_theta()
 
     return {
-        "value at another theta": value_elsewhere,
+        "value at another theta": value_at_another_theta,
         "value": objective.value,
-        "theta moves": move,
-        "theta moves after an evaluation": move_after_evaluating,
+        "theta changes": change_theta,
+        "theta changes after an evaluation": change_theta_after_evaluating,
         "evaluate": lambda: model.evaluate(x[:7], y[:7]),
         "predict": lambda: model.predict(3 * x),
         "the network itself is run": lambda: network.value(Batch(2 * batch.x, batch.target, 1.0)),
@@ -434,42 +432,42 @@ def restless(objective, model, x, y):
         "the other product": lambda: (objective.gauss_newton_product(model.theta),
                                       objective.hessian_product(model.theta)),
         "its Jacobian": objective.jacobian,
-        "a subsample's": lambda: objective.subsample([0, 1]).hessian_product(model.theta),
+        "a subsample's product": lambda: objective.subsample([0, 1]).hessian_product(model.theta),
         "the gradient is overwritten": lambda: objective.value_and_gradient()[1].fill(7),
         "training": lambda: model.fit(x, y, get("adam", lr=0.1), epochs=2, batch_size=16, progress=False),
     }
 
 
-EVENTS = list(restless(small().objective(*small_data()), small(), *small_data()))
+CHANGES = list(changes(small().objective(*small_data()), small(), *small_data()))
 
 
 @pytest.mark.parametrize("method", ["hessian_product", "gauss_newton_product", "residuals", "jacobian"])
-@pytest.mark.parametrize("event", EVENTS)
-def test_products_are_those_of_this_point_whatever_came_between(event, method):
+@pytest.mark.parametrize("name", CHANGES)
+def test_products_do_not_depend_on_calls_in_between(name, method):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 3))
     model = Model([Dense(6, 5), Tanh(), Dense(5, 4), Tanh(), Dense(4, 3)], MeanSquaredError(), dtype="float64")
     objective = batch_objective(model.network, x, y)
     v = [rng.normal(size=len(model.theta))] if "product" in method else []
-    happen = restless(objective, model, x, y)[event]
+    change = changes(objective, model, x, y)[name]
     for _ in range(3):
-        happen()
-        found = getattr(objective, method)(*v)
-        np.testing.assert_allclose(found, getattr(model.objective(x, y), method)(*v), rtol=1e-9, atol=1e-12)
+        change()
+        product = getattr(objective, method)(*v)
+        np.testing.assert_allclose(product, getattr(model.objective(x, y), method)(*v), rtol=1e-9, atol=1e-12)
 
 
 def test_a_direction_may_be_any_buffer():
     model = small(dtype="float64")
     objective = model.objective(*small_data())
     _, gradient = objective.value_and_gradient()
-    at, direction = model.theta.copy(), gradient.copy()
+    theta, direction = model.theta.copy(), gradient.copy()
     model.theta += 1  # the network must be run again, which writes to the gradient
-    found = objective.hessian_product(gradient).copy()
-    np.testing.assert_array_equal(found, objective.hessian_product(direction))
+    product = objective.hessian_product(gradient).copy()
+    np.testing.assert_array_equal(product, objective.hessian_product(direction))
     H = objective.hessian()
     np.testing.assert_allclose(objective.hessian_product(objective.hessian_product(direction)), H @ (H @ direction))
-    model.theta[:] = at
-    for wrong in (np.ones(1), np.ones(len(at) + 1), np.ones((1, len(at)))):
+    model.theta[:] = theta
+    for wrong in (np.ones(1), np.ones(len(theta) + 1), np.ones((1, len(theta)))):
         with pytest.raises(ValueError, match=r"a direction must have the shape of theta, \(53,\)"):
             objective.hessian_product(wrong)
 
@@ -478,41 +476,41 @@ def test_dropout_masks_stay_the_same_in_products_and_pass_to_subsamples():
     model = small(dropout=0.5, dtype="float64")
     x, y = small_data()
     v = np.random.default_rng(0).normal(size=len(model.theta))
-    objective, again = model.objective(x, y), model.objective(x, y)
+    objective, same = model.objective(x, y), model.objective(x, y)
     first = objective.hessian_product(v).copy()
     model.evaluate(x, y)
     np.testing.assert_array_equal(objective.hessian_product(v), first)
-    parts = [again.subsample(rows) for rows in (np.arange(40) >= 10, np.arange(10))]  # before any evaluation
-    both = 0.75 * parts[0].hessian_product(v) + 0.25 * parts[1].hessian_product(v)
-    np.testing.assert_allclose(both, first, rtol=1e-10, atol=1e-14)
+    parts = [same.subsample(rows) for rows in (np.arange(40) >= 10, np.arange(10))]  # before any evaluation
+    combined = 0.75 * parts[0].hessian_product(v) + 0.25 * parts[1].hessian_product(v)
+    np.testing.assert_allclose(combined, first, rtol=1e-10, atol=1e-14)
     assert 0.75 * parts[0].value() + 0.25 * parts[1].value() == pytest.approx(objective.value())
     assert not np.allclose(first, small(dropout=0.0, dtype="float64").objective(x, y).hessian_product(v))
     with pytest.raises(ValueError, match="a subsample needs at least one row"):
         objective.subsample([])
 
 
-def test_masks_that_are_drawn_again_are_noticed():
+def test_a_product_uses_masks_that_were_drawn_again():
     model = small(dropout=0.5, dtype="float64")
     x, y = small_data()
     objective = batch_objective(model.network, x, model.network.loss.encode(y, 3, float), np.random.default_rng(0))
     v = np.random.default_rng(0).normal(size=len(model.theta))
     objective.hessian_product(v)
     model.network.resample(None)
-    whole = small(dropout=0.0, dtype="float64").objective(x, y)
-    np.testing.assert_allclose(objective.hessian_product(v), whole.hessian_product(v), rtol=1e-12)
+    plain = small(dropout=0.0, dtype="float64").objective(x, y)
+    np.testing.assert_allclose(objective.hessian_product(v), plain.hessian_product(v), rtol=1e-12)
 
 
-def test_a_subsample_is_the_loss_on_its_rows_and_leaves_the_rest_alone():
+def test_a_subsample_is_the_loss_on_its_rows_and_does_not_change_the_objective():
     model, (x, y) = small(dtype="float64"), small_data()
     objective, rows = model.objective(x, y), [5, 3, 3]
     _, gradient = objective.value_and_gradient()
-    kept, v = gradient.copy(), np.random.default_rng(0).normal(size=len(model.theta))
-    part, alone = objective.subsample(rows), model.objective(x[rows], y[rows])
+    before, v = gradient.copy(), np.random.default_rng(0).normal(size=len(model.theta))
+    part, expected = objective.subsample(rows), model.objective(x[rows], y[rows])
     assert part.theta is model.theta
     for method, *arguments in (("hessian_product", v), ("gauss_newton_product", v), ("value",)):
-        np.testing.assert_array_equal(getattr(part, method)(*arguments), getattr(alone, method)(*arguments))
-    np.testing.assert_array_equal(part.value_and_gradient()[1], alone.value_and_gradient()[1])
-    np.testing.assert_array_equal(gradient, kept)
+        np.testing.assert_array_equal(getattr(part, method)(*arguments), getattr(expected, method)(*arguments))
+    np.testing.assert_array_equal(part.value_and_gradient()[1], expected.value_and_gradient()[1])
+    np.testing.assert_array_equal(gradient, before)
 
 
 def test_costs():
@@ -528,21 +526,21 @@ def test_costs():
 
     assert cost("value") == 0.5
     assert cost("value_and_gradient") == 1
-    first, other = 6 * 5 + 5, 5 * 3 + 3  # parameters of the layers, each in 2 or 3 products a gradient
-    gradient, curved, flat = 2 * first + 3 * other, 2 * first + 6 * other, 2 * first + 4 * other
-    assert cost("hessian_product", v) == 1 + curved / gradient  # from then on it is known where the evaluations were
-    assert cost("hessian_product", v) == curved / gradient
-    assert cost("gauss_newton_product", v) == flat / gradient
+    first, second = 6 * 5 + 5, 5 * 3 + 3  # parameters of the layers, in 2 and in 3 matrix products of a gradient
+    gradient, hessian, gauss_newton = 2 * first + 3 * second, 2 * first + 6 * second, 2 * first + 4 * second
+    assert cost("hessian_product", v) == 1 + hessian / gradient  # from now on, evaluations record their theta
+    assert cost("hessian_product", v) == hessian / gradient
+    assert cost("gauss_newton_product", v) == gauss_newton / gradient
     assert cost("residuals") == 0
     assert cost("jacobian") == 3
     model.theta += 1
     assert cost("jacobian") == 3.5
     assert cost("residuals") == 0
-    assert cost("hessian_product", v) == 1 + curved / gradient
-    assert cost("hessian") == curved / gradient * len(v)
+    assert cost("hessian_product", v) == 1 + hessian / gradient
+    assert cost("hessian") == hessian / gradient * len(v)
     model.theta += 1
     assert cost("value_and_gradient") == 1
-    assert cost("hessian_product", v) == curved / gradient
+    assert cost("hessian_product", v) == hessian / gradient
     part = objective.subsample(np.arange(10))
     before = objective.gradients
     part.value_and_gradient()
@@ -550,11 +548,11 @@ def test_costs():
     assert (part.gradients, objective.gradients - before) == (10.5, 10.5)
 
 
-def test_training_alone_keeps_no_copy_of_theta():
+def test_without_products_training_keeps_no_copy_of_theta():
     model = small()
     model.fit(*small_data(), get("adam"), epochs=2, progress=False)
     network = model.network
-    assert network._theta_then is network._direction is network._product is None
+    assert network._theta_at_run is network._direction is network._product is None
     assert not network.buffers._arrays
     assert not {"ty", "tdx", "df", "d2f"} & {name for layer in network.layers for name in layer.buffers._arrays}
 
@@ -562,36 +560,36 @@ def test_training_alone_keeps_no_copy_of_theta():
 @pytest.mark.parametrize("method", ["hessian_product", "gauss_newton_product"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_warm_product_allocates_nothing(activation, method):
-    """As in a step: what NumPy takes and gives back within a call, a buffer of fixed length, is not ours."""
-    n = 5000
-    numpys_own = np.getbufsize() * 4 + 4096
+    """As in a step. NumPy's own buffer of fixed length, which it frees within a call, does not count."""
+    n = 8192
+    numpy_buffer = np.getbufsize() * 4 + 4096
     rng = np.random.default_rng(0)
     layers = [Dense(100, 110), ACTIVATIONS[activation](), Dropout(0.2), Dense(110, 10), Softmax()]
     model = Model(layers, CrossEntropy())
-    assert min(model.theta.nbytes, 8 * n) > numpys_own
+    assert min(model.theta.nbytes, 8 * n) > numpy_buffer
     objective = model.objective(rng.normal(size=(n, 100)), rng.integers(0, 10, n))
     v = rng.normal(size=len(model.theta)).astype("float32")
-    taken = []
+    peaks = []
     tracemalloc.start()
     try:
         for _ in range(4):
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             getattr(objective, method)(v)
-            taken.append(tracemalloc.get_traced_memory()[1] - before)
-            model.theta *= 1.01  # so that the next evaluates anew
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+            model.theta *= 1.01  # so that the next product evaluates the batch again
     finally:
         tracemalloc.stop()
-    assert taken[0] > n * 100 * 4
-    assert max(taken[2:]) < numpys_own  # the second is the first to compare two points
+    assert peaks[0] > n * 100 * 4
+    assert max(peaks[2:]) < numpy_buffer  # the second product is the first that compares two thetas
 
 
-@pytest.mark.parametrize(("name", "ending"), WHOLE)
-def test_float32_stays_and_is_near_float64(name, ending):
-    for first, second, n in rounds(np.random.default_rng(0)):
+@pytest.mark.parametrize(("name", "last_layer"), LOSSES_WITH_LAST_LAYERS)
+def test_float32_stays_float32_and_is_close_to_float64(name, last_layer):
+    for first, second, n in activation_pairs(np.random.default_rng(0)):
         results = {}
         for dtype in ("float32", "float64"):
-            model, x, target = mixed(name, ending, first, second, np.random.default_rng(1), n, dtype)
+            model, x, target = mixed(name, last_layer, first, second, np.random.default_rng(1), n, dtype)
             objective = batch_objective(model.network, x, target)
             v = np.linspace(-1, 1, len(model.theta))
             results[dtype] = [objective.hessian_product(v.astype(dtype)).copy(), objective.gauss_newton_product(v)]
@@ -604,7 +602,7 @@ def test_float32_stays_and_is_near_float64(name, ending):
             np.testing.assert_allclose(a, b, rtol=0, atol=2e-4 * max(np.abs(b).max(), 1e-3))
 
 
-def test_what_is_impossible_is_refused_in_one_line():
+def test_unavailable_quantities_are_refused_in_one_line():
     x, y = small_data()
     objective = small().objective(x, y)
     for method in (objective.residuals, objective.jacobian):
@@ -625,8 +623,8 @@ def test_what_is_impossible_is_refused_in_one_line():
 
 # training
 
-class Watching(SecondOrder):
-    """Steps along the gradient from what it remembers, or stays; keeps the objectives that it is shown."""
+class RecordsObjectives(SecondOrder):
+    """Takes two gradient steps from the last point, then none; records the objectives of its steps."""
 
     def step(self, objective):
         self.objectives = [*getattr(self, "objectives", []), objective]
@@ -638,11 +636,11 @@ class Watching(SecondOrder):
 
 
 @pytest.mark.parametrize(("dropout", "batch_size", "objectives"), [(0.0, None, 1), (0.5, None, 4), (0.0, 20, 8)])
-def test_steps_on_the_whole_set_are_shown_one_objective(dropout, batch_size, objectives):
+def test_all_steps_on_the_whole_set_have_one_objective(dropout, batch_size, objectives):
     model, (x, y) = small(dropout=dropout), small_data()
-    watching = Watching()
-    history = model.fit(x, y, watching, epochs=4, batch_size=batch_size, validation_data=(x[:7], y[:7]), progress=False)
-    assert len(set(map(id, watching.objectives))) == objectives
-    if objectives == 1:  # the start and two moves; then nothing new, the validation having a network of its own
+    recorder = RecordsObjectives()
+    history = model.fit(x, y, recorder, epochs=4, batch_size=batch_size, validation_data=(x[:7], y[:7]), progress=False)
+    assert len(set(map(id, recorder.objectives))) == objectives
+    if objectives == 1:  # the start and two steps; later steps evaluate nothing, and validation has its own network
         assert history.column("passes") == [2, 3, 3, 3]
         assert history.epochs[-1]["accuracy"] == model.evaluate(x, y)["accuracy"]

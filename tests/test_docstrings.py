@@ -1,4 +1,4 @@
-"""Every public name has a numpydoc docstring with its parameters, what it returns, and an example that doctest runs."""
+"""Every public name has a numpydoc docstring with parameters, return values, and an example that doctest runs."""
 
 import importlib
 import inspect
@@ -25,9 +25,9 @@ NAMES = {f"{package}.{name}": getattr(importlib.import_module(package), name)
 
 
 def methods(kind):
-    """The public methods that a class defines and that override none of a base class.
+    """Yield the public methods that a class defines and that override no method of a base class.
 
-    Those that begin with on_ are a callback's: the module nn.callbacks describes them.
+    Methods that start with on_ belong to callbacks: the module nn.callbacks describes them.
     """
     for name, member in vars(kind).items():
         inherited = any(hasattr(base, name) for base in kind.__mro__[1:])
@@ -58,6 +58,6 @@ def test_a_public_method_is_documented(path):
     assert errors(path, ERRORS) == []
 
 
-def test_missing_sections_are_seen():
-    found = {error.split()[0] for error in errors("tests_without_docstrings.add", ERRORS | {"EX01"})}
-    assert found >= {"PR01", "RT01", "EX01"}
+def test_missing_sections_are_found():
+    codes = {error.split()[0] for error in errors("tests_without_docstrings.add", ERRORS | {"EX01"})}
+    assert codes >= {"PR01", "RT01", "EX01"}

@@ -1,4 +1,4 @@
-"""What an editor offers: the signatures that a type checker sees are those of the constructors, and nothing more."""
+"""The signatures that a type checker and an editor see are those of the constructors."""
 
 import inspect
 import os
@@ -31,8 +31,8 @@ ff.Dense(3, 4, activation="relu")
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    """What mypy prints about every class of the tables, and about a class of a user."""
+def mypy_output(tmp_path_factory):
+    """Return the output of mypy about every class of the tables, and about a class of a user."""
     folder = tmp_path_factory.mktemp("editor")
     imports = "\n".join(f"from {kind.__module__} import {kind.__qualname__} as kind{i}" for i, kind in enumerate(KINDS))
     reveals = "\n".join(f"reveal_type(kind{i})" for i in range(len(KINDS)))
@@ -42,22 +42,22 @@ def checked(tmp_path_factory):
     return done.stdout.splitlines()
 
 
-def offered(line):
-    """The names of the arguments in a revealed signature."""
+def arguments(line):
+    """Return the names of the arguments in a revealed signature."""
     return re.findall(r"(?:\(|, )\*?(?:, )?(\w+): ", line.split('"')[1].rpartition("->")[0])
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[kind.__name__ for kind in KINDS])
-def test_a_constructor_shows_what_can_be_passed(checked, number):
-    line = [line for line in checked if "Revealed type" in line][number]
-    assert offered(line) == list(inspect.signature(KINDS[number].__init__).parameters)[1:]
-    assert offered(line) == list(field_types(KINDS[number]))
+def test_a_constructor_shows_its_arguments(mypy_output, number):
+    line = [line for line in mypy_output if "Revealed type" in line][number]
+    assert arguments(line) == list(inspect.signature(KINDS[number].__init__).parameters)[1:]
+    assert arguments(line) == list(field_types(KINDS[number]))
 
 
-def test_a_class_of_a_user_shows_its_fields_and_not_its_state(checked):
-    line = [line for line in checked if "Revealed type" in line][-1]
-    assert offered(line) == ["lr", "weight_decay", "clip_norm", "clip_value", "decay"]
-    errors = [line for line in checked if ": error:" in line]
+def test_a_class_of_a_user_shows_its_fields_and_not_its_state(mypy_output):
+    line = [line for line in mypy_output if "Revealed type" in line][-1]
+    assert arguments(line) == ["lr", "weight_decay", "clip_norm", "clip_value", "decay"]
+    errors = [line for line in mypy_output if ": error:" in line]
     assert len(errors) == 2
     assert 'Unexpected keyword argument "v" for "Own"' in errors[0]
     assert 'Unexpected keyword argument "activation" for "Dense"' in errors[1]

@@ -1,4 +1,4 @@
-"""Experiment: runs and comparisons from Python, their configuration, folders, errors, and classes of one's own."""
+"""Experiment: runs and comparisons from Python, their configuration, folders, errors, and classes of a user."""
 
 from dataclasses import replace
 import inspect
@@ -25,12 +25,12 @@ def run(*arguments, **values):
 def test_three_lines_train_and_report():
     results = run()
     assert str(results).startswith("digits, 64-50-10\n")
-    assert results.model.evaluate(*digits_to_test()) == results[0].test
+    assert results.model.evaluate(*digits_test_data()) == results[0].test
     assert results.history["epoch"] == [1, 2, 3]
     assert results.folder is None
 
 
-def digits_to_test():
+def digits_test_data():
     data = ff.load("digits")
     return data.x_test, data.y_test
 
@@ -60,7 +60,7 @@ def test_a_comparison_is_a_sequence_of_runs(tmp_path):
     assert [(run.name, run.seed) for run in results] == [("gd", 0), ("gd", 1), ("adam:1+gd", 0), ("adam:1+gd", 1)]
     assert results["adam:1+gd"] is results[2]
     assert len(results) == 4
-    assert {name: len(several) for name, several in results.histories().items()} == {"gd": 2, "adam:1+gd": 2}
+    assert {name: len(histories) for name, histories in results.histories().items()} == {"gd": 2, "adam:1+gd": 2}
     assert set(results.figures()) == {"comparison", "comparison-seconds", "comparison-passes"}
     assert sorted(os.listdir(tmp_path / "all")) == sorted([
         "config.json", "adam1-gd-seed0", "adam1-gd-seed1", "gd-seed0", "gd-seed1",
@@ -71,13 +71,13 @@ def test_a_comparison_is_a_sequence_of_runs(tmp_path):
         _ = results["adam"]
 
 
-def test_runs_at_once_are_the_runs_one_after_another():
-    together, alone = (run(["gd", "adam"], seeds=2, jobs=jobs, threads=1) for jobs in (4, 1))
-    for one, other in zip(together, alone):
-        np.testing.assert_array_equal(one.model.theta, other.model.theta)
+def test_parallel_runs_equal_sequential_runs():
+    parallel, sequential = (run(["gd", "adam"], seeds=2, jobs=jobs, threads=1) for jobs in (4, 1))
+    for a, b in zip(parallel, sequential):
+        np.testing.assert_array_equal(a.model.theta, b.model.theta)
 
 
-def test_data_of_ones_own(tmp_path):
+def test_data_of_a_user(tmp_path):
     digits = ff.load("digits")
     own = replace(digits, name="own", x_train=digits.x_train[:200], y_train=digits.y_train[:200])
     results = quick(dataset=own).run(tmp_path / "run", progress=False)
@@ -89,7 +89,7 @@ def test_data_of_ones_own(tmp_path):
     assert "own: 3 epochs, into runs" in quick(dataset=own).plan()
 
 
-def test_a_run_that_fails_says_why_and_the_others_go_on():
+def test_a_run_that_fails_says_why_and_the_others_continue():
     results = run(["gd", "adam"], fields={"gd.lr": 1e30})
     assert "the loss became" in results["gd"].error
     assert results["adam"].error == ""
@@ -139,7 +139,7 @@ def refuse_mnist(load):
 @pytest.mark.parametrize(("text", "stages"), [
     ("adam", [("adam", 9)]), ("adam:2+gd", [("adam", 2), ("gd", 7)]),
     ("gd:1+adam:3+lbfgs", [("gd", 1), ("adam", 3), ("lbfgs", 5)])])
-def test_stages_share_the_epochs(text, stages):
+def test_the_epochs_are_divided_among_the_stages(text, stages):
     assert parse_stages(text, 9) == tuple(StageText(*stage) for stage in stages)
 
 
@@ -163,11 +163,11 @@ def test_errors_say_what_to_write(make, message):
 def test_errors_come_before_data_are_loaded(monkeypatch):
     monkeypatch.setattr("feedforward.experiment.load_data", lambda *_: pytest.fail("data were loaded"))
     for values in ({"schedule": "linear"}, {"hidden": [0]}, {"loss": "hinge"}, {"fields": {"beta3": 1}}):
-        with pytest.raises(ValueError, match=r"unknown|Dense|has no field"):
+        with pytest.raises(ValueError, match=r"unknown|hidden must|has no field"):
             run(**values)
 
 
-def test_classes_of_ones_own_are_named_in_experiments_and_listed(tmp_path, capsys):
+def test_classes_of_a_user_can_be_named_in_experiments_and_are_listed(tmp_path, capsys):
     @ff.register
     class Cubic(ff.Elementwise):
         scale: float = 0.1
@@ -227,6 +227,103 @@ def test_classes_of_ones_own_are_named_in_experiments_and_listed(tmp_path, capsy
     (type("Dense", (ff.ReLU,), {}), None, r"the name 'Dense' belongs to nn\.layers\.Dense"),
     (type("Own", (ff.Adam,), {}), "adam", "the name 'adam' belongs to Adam: register Own by another name"),
 ])
-def test_what_cannot_be_registered_is_refused(kind, name, message):
+def test_other_objects_and_taken_names_are_refused(kind, name, message):
     with pytest.raises(ValueError, match=message):
         ff.register(kind, name)
+
+
+def test_each_of_several_runs_has_callbacks_of_its_own(tmp_path):
+    stopping = ff.EarlyStopping("val_loss", patience=50)
+    values = {"epochs": 8, "seeds": 4, "batch_size": 200, "threads": 1}
+    results = quick(jobs=4, **values).run(callbacks=[stopping], progress=False)
+    for one in results:
+        assert one.test["loss"] == pytest.approx(min(one.history["val_loss"]), rel=1e-6)
+    logs = quick(["gd", "adam"], jobs=2).run(
+        callbacks=lambda run: [ff.CSVLog(tmp_path / f"{run.name}.csv")], progress=False)
+    for one in logs:
+        assert ff.History.read(tmp_path / f"{one.name}.csv").epochs == one.history.epochs
+
+
+def test_the_callbacks_of_a_single_run_are_the_objects_themselves():
+    class Count:
+        epochs = 0
+
+        def on_epoch_end(self, model, epoch):
+            self.epochs += 1
+
+    count = Count()
+    quick().run(callbacks=[count], progress=False)
+    assert count.epochs == 3
+
+
+def test_what_is_no_callback_is_refused_before_training():
+    with pytest.raises(ValueError, match="callback 1 has none of the methods on_fit_begin"):
+        quick().run(callbacks=[1], progress=False)
+
+
+def test_the_printed_results_say_why_a_run_failed():
+    results = run(["gd", "adam"], fields={"gd.lr": 1e30})
+    assert "gd, seed 0, failed: the loss became" in str(results)
+    assert "adam, seed 0" not in str(results)
+    assert repr(results) == str(results)
+
+
+def test_a_registered_regression_loss_has_no_confusion_matrix(tmp_path):
+    @ff.register
+    class Absolute(ff.MeanSquaredError):
+        pass
+
+    results = quick(loss="Absolute").run(tmp_path / "run", progress=False)
+    assert set(results.figures()) == {"curves"}
+    assert (tmp_path / "run/curves.png").exists()
+
+
+@pytest.mark.parametrize("values", [
+    {"hidden": np.array([5])}, {"hidden": (np.int64(5),)}, {"hidden": range(5, 7)}, {"data_dir": None},
+    {"fields": {"beta1": np.float32(0.8)}}])
+def test_numpy_values_are_written_to_the_configuration(values, tmp_path):
+    results = quick(**values).run(tmp_path / "run", progress=False)
+    config = json.loads((tmp_path / "run/config.json").read_text())["experiment"]
+    np.testing.assert_array_equal(ff.Experiment(**config).run(progress=False).model.theta, results.model.theta)
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"optimizer": "adm"}, "unknown optimizer 'adm'"), ({"activation": "rlu"}, "unknown activation"),
+    ({"schedule": "linear"}, "unknown schedule"), ({"schedule": 3}, "Experiment: schedule must be a text, not 3"),
+    ({"dtype": np.float32}, "Experiment: dtype must be a text, not <class"), ({"hidden": 50}, "hidden must hold whole"),
+    ({"hidden": "50"}, "hidden must hold whole numbers of at least 1, such as .* not '50'"),
+    ({"fields": "beta1=3"}, "fields must be a dict such as {'beta1': 0.8}, not 'beta1=3'"),
+    ({"fields": None}, "fields must be a dict"), ({"loss": "hinge"}, "unknown loss 'hinge'"),
+])
+def test_the_constructor_checks_everything(values, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**values)
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("learning_rate", "write lr; its fields are"), ("beta1", r"write fields=\{'beta1': ...\}; its fields are")])
+def test_fields_of_optimizers_say_where_they_are_written(name, message):
+    with pytest.raises(TypeError, match=f"Experiment has no field '{name}': {message}"):
+        quick(**{name: 0.1})
+
+
+def test_a_folder_that_was_named_is_never_replaced_by_the_digits(tmp_path, monkeypatch):
+    monkeypatch.setattr("feedforward.data.datasets.load", refuse_mnist(ff.load))
+    with pytest.raises(ff.DataError, match="no connection"):
+        ff.Experiment(data_dir=tmp_path, epochs=1).run(progress=False)
+    with pytest.raises(ff.DataError, match="a dataset is chosen by its name, such as 'digits', not by a tuple"):
+        ff.Experiment(dataset=(1, 2), epochs=1).run(progress=False)
+
+
+def test_stages_may_be_separate_words():
+    assert [one.name for one in run(["adam:1", "gd", "adam"])] == ["adam:1+gd", "adam"]
+
+
+def test_a_stop_before_the_first_step_is_an_interrupt(tmp_path):
+    stop = Stop()
+    stop.requested = True
+    for optimizer, folder in (("adam", "one"), (["gd", "adam"], "two")):
+        results = quick(optimizer).run(tmp_path / folder, stop=stop, progress=False)
+        assert results.interrupted
+        assert [len(one.history) for one in results] == [0] * len(results)
+    assert sorted(os.listdir(tmp_path / "one")) == ["config.json", "history.csv", "model.safetensors"]

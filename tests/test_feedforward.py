@@ -1,4 +1,4 @@
-"""The package feedforward: every public name by one import, what a wheel holds, and the stub for editors."""
+"""The package feedforward: every public name by one import, the content of a wheel, and the stub for editors."""
 
 import ast
 import importlib
@@ -20,22 +20,29 @@ NAMES = {name: package for package in PACKAGES for name in importlib.import_modu
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_public_name_is_there(name):
+def test_every_public_name_can_be_used(name):
     assert getattr(ff, name) is getattr(importlib.import_module(NAMES[name]), name)
     assert name in dir(ff)
 
 
-def test_no_two_packages_use_one_name():
+def test_no_two_packages_have_the_same_public_name():
     assert len(NAMES) == sum(len(importlib.import_module(package).__all__) for package in PACKAGES)
 
 
-def test_its_own_names():
+def test_names_of_feedforward_itself():
     for name in ("Experiment", "Results", "register", "plots", "testing", "__version__"):
         assert name in dir(ff)
         assert getattr(ff, name)
-    assert callable(ff.register)  # and not a module of that name
+    assert callable(ff.register)  # not a module of that name
     with pytest.raises(AttributeError, match="module 'feedforward' has no attribute 'Modle'"):
         _ = ff.Modle
+
+
+def test_a_star_import_gives_the_public_names_and_no_others():
+    names = {}
+    exec("from feedforward import *", names)
+    assert set(names) - {"__builtins__"} == {*NAMES, "Experiment", "Results", "Run", "register", "plots", "testing"}
+    assert {name for name in dir(ff) if not name.startswith("__")} == set(names) - {"__builtins__"}
 
 
 def test_register_is_not_hidden_by_a_module():
@@ -74,7 +81,7 @@ def test_a_type_checker_knows_the_names(tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel of this source, built from a copy."""
+    """Return the wheel of this source, built from a copy."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "runs", "__pycache__"))
@@ -102,7 +109,7 @@ def test_another_train_py_does_not_break_the_command(wheel, tmp_path):
     assert "optimizers, with their fields and defaults" in done.stdout
 
 
-def test_the_three_ways_to_start_it_name_themselves(tmp_path):
+def test_an_error_names_the_command_that_was_used(tmp_path):
     for start, name in ((["train.py"], "train.py"), (["-m", "feedforward"], "feedforward")):
         done = subprocess.run([sys.executable, *start, "--epochs", "0"], cwd=ROOT, capture_output=True, text=True)
         assert done.stderr.startswith(f"{name}: epochs must be")

@@ -1,4 +1,4 @@
-"""Tests of the first-order rules: equal to torch (committed traces, and torch itself), convergence, and faults."""
+"""Tests of the first-order rules: equality with torch (committed traces, and torch itself), convergence, faults."""
 
 import importlib.util
 import math
@@ -14,8 +14,8 @@ from optimizers.schedules import Exponential
 RULES = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)]
 
 
-class Given:
-    """An objective with given gradients."""
+class FixedGradients:
+    """An objective with a fixed sequence of gradients."""
 
     def __init__(self, theta0, gradients):
         self.theta, self.gradients = theta0.copy(), iter(gradients)
@@ -27,21 +27,21 @@ class Given:
 def trace(optimizer):
     """Return theta after each step on the problem of the references, (STEPS, P)."""
     theta0, gradients, rates = problem()
-    given, thetas = Given(theta0, gradients), []
+    objective, thetas = FixedGradients(theta0, gradients), []
     for rate in rates:
         optimizer.lr = float(rate)
-        optimizer.step(given)
-        thetas.append(given.theta.copy())
+        optimizer.step(objective)
+        thetas.append(objective.theta.copy())
     return np.array(thetas)
 
 
-def error(ours, theirs):
-    """Return the largest difference, relative to the largest |theta| until then."""
-    return np.max(np.abs(ours - theirs) / np.maximum.accumulate(np.abs(theirs), axis=0))
+def error(thetas, expected):
+    """Return the largest difference, relative to the largest |theta| up to that step."""
+    return np.max(np.abs(thetas - expected) / np.maximum.accumulate(np.abs(expected), axis=0))
 
 
 def test_every_first_order_rule_has_a_reference():
-    assert {ours for ours, *_ in CASES.values()} == set(RULES)
+    assert {name for name, *_ in CASES.values()} == set(RULES)
     with np.load(TRACES) as traces:
         assert set(CASES) <= set(traces.files)
         for name, array in zip(("theta0", "gradients", "rates"), problem()):
@@ -52,9 +52,9 @@ def test_every_first_order_rule_has_a_reference():
 def test_a_rule_is_equal_to_the_trace_of_torch(case):
     name, fields, *_ = CASES[case]
     with np.load(TRACES) as traces:
-        theirs = traces[case]
-    assert theirs.shape[0] == STEPS
-    assert error(trace(get(name, **fields)), theirs) < 1e-10
+        expected = traces[case]
+    assert expected.shape[0] == STEPS
+    assert error(trace(get(name, **fields)), expected) < 1e-10
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed (extra dev)")
@@ -118,9 +118,9 @@ class LearningRateInTheVelocity(Momentum):
 
 class SecondMomentOfTheFirst(Adam):
     def update(self, theta, grad):
-        kept = self.v.copy()
+        old = self.v.copy()
         super().update(theta, grad)
-        self.v[:] = self.beta2 * kept + (1 - self.beta2) * self.m**2
+        self.v[:] = self.beta2 * old + (1 - self.beta2) * self.m**2
 
 
 class DecayAfterTheStep(OPTIMIZERS["adamw"]):
@@ -192,16 +192,16 @@ def test_a_rule_converges(name, make):
 
 
 def test_clipping_and_weight_decay():
-    def moved(grad, **fields):
-        given = Given(np.array([1.0, -2.0]), [np.array(grad)])
-        get("gd", lr=1.0, **fields).step(given)
-        return np.array([1.0, -2.0]) - given.theta
+    def step(grad, **fields):
+        objective = FixedGradients(np.array([1.0, -2.0]), [np.array(grad)])
+        get("gd", lr=1.0, **fields).step(objective)
+        return np.array([1.0, -2.0]) - objective.theta
 
-    np.testing.assert_allclose(moved([3.0, 4.0], clip_norm=1.0), [0.6, 0.8])
-    np.testing.assert_allclose(moved([3.0, 4.0], clip_norm=6.0), [3, 4])
-    np.testing.assert_allclose(moved([3.0, -4.0], clip_value=3.5), [3, -3.5])
-    np.testing.assert_allclose(moved([3.0, -4.0], clip_value=3.0, clip_norm=3.0), [3 / math.sqrt(2), -3 / math.sqrt(2)])
-    np.testing.assert_allclose(moved([3.0, 4.0], weight_decay=0.5, clip_norm=1.0), [0.6 + 0.5, 0.8 - 1])
+    np.testing.assert_allclose(step([3.0, 4.0], clip_norm=1.0), [0.6, 0.8])
+    np.testing.assert_allclose(step([3.0, 4.0], clip_norm=6.0), [3, 4])
+    np.testing.assert_allclose(step([3.0, -4.0], clip_value=3.5), [3, -3.5])
+    np.testing.assert_allclose(step([3.0, -4.0], clip_value=3.0, clip_norm=3.0), [3 / math.sqrt(2), -3 / math.sqrt(2)])
+    np.testing.assert_allclose(step([3.0, 4.0], weight_decay=0.5, clip_norm=1.0), [0.6 + 0.5, 0.8 - 1])
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -212,7 +212,7 @@ def test_every_rule_has_weight_decay_and_clipping(name):
     assert (trace(get(name, weight_decay=0.0, clip_value=0.01)) != plain).any()
 
 
-def test_minimize_returns_why_it_ended():
+def test_the_message_of_minimize_says_why_it_ended():
     result = minimize(rosenbrock(), get("adam", lr=0.1), max_steps=5000, tolerance=1e-6)
     assert result.converged
     np.testing.assert_allclose(result.theta, 1, atol=1e-4)
@@ -221,6 +221,6 @@ def test_minimize_returns_why_it_ended():
     assert not short.converged
     assert "after 10 steps the largest component of the gradient is" in short.message
     with np.errstate(all="ignore"):
-        wild = minimize(rosenbrock(), get("gd", lr=1.0))
-    assert not wild.converged
-    assert "try a smaller lr" in wild.message
+        diverged = minimize(rosenbrock(), get("gd", lr=1.0))
+    assert not diverged.converged
+    assert "try a smaller lr" in diverged.message

@@ -1,4 +1,4 @@
-"""fit: reproducible bit for bit, stopped in the step that diverges, interrupted, observed by callbacks."""
+"""fit: results that are equal bit for bit, divergence, interrupts, callbacks."""
 
 import contextlib
 import csv
@@ -65,7 +65,7 @@ def test_the_history_of_a_fit():
     history = model.fit(x, y, get("gd", lr=0.1), epochs=3, validation_data=(x, y), progress=False)
     assert [list(epoch) for epoch in history.epochs] == [KEYS] * 3
     first, last = history.epochs[0], history.epochs[-1]
-    assert first["loss"] == pytest.approx(before["loss"])  # the whole set in one batch, before its step
+    assert first["loss"] == pytest.approx(before["loss"])  # all examples in one batch, before its step
     assert first["accuracy"] == before["accuracy"]
     assert {"loss": last["val_loss"], "accuracy": last["val_accuracy"]} == model.evaluate(x, y)
     assert [last["epoch"], last["lr"], last["passes"]] == [3, 0.1, 3.0]
@@ -74,17 +74,17 @@ def test_the_history_of_a_fit():
 
 
 @pytest.mark.parametrize(("n", "size"), [(40, 16), (40, 40), (40, 1), (41, 8)])
-def test_each_epoch_has_each_example_once_in_an_order_of_its_own(n, size):
+def test_each_epoch_has_each_example_once_in_its_own_order(n, size):
     x, target = np.arange(n, dtype=float)[:, None], -np.arange(n, dtype=float)[:, None]
     batches = Batches(x, target, size, seed=3)
 
     def order(e):
-        seen = []
+        examples = []
         for rows in batches.rows(e):
             x_batch, target_batch = batches.take(rows)
             np.testing.assert_array_equal(x_batch, -target_batch)
-            seen += x_batch[:, 0].tolist()
-        return seen
+            examples += x_batch[:, 0].tolist()
+        return examples
 
     assert sorted(order(1)) == list(range(n))
     assert len(batches) == math.ceil(n / size)
@@ -95,12 +95,12 @@ def test_each_epoch_has_each_example_once_in_an_order_of_its_own(n, size):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_fit_in_two_parts_equals_one_fit(name, tmp_path):
-    whole, history = run(name=name)
+    expected, history = run(name=name)
     (model, (x, y)), optimizer = (small(0, dropout=0.2), small_data()), with_lr(name, 0.05)
     options = {"batch_size": 16, "progress": False, "callbacks": [CSVLog(tmp_path / "log.csv")]}
     part = model.fit(x, y, optimizer, epochs=2, **options)
     model.fit(x, y, optimizer, epochs=3, history=part, **options)
-    np.testing.assert_array_equal(model.theta, whole.theta)
+    np.testing.assert_array_equal(model.theta, expected.theta)
     assert part.column("loss") == history.column("loss")
     assert part.column("epoch") == [1, 2, 3, 4, 5]
     assert part.column("passes") == history.column("passes")
@@ -111,11 +111,11 @@ class Exploding:
     """Gradient descent that returns `value` as the loss of its k-th step."""
 
     def __init__(self, k, value):
-        self.k, self.value, self.seen = k, value, []
+        self.k, self.value, self.thetas = k, value, []
 
     def step(self, objective):
         self.k -= 1
-        self.seen.append(objective.theta.copy())
+        self.thetas.append(objective.theta.copy())
         loss, grad = objective.value_and_gradient()
         objective.theta -= 0.1 * grad
         return self.value if self.k == 0 else loss
@@ -130,12 +130,12 @@ def test_a_loss_that_is_not_finite_stops_in_that_step_and_keeps_the_last_finite_
         model.fit(x, y, optimizer, epochs=3, batch_size=16, progress=False)
     assert (caught.value.epoch, caught.value.step) == (epoch, step)
     assert len(caught.value.history.epochs) == epoch - 1
-    assert len(optimizer.seen) == k
-    np.testing.assert_array_equal(model.theta, optimizer.seen[max(k - 2, 0)])  # the last with a finite loss
+    assert len(optimizer.thetas) == k
+    np.testing.assert_array_equal(model.theta, optimizer.thetas[max(k - 2, 0)])  # the last with a finite loss
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_real_divergence_leaves_finite_weights_and_no_warnings(name):
+def test_after_a_real_divergence_the_weights_are_finite_and_there_is_no_warning(name):
     model, (x, y) = small(), small_data()
     with contextlib.suppress(Diverged):
         model.fit(1e4 * x, y, with_lr(name, 1e30), epochs=5, batch_size=16, progress=False)
@@ -167,22 +167,22 @@ def test_an_interrupt_within_a_step_restores_the_weights_before_it():
     optimizer = Interrupted(4, 0.0)
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, optimizer, epochs=3, batch_size=16, progress=False)
-    np.testing.assert_array_equal(model.theta, optimizer.seen[-1])
+    np.testing.assert_array_equal(model.theta, optimizer.thetas[-1])
 
 
 def test_an_interrupt_between_steps_keeps_the_last_step():
-    seen = []
+    thetas = []
 
     class Interrupt:
         def on_epoch_end(self, model, epoch):
-            seen.append(model.theta.copy())
+            thetas.append(model.theta.copy())
             if epoch["epoch"] == 3:
                 raise KeyboardInterrupt
 
     model, (x, y) = small(), small_data()
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, get("adam"), epochs=5, callbacks=[Interrupt()], progress=False)
-    np.testing.assert_array_equal(model.theta, seen[-1])
+    np.testing.assert_array_equal(model.theta, thetas[-1])
 
 
 def test_a_step_that_returns_nothing_is_an_error():
@@ -195,7 +195,7 @@ def test_a_step_that_returns_nothing_is_an_error():
 
 
 @pytest.mark.parametrize(("batch_size", "epochs"), [(None, 3), (20, 5)])
-def test_an_optimizer_that_cannot_continue_says_why_and_with_one_batch_ends_the_fit(batch_size, epochs):
+def test_an_optimizer_that_cannot_continue_says_why_and_ends_a_fit_with_one_batch(batch_size, epochs):
     class Stuck(Exploding):
         message = ""
 
@@ -208,7 +208,7 @@ def test_an_optimizer_that_cannot_continue_says_why_and_with_one_batch_ends_the_
     history = model.fit(x, y, Stuck(2, 0.5), epochs=5, batch_size=batch_size, progress=False)
     assert len(history.epochs) == epochs
     assert history.message == ("no lower value; training ended with epoch 3" if batch_size is None else
-                               "8 steps could not move the weights, the last: no lower value")
+                               "8 steps could not change the weights, the last: no lower value")
 
 
 def test_stop_training_ends_the_fit_between_steps():
@@ -228,7 +228,7 @@ def test_stop_training_ends_the_fit_between_steps():
 def test_callbacks_get_every_event():
     events = []
 
-    class Recording:
+    class RecordsEvents:
         def on_fit_begin(self, model, plan):
             events.append(plan)
 
@@ -242,28 +242,28 @@ def test_callbacks_get_every_event():
             events.append(len(history.epochs))
 
     model, (x, y) = small(), small_data()
-    model.fit(x, y, get("gd"), epochs=2, batch_size=16, callbacks=[Recording()], progress=False)
+    model.fit(x, y, get("gd"), epochs=2, batch_size=16, callbacks=[RecordsEvents()], progress=False)
     assert events == [{"first": 1, "last": 2, "steps": 3, "examples": 40}, 16, 16, 8, 1, 16, 16, 8, 2, 2]
 
 
 def test_early_stopping_restores_the_best_weights():
     weights = []
 
-    class Figures:
-        """Sets the figures that EarlyStopping sees: the second epoch is the best."""
+    class SetsValLoss:
+        """Sets val_loss so that the second epoch is the best."""
 
         def on_epoch_end(self, model, epoch):
             epoch["val_loss"] = [3.0, 1.0, 2.0, 2.5, 1.5, 0.1][len(weights)]
             weights.append(model.theta.copy())
 
     model, (x, y) = small(), small_data()
-    history = model.fit(x, y, get("gd", lr=0.1), epochs=6, callbacks=[Figures(), EarlyStopping(patience=3)],
+    history = model.fit(x, y, get("gd", lr=0.1), epochs=6, callbacks=[SetsValLoss(), EarlyStopping(patience=3)],
                         progress=False)
     assert len(history.epochs) == 5
     np.testing.assert_array_equal(model.theta, weights[1])
 
 
-def test_early_stopping_maximizes_an_accuracy_and_names_an_unknown_figure():
+def test_early_stopping_maximizes_an_accuracy_and_names_an_unknown_metric():
     model, (x, y) = small(), small_data()
     stopping = EarlyStopping("accuracy", patience=100)
     history = model.fit(x, y, get("adam", lr=0.05), epochs=20, callbacks=[stopping], progress=False)
@@ -272,7 +272,7 @@ def test_early_stopping_maximizes_an_accuracy_and_names_an_unknown_figure():
         model.fit(x, y, get("adam"), callbacks=[EarlyStopping()], progress=False)
 
 
-def test_the_csv_log_is_the_history(tmp_path):
+def test_the_csv_log_equals_the_history(tmp_path):
     _, history = run(callbacks=[CSVLog(tmp_path / "log.csv")])
     with open(tmp_path / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -353,7 +353,7 @@ def test_an_optimizer_of_another_model_of_the_same_size_is_refused_until_it_is_r
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: EarlyStopping(patience="3"), "EarlyStopping: patience must be a whole number of at least 0, not '3'"),
     (lambda: EarlyStopping(patience=-1), "EarlyStopping: patience must be a whole number of at least 0, not -1"),
-    (lambda: EarlyStopping(min_delta="a"), "EarlyStopping: min_delta must be at least 0, not 'a'"),
+    (lambda: EarlyStopping(min_delta="a"), "EarlyStopping: min_delta must be a number, at least 0, not 'a'"),
     (lambda: Progress(lines=0), "Progress: lines must be a whole number of at least 1, not 0"),
 ])
 def test_wrong_arguments_of_callbacks_are_named(make, message):
@@ -370,20 +370,20 @@ def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
     """
     threads = 2 if form == "parallel" else 1
     n, batch = 16384 * threads, 8192 * threads
-    of_numpy = (np.getbufsize() * 4 + 8192) * threads
+    numpy_buffer = (np.getbufsize() * 4 + 8192) * threads
     rng = np.random.default_rng(0)
     dropout = Dropout(0.0 if form == "parallel" else 0.2)
     model = Model([Dense(100, 250), ReLU(), dropout, Dense(250, 10), Softmax()], CrossEntropy())
     if form == "compiled":
         pytest.importorskip("numba", reason="numba is not installed (extra fast)")
         monkeypatch.setattr(compiled, "MIN_SIZE", 0)
-    assert min(model.theta.nbytes, 8 * batch) > of_numpy
+    assert min(model.theta.nbytes, 8 * batch) > numpy_buffer
     x, y = rng.normal(size=(n, 100)).astype("float32"), rng.integers(0, 10, n)
     x, target = model.check_data(x, y)
     batches, optimizer, masks = Batches(x, target, batch, 0), get(name), np.random.default_rng(1)
     workers = Workers(model.network, batches, threads)
     assert len(workers.networks) == threads
-    taken = []
+    peaks = []
 
     def epoch():
         with workers:
@@ -393,18 +393,18 @@ def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
                 objective = workers.objective(rows, masks)
                 optimizer.step(objective)
                 objective.correct()
-                taken.append(tracemalloc.get_traced_memory()[1] - before)
+                peaks.append(tracemalloc.get_traced_memory()[1] - before)
 
     tracemalloc.start()
     try:
         epoch()
-        cold = taken.copy()
-        taken.clear()
+        first_peaks = peaks.copy()
+        peaks.clear()
         epoch()
     finally:
         tracemalloc.stop()
-    assert max(cold) > 8192 * 100 * 4  # the check notices that the first step allocates
-    assert max(taken) < of_numpy
+    assert max(first_peaks) > 8192 * 100 * 4  # the check measures the allocations of the first step
+    assert max(peaks) < numpy_buffer
 
 
 def test_a_log_of_a_continued_fit_has_a_header(tmp_path):

@@ -28,13 +28,13 @@ def test_a_column_an_epoch_and_the_number_of_epochs(history):
 
 
 def test_an_unknown_column_lists_the_names(history):
-    for one in (history, History()):
+    for table in (history, History()):
         with pytest.raises(KeyError, match="history has no 'error': choose from epoch, loss, accuracy, val_loss, "):
-            one["error"]
+            table["error"]
     assert History()["loss"] == []
 
 
-def test_a_figure_that_a_callback_adds_is_a_column():
+def test_a_value_that_a_callback_adds_is_a_column():
     class Norm:
         def on_epoch_end(self, model, epoch):
             epoch["norm"] = float(abs(model.theta).sum())
@@ -45,7 +45,7 @@ def test_a_figure_that_a_callback_adds_is_a_column():
         history["error"]
 
 
-def test_it_is_a_data_frame(history):
+def test_it_can_be_converted_to_a_data_frame(history):
     frame = pandas.DataFrame(history)
     assert list(frame.columns) == list(Epoch.__annotations__)
     assert frame["loss"].tolist() == history["loss"]
@@ -57,7 +57,7 @@ def test_repr_shows_the_last_epoch(history):
     assert repr(History()) == "History(no epochs)"
 
 
-def test_it_is_pickled(history):
+def test_it_can_be_pickled(history):
     assert pickle.loads(pickle.dumps(history)).epochs == history.epochs
 
 

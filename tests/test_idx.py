@@ -25,12 +25,12 @@ def idx(array: np.ndarray) -> bytes:
 IMAGES = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
 PLAIN = idx(IMAGES)
 GZIPPED = gzip.compress(PLAIN, mtime=0)
-HUGE = b"\0\0\x08\x02" + b"\x80\0\0\0" * 2  # the header gives 2**31 x 2**31 bytes
-LARGE = b"\0\0\x08\x01\xff\xff\xff\xff"  # the header gives 4 GB
+HUGE = b"\0\0\x08\x02" + b"\x80\0\0\0" * 2  # a header for 2**31 x 2**31 bytes
+LARGE = b"\0\0\x08\x01\xff\xff\xff\xff"  # a header for 4 GB
 
 
 def with_stated_size(content: bytes, size: int) -> bytes:
-    """Compress content with gzip, and state another decompressed size in the trailer."""
+    """Compress content with gzip, and state `size` as its decompressed size in the trailer."""
     return gzip.compress(content)[:-4] + struct.pack("<I", size % 2**32)
 
 
@@ -51,11 +51,11 @@ def test_round_trip(tmp_path: Path, kind: str, shape: tuple[int, ...], gzipped: 
 
 FAULTS = {
     "empty": (b"", "found an empty file"),
-    "web page": (b"<!DOCTYPE html><html>", r"begins with two zero bytes, found b'<!DO'"),
+    "web page": (b"<!DOCTYPE html><html>", r"starts with two zero bytes, found b'<!DO'"),
     "gzipped web page": (gzip.compress(b"<!DOCTYPE html><html>"), r"found b'<!DO'"),
     "gzipped empty file": (gzip.compress(b""), "found an empty file"),
-    "wrong magic number": (b"\1" + PLAIN[1:], "begins with two zero bytes"),
-    "short magic number": (PLAIN[:3], "begins with two zero bytes"),
+    "wrong magic number": (b"\1" + PLAIN[1:], "starts with two zero bytes"),
+    "short magic number": (PLAIN[:3], "starts with two zero bytes"),
     "unknown type": (b"\0\0\x0a\x03" + PLAIN[4:], "type among 0x08, .* found 0x0a"),
     "no dimensions": (b"\0\0\x08\x00" + PLAIN[4:], "expected 1 to 32 dimensions, found 0"),
     "too many dimensions": (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "dimensions, found 255"),

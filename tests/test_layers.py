@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
-from feedforward.derivatives import (
-    CENTRAL,
-    COMPLEX,
-    away_from_kinks,
-    central,
-    layer_errors,
-    make_layer,
-    random_shapes,
-    worst,
-)
 from feedforward.testing import check_layer
+from feedforward.testing.cases import away_from_kinks, make_layer, random_shapes
+from feedforward.testing.derivatives import CENTRAL_TOLERANCE, COMPLEX_TOLERANCE, central, layer_errors, worst
 from nn import LAYERS, Dense, Dropout, MeanSquaredError, Model, ReLU
 from nn.activations import Elementwise
 
@@ -21,18 +13,18 @@ PARAMETERIZED = [name for name, kind in LAYERS.items() if make_layer(kind, 3, 2)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_keeps_the_contract(name):
+def test_a_layer_fulfils_the_contract(name):
     check_layer(LAYERS[name])
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradient(name):
-    """By complex steps too, which check_layer does without if a layer cannot compute with complex numbers."""
+    """This always uses complex steps. check_layer omits them if a layer cannot compute with complex numbers."""
     rng = np.random.default_rng(1)
     for shape in random_shapes(rng):
         by_differences, by_complex_step = worst([layer_errors(make_layer(LAYERS[name], *shape[1:]), shape, rng)])
-        assert by_differences < CENTRAL, shape
-        assert by_complex_step < COMPLEX, shape
+        assert by_differences < CENTRAL_TOLERANCE, shape
+        assert by_complex_step < COMPLEX_TOLERANCE, shape
 
 
 class WrongSignOfdW(Dense):
@@ -44,9 +36,9 @@ class WrongSignOfdW(Dense):
 
 class NodW(Dense):
     def backward(self, dy, needs_dx=True):
-        kept = self.dW.copy()
+        old = self.dW.copy()
         dx = super().backward(dy, needs_dx)
-        self.dW[:] = kept
+        self.dW[:] = old
         return dx
 
 
@@ -67,9 +59,9 @@ class AveragesOverExamples(Dense):
 
 class AddsToOldGradient(Dense):
     def backward(self, dy, needs_dx=True):
-        kept = self.dW.copy()
+        old = self.dW.copy()
         dx = super().backward(dy, needs_dx)
-        self.dW += kept
+        self.dW += old
         return dx
 
 
@@ -145,14 +137,14 @@ def test_every_parameterized_layer_has_planted_faults():
     assert {name for name, faults in FAULTS.items() if len(faults) >= 10} == set(PARAMETERIZED)
 
 
-# If forward leaves the bias out or adds it twice, the derivatives for x and W are still right, and that for b is wrong.
+# If forward leaves out the bias or adds it twice, the derivatives for x and W are right, and that for b is wrong.
 # Both methods must find each fault.
 @pytest.mark.parametrize("fault", [fault for faults in FAULTS.values() for fault in faults])
 def test_planted_fault_is_found(fault):
     rng = np.random.default_rng(2)
     errors = worst(layer_errors(make_layer(fault, *shape[1:]), shape, rng) for shape in random_shapes(rng))
-    assert errors[0] > 100 * CENTRAL
-    assert errors[1] > 100 * COMPLEX
+    assert errors[0] > 100 * CENTRAL_TOLERANCE
+    assert errors[1] > 100 * COMPLEX_TOLERANCE
     with pytest.raises(AssertionError, match=f"^{fault.__name__}: .* (of|by) .*: "):
         check_layer(fault)
 
@@ -170,7 +162,7 @@ class FaultyElementwise(Elementwise):
 
 
 def test_fault_in_an_elementwise_derivative_is_found():
-    assert worst([layer_errors(FaultyElementwise(), (4, 3, 3), np.random.default_rng(3))])[1] > 100 * COMPLEX
+    assert worst([layer_errors(FaultyElementwise(), (4, 3, 3), np.random.default_rng(3))])[1] > 100 * COMPLEX_TOLERANCE
     with pytest.raises(AssertionError, match=r"dL/dx of backward .*: compare df with the derivative of f"):
         check_layer(FaultyElementwise)
 
@@ -190,7 +182,7 @@ def test_second_derivative(name):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_large_inputs_stay_finite_and_dtype_stays(name, dtype):
+def test_results_for_large_inputs_are_finite_and_keep_the_dtype(name, dtype):
     x = np.array([[-1e4, -100, -1, 0, 1, 100, 1e4]], dtype)
     layer = make_layer(LAYERS[name], 7, 7)
     parameters = sum(int(np.prod(shape)) for shape in layer.shapes().values())
@@ -208,7 +200,7 @@ def test_dropout_keeps_the_mean_and_its_mask_until_it_is_resampled():
     layer = Dropout(0.3)
     layer.bind(np.empty(0), np.empty(0))
     x = np.ones((200, 500))
-    assert layer.forward(x) is x  # nothing is dropped outside training
+    assert layer.forward(x) is x  # there is no dropout before resample
     layer.resample(np.random.default_rng(0))
     first = layer.forward(x).copy()
     assert abs(first.mean() - 1) < 0.01
@@ -233,7 +225,7 @@ def test_bad_fields_are_named(make_bad, message):
         make_bad()
 
 
-def test_a_layer_of_a_users_own_may_have_properties_and_another_dtype():
+def test_a_layer_of_a_user_may_have_properties_and_another_dtype():
     class Scaled(ReLU):
         @property
         def scale(self):

@@ -1,4 +1,4 @@
-"""Tests of Levenberg-Marquardt: certified regressions, published minima, the forms, and functions without a step."""
+"""Tests of Levenberg-Marquardt: certified regressions, published minima, the forms, and steps that are impossible."""
 
 import math
 import warnings
@@ -26,7 +26,7 @@ def test_the_certified_parameters_give_the_certified_sum_of_squares(name):
     assert r @ r == pytest.approx(regression.rss, rel=1e-9)
 
 
-@pytest.mark.parametrize("start", ["far", "near"])
+@pytest.mark.parametrize("start", ["distant", "near"])
 @pytest.mark.parametrize("name", REGRESSIONS)
 def test_six_digits_of_every_parameter(name, start):
     regression = REGRESSIONS[name]
@@ -39,7 +39,7 @@ def test_six_digits_of_every_parameter(name, start):
 def test_the_published_minima(name):
     problem = PROBLEMS[name]
     result = fit(problem.function())
-    # the table gives six digits; 0 is reached except for the rounding errors of the residuals
+    # the table has six digits; 0 is reached up to the rounding errors of the residuals
     assert any(2 * result.value == pytest.approx(best, rel=1e-5, abs=1e-13) for best in problem.minima)
 
 
@@ -142,9 +142,9 @@ def test_one_step_solves_a_linear_problem_of_any_rank():
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("bad", [math.nan, math.inf, OverflowError("far"), None])
-def test_trial_points_that_are_not_finite_are_refused_and_others_tried(form, bad):
-    """Gauss-Newton steps on the arc tangent are too long from far away; here no value exists more than 2 from 1."""
+@pytest.mark.parametrize("bad", [math.nan, math.inf, OverflowError("distant"), None])
+def test_trial_points_that_are_not_finite_are_refused_and_nearer_ones_are_tried(form, bad):
+    """Gauss-Newton steps on the arc tangent are too long from a distant start. Beyond 2 from 1 no value exists."""
     refused = 0
 
     def residuals(x):
@@ -165,13 +165,14 @@ def test_trial_points_that_are_not_finite_are_refused_and_others_tried(form, bad
     np.testing.assert_allclose(result.theta, 1, atol=1e-7)
 
 
-def test_theta_stays_with_a_message_if_no_point_around_it_has_a_value():
-    at = np.array([0.5, 0.25])
-    f = Function(at, residuals=lambda x: x if (x == at).all() else x * math.nan, jacobian=lambda x: np.eye(2))
+def test_theta_does_not_change_and_there_is_a_message_if_no_other_point_has_a_value():
+    theta0 = np.array([0.5, 0.25])
+    f = Function(theta0, residuals=lambda x: x if (x == theta0).all() else x * math.nan, jacobian=lambda x: np.eye(2))
     lm = LevenbergMarquardt()
-    assert lm.step(f) == at @ at / 2
-    np.testing.assert_array_equal(f.theta, at)
-    assert lm.message == "the value cannot be reduced further: no trial point has a lower value, however near"
+    assert lm.step(f) == theta0 @ theta0 / 2
+    np.testing.assert_array_equal(f.theta, theta0)
+    assert lm.message == ("the value cannot be reduced further: no trial point has a lower value, not even the "
+                          "nearest")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -188,7 +189,7 @@ def test_a_jacobian_that_is_not_finite_changes_nothing(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_restored_optimizer_takes_the_same_steps_bit_for_bit(form):
-    f = check_continuation(small, lambda: LevenbergMarquardt(form=form), begun=3, more=3)
+    f = check_continuation(small, lambda: LevenbergMarquardt(form=form), before=3, after=3)
     assert f.value() > 0
 
 

@@ -1,7 +1,7 @@
 """Tests of the line searches and of all methods that use one.
 
-The searches: their conditions on random functions of one number, and what they return if the conditions cannot hold.
-The methods: what they do if a step is not possible.
+The searches: their conditions on random functions of one variable, and their results if the conditions cannot hold.
+The methods: their behaviour if a step is not possible.
 """
 
 import math
@@ -15,7 +15,7 @@ from optimizers.line_search_method import LineSearchMethod
 
 
 def random_function(seed):
-    """Return a function of one number with several minima, bounded below, that decreases at 0: its value and slope."""
+    """Return a function of one variable with several minima that decreases at 0 and is bounded below."""
     rng = np.random.default_rng(seed)
     a, w, p = rng.normal(size=4), rng.uniform(0.3, 3, size=4), rng.uniform(0, 7, size=4)
     scale, bend = 10 ** rng.uniform(-3, 3), 10 ** rng.uniform(-2, 1)
@@ -33,27 +33,27 @@ class Counted:
     """phi, and the alphas with which it was called."""
 
     def __init__(self, phi):
-        self.phi, self.seen = phi, []
+        self.phi, self.alphas = phi, []
 
     def __call__(self, alpha):
-        self.seen.append(alpha)
+        self.alphas.append(alpha)
         return self.phi(alpha)
 
 
-@pytest.mark.parametrize(("c2", "few"), [(0.9, 3.0), (0.1, 5.0)])
-def test_the_strong_wolfe_conditions_hold_on_random_functions(c2, few):
+@pytest.mark.parametrize(("c2", "max_median"), [(0.9, 3.0), (0.1, 5.0)])
+def test_the_strong_wolfe_conditions_hold_on_random_functions(c2, max_median):
     counts = []
     for seed in range(500):
         phi = Counted(random_function(seed))
         value, slope = phi.phi(0.0)
-        found = strong_wolfe(phi, value, slope, 1.0, 1e-4, c2, max_evaluations=30)
-        assert not found.message
-        reached, there = phi.phi(found.alpha)
-        assert reached <= value + 1e-4 * found.alpha * slope
-        assert abs(there) <= c2 * abs(slope)
-        assert phi.seen[-1] == found.alpha  # the caller remembers the last point
-        counts.append(len(phi.seen))
-    assert np.median(counts) <= few
+        result = strong_wolfe(phi, value, slope, 1.0, 1e-4, c2, max_evaluations=30)
+        assert not result.message
+        new_value, new_slope = phi.phi(result.alpha)
+        assert new_value <= value + 1e-4 * result.alpha * slope
+        assert abs(new_slope) <= c2 * abs(slope)
+        assert phi.alphas[-1] == result.alpha  # the caller remembers the last point
+        counts.append(len(phi.alphas))
+    assert np.median(counts) <= max_median
     assert max(counts) < 20
 
 
@@ -61,18 +61,18 @@ def test_the_armijo_condition_holds_on_random_functions():
     for seed in range(500):
         phi = Counted(random_function(seed))
         value, slope = phi.phi(0.0)
-        found = armijo(phi, value, slope, 50.0)
-        assert not found.message
-        assert phi.phi(found.alpha)[0] <= value + 1e-4 * found.alpha * slope
-        ratios = np.array(phi.seen[1:]) / phi.seen[:-1]
+        result = armijo(phi, value, slope, 50.0)
+        assert not result.message
+        assert phi.phi(result.alpha)[0] <= value + 1e-4 * result.alpha * slope
+        ratios = np.array(phi.alphas[1:]) / phi.alphas[:-1]
         assert ((ratios >= 0.1 - 1e-12) & (ratios <= 0.5 + 1e-12)).all()
 
 
 @pytest.mark.parametrize("first", [1e-6, 1.0, 1e6])
 def test_the_minimum_of_a_parabola_is_found_exactly(first):
-    found = strong_wolfe(lambda a: ((a - 3) ** 2, 2 * (a - 3)), 9.0, -6.0, first, 1e-4, 1e-9)
-    assert not found.message
-    assert found.alpha == pytest.approx(3, rel=1e-8)
+    result = strong_wolfe(lambda a: ((a - 3) ** 2, 2 * (a - 3)), 9.0, -6.0, first, 1e-4, 1e-9)
+    assert not result.message
+    assert result.alpha == pytest.approx(3, rel=1e-8)
 
 
 FAULTS = {"nan": (math.nan, math.nan), "infinite": (math.inf, math.inf), "minus infinite": (-math.inf, 0.0),
@@ -81,21 +81,21 @@ FAULTS = {"nan": (math.nan, math.nan), "infinite": (math.inf, math.inf), "minus 
 
 @pytest.mark.parametrize("search", [strong_wolfe, armijo])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_trial_that_is_not_finite_is_too_far(fault, search):
+def test_an_alpha_with_a_value_that_is_not_finite_is_too_large(fault, search):
     def phi(alpha):
         return FAULTS[fault] if alpha > 0.011 else ((alpha - 0.01) ** 2, 2 * (alpha - 0.01))
 
-    found = search(phi, 1e-4, -0.02, 1.0)
-    assert not found.message
-    assert 0 < found.alpha <= 0.011
+    result = search(phi, 1e-4, -0.02, 1.0)
+    assert not result.message
+    assert 0 < result.alpha <= 0.011
 
 
 @pytest.mark.parametrize("search", [strong_wolfe, armijo])
 @pytest.mark.parametrize("slope", [0.0, 1.0, math.nan])
-def test_a_direction_that_is_not_one_of_descent_is_not_evaluated(slope, search):
-    found = search(None, 1.0, slope)
-    assert found.alpha == 0
-    assert found.message == "the direction is not a direction of descent"
+def test_a_direction_that_is_not_a_descent_direction_is_not_evaluated(slope, search):
+    result = search(None, 1.0, slope)
+    assert result.alpha == 0
+    assert result.message == "the direction is not a descent direction"
 
 
 @pytest.mark.parametrize("search", [strong_wolfe, armijo])
@@ -104,18 +104,18 @@ def test_a_direction_that_is_not_one_of_descent_is_not_evaluated(slope, search):
 def test_alpha_is_0_with_a_message_if_no_value_is_lower(phi, search):
     """Constant or increasing with a wrong slope, or never finite: the number of evaluations is bounded."""
     counted = Counted(phi)
-    found = search(counted, 1.0, -1.0, max_evaluations=12)
-    assert found.alpha == 0
-    assert "within 12 evaluations" in found.message
-    assert len(counted.seen) == 12
+    result = search(counted, 1.0, -1.0, max_evaluations=12)
+    assert result.alpha == 0
+    assert "within 12 evaluations" in result.message
+    assert len(counted.alphas) == 12
 
 
 def test_the_lowest_value_is_returned_if_the_conditions_cannot_hold():
     """The slope of a straight line does not change."""
     counted = Counted(lambda a: (-a, -1.0))
-    found = strong_wolfe(counted, 0.0, -1.0, max_evaluations=5)
-    assert found.alpha == max(counted.seen)
-    assert found.message == "no alpha satisfied the strong Wolfe conditions within 5 evaluations"
+    result = strong_wolfe(counted, 0.0, -1.0, max_evaluations=5)
+    assert result.alpha == max(counted.alphas)
+    assert result.message == "no alpha satisfied the strong Wolfe conditions within 5 evaluations"
 
 
 @pytest.mark.parametrize("c2", [0.9, 0.1])
@@ -128,16 +128,16 @@ def test_the_slope_decides_if_the_decrease_is_less_than_the_rounding_errors(c2):
             value = 1 + 5e-9 * (alpha - 1) ** 2 + rng.uniform(-1, 1) * 1e-7
             return float(np.float32(value)), 1e-8 * (alpha - 1)
 
-        found = strong_wolfe(phi, 1.0, -1e-8, 3.7, 1e-4, c2, noise=5e-7)
-        assert not found.message
-        assert abs(found.alpha - 1) <= c2
+        result = strong_wolfe(phi, 1.0, -1e-8, 3.7, 1e-4, c2, noise=5e-7)
+        assert not result.message
+        assert abs(result.alpha - 1) <= c2
 
 
 METHODS = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, LineSearchMethod)]
 
 
-class Plain:
-    """An objective made of two plain functions, which counts its evaluations and remembers no point."""
+class PlainObjective:
+    """An objective made of two plain functions. It counts its evaluations and stores no results."""
 
     def __init__(self, theta, value, gradient):
         self.theta, self.functions, self.evaluations = np.array(theta), (value, gradient), 0
@@ -148,42 +148,42 @@ class Plain:
         return float(value), np.asarray(gradient, dtype=self.theta.dtype)
 
 
-def valley(theta=(-1.2, 1.0)):
+def rosenbrock(theta=(-1.2, 1.0)):
     """Return Rosenbrock's function."""
-    return Plain(theta, lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2,
-                 lambda x: [-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])
+    return PlainObjective(theta, lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2,
+                          lambda x: [-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_step_uses_the_last_evaluation_of_the_step_before(name):
-    function, optimizer = valley(), get(name)
-    searched = []
-    looked = optimizer._point_along
-    optimizer._point_along = lambda *arguments: searched.append(arguments[-1]) or looked(*arguments)
+def test_a_step_uses_the_last_evaluation_of_the_previous_step(name):
+    function, optimizer = rosenbrock(), get(name)
+    alphas = []
+    point_along = optimizer._point_along
+    optimizer._point_along = lambda *arguments: alphas.append(arguments[-1]) or point_along(*arguments)
     for _ in range(10):
         optimizer.step(function)
         assert optimizer.message == ""
     # once at the start, and once for each trial; the accepted point is remembered
-    assert function.evaluations == 1 + len(searched) - 10
+    assert function.evaluations == 1 + len(alphas) - 10
 
 
-@pytest.mark.parametrize("begun", [1, 7, 20])
+@pytest.mark.parametrize("steps", [1, 7, 20])
 @pytest.mark.parametrize("name", METHODS)
-def test_an_optimizer_restored_after_some_steps_takes_the_same_steps_bit_for_bit(name, begun):
-    function, optimizer = valley(), get(name)
-    for _ in range(begun):
+def test_an_optimizer_restored_after_some_steps_takes_the_same_steps_bit_for_bit(name, steps):
+    function, optimizer = rosenbrock(), get(name)
+    for _ in range(steps):
         optimizer.step(function)
-    again, other = get(name), valley(function.theta)
-    again.restore({key: np.copy(value) for key, value in optimizer.state().items()}, other.theta)
+    restored, other = get(name), rosenbrock(function.theta)
+    restored.restore({key: np.copy(value) for key, value in optimizer.state().items()}, other.theta)
     for _ in range(10):
-        assert optimizer.step(function) == again.step(other)
+        assert optimizer.step(function) == restored.step(other)
         np.testing.assert_array_equal(function.theta, other.theta)
 
 
 IMPOSSIBLE = {
     "a gradient of the wrong sign": (lambda x: x @ x, lambda x: -2 * x),
     "a gradient of a constant value": (lambda x: 1.0, lambda x: x),
-    "a value that is a number only here": (lambda x: 1.0 if (x == [3, 4]).all() else math.nan, lambda x: x),
+    "a value that is finite only at the start": (lambda x: 1.0 if (x == [3, 4]).all() else math.nan, lambda x: x),
     "a gradient that is not finite": (lambda x: 1.0, lambda x: [1.0, math.inf]),
     "a gradient that is zero": (lambda x: 1.0, lambda x: [0.0, 0.0]),
     "a value that is not a number": (lambda x: math.nan, lambda x: x),
@@ -193,21 +193,21 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("case", IMPOSSIBLE)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_that_is_not_possible_changes_nothing_and_says_why(name, case):
-    objective, optimizer = Plain([3.0, 4.0], *IMPOSSIBLE[case]), get(name)
+    objective, optimizer = PlainObjective([3.0, 4.0], *IMPOSSIBLE[case]), get(name)
     np.testing.assert_equal(optimizer.step(objective), IMPOSSIBLE[case][0](np.array([3.0, 4.0])))
     np.testing.assert_array_equal(objective.theta, [3.0, 4.0])
     assert optimizer.message
     assert "\n" not in optimizer.message
     assert objective.evaluations <= 1 + 2 * optimizer.max_evaluations
     assert optimizer.t == 0
-    function = valley()  # the optimizer can be used for another function
+    function = rosenbrock()  # the optimizer can be used for another function
     optimizer.step(function)
     assert optimizer.message == ""
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_state_without_a_descent_direction_is_reset_within_the_step(name):
-    function, optimizer = valley(), get(name)
+    function, optimizer = rosenbrock(), get(name)
     for _ in range(5):
         optimizer.step(function)
     wrong = {key: 1e3 * np.ones_like(value) if isinstance(value, np.ndarray) else value
@@ -223,11 +223,11 @@ def test_a_state_without_a_descent_direction_is_reset_within_the_step(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_region_of_nan_is_not_entered(name):
-    """x - log x is infinite at 0 and NaN below, where the first trials are. There is no warning and no exception."""
+    """x - log x is infinite at 0 and NaN below, and the first trials are below 0. There is no warning or exception."""
     def slopes(x):
         return 1 - 1 / x
 
-    function = Plain([50.0, 1e-3, 3.0], lambda x: np.sum(x - np.log(x)), slopes)
+    function = PlainObjective([50.0, 1e-3, 3.0], lambda x: np.sum(x - np.log(x)), slopes)
     optimizer = get(name)
     values = [optimizer.step(function) for _ in range(100)]
     assert (np.diff(values) <= 1e-12).all()
@@ -235,7 +235,7 @@ def test_a_region_of_nan_is_not_entered(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_an_overflow_error_counts_as_too_far(name):
+def test_an_alpha_with_an_overflow_error_is_too_large(name):
     function = Function([0.0], value=lambda x: math.exp(1e3 * float(x[0])) - 1e6 * float(x[0]),
                         gradient=lambda x: [1e3 * math.exp(1e3 * float(x[0])) - 1e6])
     result = minimize(function, get(name), tolerance=1e-4)
@@ -255,7 +255,7 @@ def test_float32_reaches_its_rounding_errors(name):
     def gradient(w):
         return -X.T @ (y / (1 + np.exp(y * (X @ w))))
 
-    function, optimizer = Plain(np.zeros(20, "float32"), value, gradient), get(name)
+    function, optimizer = PlainObjective(np.zeros(20, "float32"), value, gradient), get(name)
     theta = function.theta
     before = np.abs(gradient(theta)).max()
     values = [optimizer.step(function) for _ in range(60)]

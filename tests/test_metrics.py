@@ -15,9 +15,9 @@ def test_a_small_example():
 
 
 @pytest.mark.parametrize(("true", "predicted", "message"), [
-    ([0, 1], [0], r"y_true \(2,\) and y_pred \(1,\) must be labels of one shape"),
+    ([0, 1], [0], r"y_true \(2,\) and y_pred \(1,\) must be labels of the same shape"),
     ([], [], "N at least 1"),
-    ([[0]], [[0]], "must be labels of one shape"),
+    ([[0]], [[0]], r"must be labels of shape \(N,\), with N at least 1"),
     ([0, 1], [0.0, 1.0], "y_pred holds float64, not integer labels"),
     ([0, 5], [0, 1], "labels reach from 0 to 5, but there are 3 classes"),
     ([0, -1], [0, 1], "labels reach from -1 to 1"),

@@ -1,4 +1,4 @@
-"""Tests of Function and minimize: what they compute, count and return, and the errors for wrong arguments."""
+"""Tests of Function and minimize: their results, their counts, and the errors for wrong arguments."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ import pytest
 from optimizers import Function, Objective, get, minimize
 
 
-def line(**given):
-    return Function([1.0, 2.0], **given)
+def make_function(**functions):
+    return Function([1.0, 2.0], **functions)
 
 
 def test_residuals_and_their_jacobian_are_enough_for_a_sum_of_squares():
-    f = line(residuals=lambda t: np.array([t[0] - 3, 2 * t[1], t[0] * t[1]]),
-             jacobian=lambda t: np.array([[1, 0], [0, 2], [t[1], t[0]]]))
+    f = make_function(residuals=lambda t: np.array([t[0] - 3, 2 * t[1], t[0] * t[1]]),
+                      jacobian=lambda t: np.array([[1, 0], [0, 2], [t[1], t[0]]]))
     value, gradient = f.value_and_gradient()
     assert value == (4 + 16 + 4) / 2
     np.testing.assert_array_equal(gradient, [-2 + 2 * 2, 4 * 2 + 2])
@@ -43,7 +43,7 @@ def test_an_object_with_a_method_step_is_an_optimizer():
             objective.theta -= gradient / 2
             return loss
 
-    result = minimize(line(value=lambda t: t @ t, gradient=lambda t: 2 * t), Newton())
+    result = minimize(make_function(value=lambda t: t @ t, gradient=lambda t: 2 * t), Newton())
     assert (result.converged, result.steps, list(result.theta)) == (True, 1, [0, 0])
 
 
@@ -52,7 +52,7 @@ def test_a_function_that_changes_its_argument_does_not_change_theta():
         theta[:] = 0
         return 1.0
 
-    f = line(value=value, gradient=lambda t: t)
+    f = make_function(value=value, gradient=lambda t: t)
     f.value_and_gradient()
     np.testing.assert_array_equal(f.theta, [1, 2])
 
@@ -62,13 +62,14 @@ def test_a_function_that_changes_its_argument_does_not_change_theta():
     (lambda: Function([], value=abs), r"theta0 must be a vector \(P,\) of finite numbers"),
     (lambda: Function([np.nan], value=abs), "theta0 must be a vector"),
     (lambda: Function([[1.0]], value=abs), "theta0 must be a vector"),
-    (lambda: minimize(line(value=np.sum), get("adam")), r"needs the gradient, .*: write Function\(..., gradient=...\)"),
-    (lambda: line(value=np.sum).hessian_product(np.ones(2)),
+    (lambda: minimize(make_function(value=np.sum), get("adam")),
+     r"needs the gradient, .*: write Function\(..., gradient=...\)"),
+    (lambda: make_function(value=np.sum).hessian_product(np.ones(2)),
      r"this optimizer needs the hessian, but Function was made without it: write Function\(..., hessian=...\), or"),
-    (lambda: line(value=np.sum, gradient=lambda t: t[:1]).value_and_gradient(),
+    (lambda: make_function(value=np.sum, gradient=lambda t: t[:1]).value_and_gradient(),
      r"gradient must return an array of shape \(2,\), not an array of shape \(1,\)"),
-    (lambda: line(value=lambda t: t).value(), r"value must return a number, not an array of shape \(2,\)"),
-    (lambda: line(residuals=lambda t: t, jacobian=lambda t: np.ones((3, 2))).jacobian(),
+    (lambda: make_function(value=lambda t: t).value(), r"value must return a number, not an array of shape \(2,\)"),
+    (lambda: make_function(residuals=lambda t: t, jacobian=lambda t: np.ones((3, 2))).jacobian(),
      r"jacobian must return an array of shape \(2, 2\), not an array of shape \(3, 2\)"),
 ])
 def test_a_missing_function_or_a_wrong_shape_is_named(use, message):
@@ -77,20 +78,20 @@ def test_a_missing_function_or_a_wrong_shape_is_named(use, message):
 
 
 def test_the_callback_is_called_after_each_step_and_no_step_is_taken_at_a_minimum():
-    seen = []
-    f = line(value=lambda t: t @ t, gradient=lambda t: 2 * t)
-    minimize(f, get("gd", lr=0.1), max_steps=5, callback=lambda f: seen.append(f.theta.copy()))
-    assert len(seen) == 5
-    np.testing.assert_allclose(seen[-1], np.array([1, 2]) * 0.8**5)
-    done = minimize(Function([0.0], value=lambda t: t @ t, gradient=lambda t: 2 * t), get("gd"))
-    assert (done.steps, done.converged, done.value) == (0, True, 0.0)
+    thetas = []
+    f = make_function(value=lambda t: t @ t, gradient=lambda t: 2 * t)
+    minimize(f, get("gd", lr=0.1), max_steps=5, callback=lambda f: thetas.append(f.theta.copy()))
+    assert len(thetas) == 5
+    np.testing.assert_allclose(thetas[-1], np.array([1, 2]) * 0.8**5)
+    result = minimize(Function([0.0], value=lambda t: t @ t, gradient=lambda t: 2 * t), get("gd"))
+    assert (result.steps, result.converged, result.value) == (0, True, 0.0)
 
 
 def test_an_optimizer_that_could_not_take_a_step_may_be_used_for_another_function():
-    stuck = get("lbfgs")
-    minimize(line(value=lambda t: 1.0, gradient=lambda t: np.ones(2)), stuck)
-    assert stuck.message
-    assert minimize(line(value=lambda t: t @ t, gradient=lambda t: 2 * t), stuck).converged
+    optimizer = get("lbfgs")
+    minimize(make_function(value=lambda t: 1.0, gradient=lambda t: np.ones(2)), optimizer)
+    assert optimizer.message
+    assert minimize(make_function(value=lambda t: t @ t, gradient=lambda t: 2 * t), optimizer).converged
 
 
 def test_the_objective_of_a_model_is_minimized():
@@ -107,18 +108,37 @@ def test_the_objective_of_a_model_is_minimized():
     np.testing.assert_array_equal(result.theta, model.theta)
 
 
+@pytest.mark.parametrize("function", [np.sum, lambda theta: theta @ theta, 3.0])
+def test_a_plain_function_is_not_an_objective(function):
+    with pytest.raises(ValueError, match=r"function must be an Objective, not .*: write Function\(theta0, value=f, "
+                                         r"gradient=df\), or model.objective\(x, y\)"):
+        minimize(function, get("lbfgs"))
+
+
+def test_a_class_that_does_not_count_evaluations_is_told_so():
+    class Parabola:
+        def __init__(self):
+            self.theta = np.array([1.0, 2.0])
+
+        def value_and_gradient(self):
+            return float(self.theta @ self.theta), 2 * self.theta
+
+    with pytest.raises(ValueError, match="evaluations of the objective, but Parabola does not define it: derive Parab"):
+        minimize(Parabola(), get("lbfgs"))
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"max_steps": -1}, "max_steps must be at least 0, not -1"),
     ({"optimizer": "adam"}, r"optimizer must have a method step\(objective\), but 'adam' has none: write get"),
 ])
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        minimize(line(value=np.sum, gradient=np.ones_like), **{"optimizer": get("adam"), **options})
+        minimize(make_function(value=np.sum, gradient=np.ones_like), **{"optimizer": get("adam"), **options})
 
 
 def test_a_second_function_needs_a_new_optimizer():
     def parabola():
-        return line(value=lambda t: t @ t, gradient=lambda t: 2 * t)
+        return make_function(value=lambda t: t @ t, gradient=lambda t: 2 * t)
 
     optimizer, second = get("adam"), parabola()
     minimize(parabola(), optimizer, max_steps=3)
@@ -130,7 +150,7 @@ def test_a_second_function_needs_a_new_optimizer():
     assert optimizer.t == 6
 
 
-def test_an_objective_of_ones_own_is_minimized():
+def test_an_objective_of_a_user_is_minimized():
     class Parabola(Objective):
         def __init__(self):
             self.theta = np.array([1.0, 2.0])

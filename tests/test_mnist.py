@@ -74,7 +74,7 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch, server: Loopback, tmp_path: P
 
 @pytest.fixture
 def use_mirrors(monkeypatch: pytest.MonkeyPatch, server: Loopback) -> UseMirrors:
-    """A function that replaces the mirrors of mnist. Each argument is a kind of Loopback mirror or a URL."""
+    """Return a function that replaces the mirrors of mnist. Each argument is a kind of Loopback mirror or a URL."""
 
     def use(*kinds: str) -> tuple[str, ...]:
         addresses = tuple(kind if "://" in kind else server.mirror(kind) for kind in kinds)
@@ -86,7 +86,7 @@ def use_mirrors(monkeypatch: pytest.MonkeyPatch, server: Loopback) -> UseMirrors
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that has the four files."""
+    """Return a folder that has the four files."""
     return fill(tmp_path / "folder", MNIST)
 
 
@@ -172,7 +172,7 @@ def test_each_dataset_has_its_own_variable_and_cache(tmp_path: Path, monkeypatch
     assert data.classes[9] == "Ankle boot"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the cache is in another place")
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache has another path")
 def test_cache(tmp_path: Path) -> None:
     load("mnist")
     assert contents(tmp_path / "cache" / "feedforward" / "mnist") == MNIST
@@ -280,7 +280,7 @@ def test_loading_stops_at_the_first_file_that_all_mirrors_fail(
 
 
 def test_mirrors_that_send_no_data_share_the_timeout(tmp_path: Path, use_mirrors: UseMirrors) -> None:
-    """TIMEOUT is for all mirrors together. With its real value of 10 s, the error is raised within 12 s."""
+    """TIMEOUT is the total for all mirrors. With its real value of 10 s, the error is raised within 12 s."""
     use_mirrors("silence", "stall", "silence")
     start = time.monotonic()
     load_error(tmp_path)
@@ -483,7 +483,7 @@ MNIST_DIR = os.environ.get("MNIST_DIR", "")
 
 @pytest.fixture
 def real_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the real MNIST. Missing files are not downloaded."""
+    """Return the folder of the real MNIST. Missing files are not downloaded."""
     source: Source = dataclasses.replace(REAL_SOURCES["mnist"], mirrors=("http://127.0.0.1:9/",))
     monkeypatch.setitem(SOURCES, "mnist", source)
     return Path(MNIST_DIR)

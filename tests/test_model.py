@@ -1,4 +1,4 @@
-"""The model: its gradient as a whole, its views into theta, its messages about wrong input, and its seed."""
+"""The model: the gradient of a whole model, its views into theta, its messages about wrong input, and its seed."""
 
 from concurrent.futures import ThreadPoolExecutor
 import copy
@@ -9,16 +9,8 @@ from re import escape
 import numpy as np
 import pytest
 
-from feedforward.derivatives import (
-    CENTRAL,
-    COMPLEX,
-    away_from_kinks,
-    central,
-    complex_step,
-    make_layer,
-    random_target,
-    relative,
-)
+from feedforward.testing.cases import away_from_kinks, make_layer, random_target
+from feedforward.testing.derivatives import CENTRAL_TOLERANCE, COMPLEX_TOLERANCE, central, complex_step, relative
 from nn import (
     ACTIVATIONS,
     LOSSES,
@@ -39,9 +31,10 @@ from nn.network import Batch, Network
 from nn.objective import BatchObjective
 from optimizers import get
 
-ENDINGS = {"CrossEntropy": [Softmax()], "BinaryCrossEntropy": [Sigmoid(), Softmax()],
-           "MeanSquaredError": [Tanh(), Softmax(), None]}
-WHOLE = [(name, ending) for name in LOSSES for ending in ENDINGS.get(name, [None])]
+LAST_LAYERS = {"CrossEntropy": [Softmax()], "BinaryCrossEntropy": [Sigmoid(), Softmax()],
+               "MeanSquaredError": [Tanh(), Softmax(), None]}
+LOSSES_WITH_LAST_LAYERS = [(name, last_layer) for name, kind in LOSSES.items() for last_layer in LAST_LAYERS.get(
+    name, [Sigmoid() if kind.needs_probabilities else None])]  # a registered loss has no entry
 
 
 def small(seed=0, dtype="float32", dropout=0.0):
@@ -49,7 +42,7 @@ def small(seed=0, dtype="float32", dropout=0.0):
 
 
 def batch_objective(network, x, target, rng=None):
-    """The mean loss of this network itself on a batch, with what is random drawn from `rng`."""
+    """Return the mean loss of this network itself on a batch, with dropout masks drawn from `rng`."""
     network.resample(rng)
     return BatchObjective([(network, Batch(x, target, 1 / len(x)))])
 
@@ -59,36 +52,36 @@ def small_data(n=40, seed=0):
     return rng.normal(size=(n, 6)), rng.integers(0, 3, n)
 
 
-@pytest.mark.parametrize(("name", "ending"), WHOLE)
-def test_gradient_of_a_whole_model(name, ending):
-    """Several layers, dropout, every activation in one of the rounds, and each loss with each last layer it allows."""
+@pytest.mark.parametrize(("name", "last_layer"), LOSSES_WITH_LAST_LAYERS)
+def test_gradient_of_a_whole_model(name, last_layer):
+    """Several layers, dropout, every activation in both positions, and each loss with each last layer it allows."""
     rng = np.random.default_rng(1)
-    for round_, (first, second) in enumerate(zip(ACTIVATIONS.values(), reversed(ACTIVATIONS.values()))):
-        n = 1 if round_ == 0 else int(rng.integers(2, 8))
-        model = Model([Dense(4, 6), first(), Dropout(0.2), Dense(6, 5), second(), Dense(5, 3), *filter(None, [ending])],
-                      LOSSES[name](), dtype="float64")
+    for i, (first, second) in enumerate(zip(ACTIVATIONS.values(), reversed(ACTIVATIONS.values()))):
+        n = 1 if i == 0 else int(rng.integers(2, 8))
+        layers = [Dense(4, 6), first(), Dropout(0.2), Dense(6, 5), second(), Dense(5, 3), *filter(None, [last_layer])]
+        model = Model(layers, LOSSES[name](), dtype="float64")
         model.theta += 0.3 * rng.normal(size=model.theta.shape)
         x, target = rng.normal(size=(n, 4)), random_target(LOSSES[name](), n, 3, rng)
-        objective = batch_objective(model.network, x, target, np.random.default_rng(round_))
+        objective = batch_objective(model.network, x, target, np.random.default_rng(i))
         _, gradient = objective.value_and_gradient()
         u = rng.normal(size=gradient.shape)
 
-        def f(h, model=model, x=x, target=target, u=u, round_=round_):
+        def f(h, model=model, x=x, target=target, u=u, i=i):
             theta = model.theta + h * u
             network = Network(model.layers, model.loss, theta, np.zeros_like(theta))
-            moved = batch_objective(network, x + 0 * h, target + 0 * h, np.random.default_rng(round_))
-            return moved.value()
+            changed = batch_objective(network, x + 0 * h, target + 0 * h, np.random.default_rng(i))
+            return changed.value()
 
         magnitude = np.abs(gradient * u).sum()
-        assert relative(gradient @ u, central(f), magnitude) < CENTRAL, (first, second)
-        assert relative(gradient @ u, complex_step(f), magnitude) < COMPLEX, (first, second)
+        assert relative(gradient @ u, central(f), magnitude) < CENTRAL_TOLERANCE, (first, second)
+        assert relative(gradient @ u, complex_step(f), magnitude) < COMPLEX_TOLERANCE, (first, second)
 
 
-def test_endings_cover_every_loss():
-    assert set(ENDINGS) == {name for name, kind in LOSSES.items() if kind.__module__.startswith("nn.")}
+def test_the_table_of_last_layers_has_every_loss():
+    assert set(LAST_LAYERS) == {name for name, kind in LOSSES.items() if kind.__module__.startswith("nn.")}
 
 
-def test_the_check_notices_a_layer_without_a_derivative():
+def test_a_layer_without_a_derivative_changes_the_gradient():
     model = Model([Dense(4, 6), Tanh(), Dense(6, 3), Softmax()], CrossEntropy(), dtype="float64")
     x, target = np.random.default_rng(0).normal(size=(5, 4)), np.eye(3)[[0, 1, 2, 0, 1]]
     _, right = batch_objective(model.network, x, target).value_and_gradient()
@@ -137,25 +130,25 @@ def test_assigning_to_theta_or_a_parameter_writes_into_it():
         model.layers[0].W = np.zeros((5, 6))
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_copy_is_a_model_of_its_own(again):
+@pytest.mark.parametrize("copy_model", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_an_independent_model(copy_model):
     model, (x, y) = small(3, dropout=0.2), small_data()
     model.fit(x, y, get("adam", lr=0.05), epochs=2, progress=False)
-    twin = again(model)
+    twin = copy_model(model)
     np.testing.assert_array_equal(twin.predict(x), model.predict(x))
     assert not np.shares_memory(twin.theta, model.theta)
     for m in (model, twin):
         m.fit(x, y, get("adam", lr=0.05), epochs=3, batch_size=10, progress=False)
     np.testing.assert_array_equal(twin.theta, model.theta)
-    assert (twin.theta != again(small(3)).theta).any()
+    assert (twin.theta != copy_model(small(3)).theta).any()
 
 
 def test_several_threads_may_call_one_model():
     model, (x, _) = small(), small_data(3000)
-    alone = model.predict(x)
+    expected = model.predict(x)
     with ThreadPoolExecutor(4) as pool:
         for answer in pool.map(lambda _: model.predict(x), range(60)):
-            np.testing.assert_array_equal(answer, alone)
+            np.testing.assert_array_equal(answer, expected)
 
 
 def test_one_layer_object_in_two_models_is_copied():
@@ -205,13 +198,13 @@ def test_dropout_masks_stay_the_same_as_long_as_an_objective_exists():
 
 def test_predictions():
     model = small()
-    x, y = small_data(5000)  # more than a chunk
+    x, y = small_data(5000)  # more than one chunk
     p = model.predict(x)
     assert p.shape == (5000, 3)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(model.predict_classes(x), p.argmax(axis=1))
-    again = model.predict(x[::-1])
-    assert not np.shares_memory(p, again)
+    reversed_p = model.predict(x[::-1])
+    assert not np.shares_memory(p, reversed_p)
     evaluated = model.evaluate(x, y)
     assert evaluated["accuracy"] == np.mean(p.argmax(axis=1) == y)
     assert evaluated["loss"] == pytest.approx(-np.log(p[np.arange(5000), y]).mean(), rel=1e-5)
@@ -297,7 +290,7 @@ def test_summary_counts_the_parameters():
 X, Y = small_data()
 WRONG_X = {
     "shape": (np.zeros((4, 7)), r"layer 0 \(Dense\(n_in=6, .*expects x of shape \(N, 6\), but x has shape \(4, 7\): "
-                                r"give x with 6 columns, or begin the model with Dense\(7, ...\)"),
+                                r"give x with 6 columns, or start the model with Dense\(7, ...\)"),
     "images": (np.zeros((4, 2, 3)), r"x has shape \(4, 2, 3\): write x.reshape\(len\(x\), 6\)"),
     "one example": (np.zeros(6), r"x has shape \(6,\)"),
     "text": (np.array([["a"] * 6] * 4), "x holds <U1, not real numbers"),

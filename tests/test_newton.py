@@ -1,4 +1,4 @@
-"""Tests of Newton: convergence, both forms, the trust-region subproblem, and functions without a possible step."""
+"""Tests of Newton: convergence, both forms, the trust-region subproblem, and steps that are impossible."""
 
 import copy
 import math
@@ -41,16 +41,16 @@ def test_one_step_reaches_the_minimum_of_a_convex_quadratic():
 
 def test_conjugate_gradients_need_few_more_products_than_dimensions():
     f, products = quadratic(20), 0
-    inner, newton = without_hessian(f), Newton(form="cg")
+    objective, newton = without_hessian(f), Newton(form="cg")
 
     def counted(v):
         nonlocal products
         products += 1
         return f.hessian_product(v)
 
-    inner.hessian_product = counted
+    objective.hessian_product = counted
     for _ in range(30):
-        newton.step(inner)
+        newton.step(objective)
         if np.abs(f.value_and_gradient()[1]).max() < 1e-8:
             break
     assert newton.form_used == "cg"
@@ -60,8 +60,8 @@ def test_conjugate_gradients_need_few_more_products_than_dimensions():
 
 @pytest.mark.parametrize("curvature", ["hessian", "gauss-newton"])
 @pytest.mark.parametrize(("form", "order", "steps"), [("dense", 2, 1), ("cg", 1.5, 2)])
-def test_the_last_steps_on_rosenbrock_converge_with_the_order_of_the_theory(form, order, steps, curvature):
-    """With inexact steps the errors along and across the valley decrease in turn, so two steps count as one."""
+def test_the_last_steps_on_rosenbrock_have_the_theoretical_order_of_convergence(form, order, steps, curvature):
+    """With inexact steps, the errors along and across the valley decrease alternately, so two steps count as one."""
     f, errors = PROBLEMS["rosenbrock"].function(), []
     result = minimize(f, Newton(form=form, curvature=curvature), max_steps=60, tolerance=1e-12,
                       callback=lambda f: errors.append(np.abs(f.theta - 1).max()))
@@ -72,7 +72,7 @@ def test_the_last_steps_on_rosenbrock_converge_with_the_order_of_the_theory(form
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_negative_curvature_is_followed_away_from_a_saddle(form):
+def test_negative_curvature_leads_away_from_a_saddle_point(form):
     f = Function([1e-3, 1], value=lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 2 / 2,
                  gradient=lambda x: np.array([x[0] ** 3 - x[0], x[1]]),
                  hessian=lambda x: np.diag([3 * x[0] ** 2 - 1, 1.0]))
@@ -81,7 +81,7 @@ def test_negative_curvature_is_followed_away_from_a_saddle(form):
     np.testing.assert_allclose(result.theta, [1, 0], atol=1e-8)
 
 
-def test_the_dense_form_leaves_a_saddle_where_the_gradient_is_zero():
+def test_the_dense_form_leaves_a_saddle_point_with_a_zero_gradient():
     f = Function([0, 0], value=lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 2 / 2,
                  gradient=lambda x: np.array([x[0] ** 3 - x[0], x[1]]),
                  hessian=lambda x: np.diag([3 * x[0] ** 2 - 1, 1.0]))
@@ -89,10 +89,10 @@ def test_the_dense_form_leaves_a_saddle_where_the_gradient_is_zero():
     for _ in range(20):
         newton.step(f)
     np.testing.assert_allclose(np.abs(f.theta), [1, 0], atol=1e-8)
-    stuck = Newton(form="cg")
+    newton = Newton(form="cg")
     f.theta[:] = 0
-    stuck.step(f)
-    assert stuck.message.startswith("the value cannot be reduced further")
+    newton.step(f)
+    assert newton.message.startswith("the value cannot be reduced further")
 
 
 def check_optimal(H, g, p, multiplier, radius):
@@ -152,10 +152,10 @@ def test_the_published_minima(name, form):
     assert any(2 * result.value == pytest.approx(best, rel=1e-5, abs=1e-10) for best in problem.minima)
 
 
-def test_a_trial_point_with_an_error_is_refused_and_a_nearer_one_tried():
+def test_a_trial_point_with_an_error_is_refused_and_a_nearer_one_is_tried():
     f = Function([5], value=lambda x: x[0] - math.log(x[0]), gradient=lambda x: 1 - 1 / x,
                  hessian=lambda x: x[:, None] ** -2.0)
-    # the full step would be to -15, where math.log raises ValueError
+    # the full step would lead to -15, for which math.log raises ValueError
     result = minimize(f, Newton(), max_steps=30)
     assert result.converged
     assert result.theta == pytest.approx(1)
@@ -175,10 +175,10 @@ def test_curvature_that_is_not_finite_changes_nothing(form, bad):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_restored_optimizer_takes_the_same_steps_bit_for_bit(form):
-    check_continuation(PROBLEMS["wood"].function, lambda: Newton(form=form), begun=4, more=3)
+    check_continuation(PROBLEMS["wood"].function, lambda: Newton(form=form), before=4, after=3)
 
 
-def test_float32_ends_at_its_rounding_errors_with_a_message():
+def test_in_float32_it_stops_at_the_rounding_errors_with_a_message():
     f = quadratic(10)
 
     class Single(Objective):
@@ -217,8 +217,30 @@ def test_an_unknown_choice_and_a_matrix_that_is_too_large_are_refused():
         Newton(form="dense").step(Large())
 
 
+@pytest.mark.parametrize(("name", "options"), [
+    ("newton", {"form": "dense"}), ("newton", {"form": "dense", "curvature": "gauss-newton"}),
+    ("newton", {"form": "dense", "sample": 0.5}), ("lm", {"form": "qr"}), ("lm", {"form": "dual"}),
+])
+def test_the_limit_of_the_optimizer_is_the_only_limit(name, options, monkeypatch):
+    from nn import Dense, MeanSquaredError, Model, Tanh
+    from nn.objective import BatchObjective
+
+    monkeypatch.setattr(BatchObjective, "max_gigabytes", 1e-9)
+    rng = np.random.default_rng(0)
+    model = Model([Dense(2, 4), Tanh(), Dense(4, 1)], MeanSquaredError(), dtype="float64")  # 17 parameters
+    objective = model.objective(rng.normal(size=(20, 2)), rng.normal(size=(20, 1)))
+    for matrix in (objective.hessian, objective.gauss_newton, objective.jacobian):
+        with pytest.raises(ValueError, match=r"more than 1e-09 GB: use .*, or raise max_gigabytes"):
+            matrix()
+    before = objective.value()
+    with pytest.raises(ValueError, match=r"would take .* GB, more than max_gigabytes, 2e-09: use form="):
+        get(name, max_gigabytes=2e-9, **options).step(objective)
+    get(name, max_gigabytes=1e-5, **options).step(objective)
+    assert objective.value() < before
+
+
 @pytest.mark.parametrize("name", ["newton", "lm"])
-def test_curvature_may_be_computed_from_a_share_of_the_examples(name):
+def test_curvature_may_be_computed_from_a_sample_of_the_examples(name):
     from nn import CrossEntropy, Dense, Model, Softmax, Tanh
 
     rng = np.random.default_rng(0)
@@ -231,9 +253,9 @@ def test_curvature_may_be_computed_from_a_share_of_the_examples(name):
                            progress=False)
         losses.append(history.column("loss"))
         passes.append(history.epochs[-1]["passes"])
-        again = copy.copy(model).fit(x, y, get(name, sample=share, **({"form": "cg"} if name == "newton" else {})),
-                                     epochs=8, progress=False)
-        assert again.column("loss") == losses[-1]
+        repeated = copy.copy(model).fit(x, y, get(name, sample=share, **({"form": "cg"} if name == "newton" else {})),
+                                        epochs=8, progress=False)
+        assert repeated.column("loss") == losses[-1]
     assert losses[0] != losses[1]
     assert all(history[-1] < 0.9 * history[0] for history in losses)
     assert passes[1] < passes[0]
@@ -241,7 +263,7 @@ def test_curvature_may_be_computed_from_a_share_of_the_examples(name):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rounding_errors_cause_no_step_where_the_function_is_flat(seed, dtype):
+def test_rounding_errors_cause_no_step_along_flat_directions(seed, dtype):
     """The value does not depend on half of the directions: their computed eigenvalues are small, of either sign."""
     rng = np.random.default_rng(seed)
     n = 20

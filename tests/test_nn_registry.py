@@ -1,4 +1,4 @@
-"""register: layers and losses of a user in the tables, and what is refused."""
+"""register: layers and losses of a user in the tables, and classes that are refused."""
 
 import json
 from re import escape
@@ -82,7 +82,7 @@ def own_layers():
     return [Scale(6, start=0.5), Dense(6, 5), Swish(beta=2.0), Scale(5), Dense(5, 3), Softmax()]
 
 
-def test_a_layer_with_fields_and_parameters_is_saved_and_loaded_once_it_is_registered(tmp_path):
+def test_a_registered_layer_with_fields_and_parameters_is_saved_and_loaded(tmp_path):
     path, (x, y) = tmp_path / "model.safetensors", small_data()
     model = Model(own_layers(), CrossEntropy(), seed=2)
     for optimizer in (get("adam", lr=0.05), get("newton")):
@@ -123,13 +123,13 @@ def test_an_elementwise_layer_is_an_activation_too():
     assert "scale" not in ACTIVATIONS
 
 
-def test_the_layers_are_named_as_they_should_be():
+def test_the_tables_use_the_names_of_the_classes():
     assert all(name == kind.__name__ for table in (LAYERS, LOSSES) for name, kind in table.items())
     assert all(name == kind.__name__.lower() and LAYERS[kind.__name__] is kind for name, kind in ACTIVATIONS.items())
 
 
 @pytest.mark.parametrize("other", [int, Swish(), "Swish", Model, None, get("adam"), list[int]])
-def test_anything_else_is_refused(other):
+def test_other_objects_are_refused(other):
     with pytest.raises(ValueError, match="register takes a class derived from Layer or Loss, not "):
         register(other)
 
@@ -173,3 +173,45 @@ def test_a_layer_that_fixes_the_width_must_say_how_many_inputs_it_has():
     with pytest.raises(ValueError, match=r"layer 0 \(.*Sum\(.*\)\) has 1 outputs but does not say how many "
                                          "inputs: define its property input_width"):
         Model([Sum(3)], CrossEntropy())
+
+
+def test_a_class_with_a_constructor_of_its_own_cannot_be_registered():
+    class Gain(Elementwise):
+        def __init__(self, k=1.0):
+            self.k = k
+
+        def f(self, x, out):
+            return np.multiply(x, self.k, out=out)
+
+        def df(self, x, y, out):
+            out.fill(self.k)
+            return out
+
+        def d2f(self, x, y, out):
+            out.fill(0)
+            return out
+
+    with pytest.raises(ValueError, match="register: Gain has an __init__ of its own, so a file cannot describe it"):
+        register(Gain)
+
+
+def test_a_field_that_a_file_cannot_hold_is_refused(tmp_path):
+    @register
+    class Masked(Elementwise):
+        mask: object = None
+
+        def f(self, x, out):
+            return np.positive(x, out=out)
+
+        def df(self, x, y, out):
+            out.fill(1)
+            return out
+
+        def d2f(self, x, y, out):
+            out.fill(0)
+            return out
+
+    model = Model([Dense(2, 2), Masked(np.ones(2)), Softmax()], CrossEntropy())
+    with pytest.raises(ValueError, match="a field of a layer or of the loss cannot be written"):
+        model.save(tmp_path / "model")
+    assert not any(tmp_path.iterdir())

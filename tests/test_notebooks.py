@@ -31,7 +31,7 @@ def test_all_notebooks_are_found():
 
 
 @notebooks
-def test_it_runs_and_shows_the_images_that_it_is_committed_with(path):
+def test_it_runs_and_shows_as_many_images_as_in_the_commit(path):
     result = execute(path)
     assert errors(result) == []
     assert images(result) == images(nbformat.read(path, as_version=4))
@@ -50,13 +50,13 @@ def test_it_is_committed_with_the_outputs_of_one_run(path):
 
 
 @notebooks
-def test_it_contains_no_path_of_one_machine(path):
+def test_it_contains_no_path_of_a_particular_machine(path):
     notebook = nbformat.read(path, as_version=4)
     sources = "\n".join(cell.source for cell in notebook.cells)
     assert re.findall(r"""["'(\s](?:~|[A-Za-z]:\\|/\w+)[/\\]\S*""", sources) == []
     outputs = "\n".join(str({**output.get("data", {}), "image/png": "", "image/gif": "", "text": output.get("text")})
                         for cell in code(notebook) for output in cell.outputs)
-    assert not any(str(place) in sources + outputs for place in (FOLDER.parent, Path.home()))
+    assert not any(str(folder) in sources + outputs for folder in (FOLDER.parent, Path.home()))
 
 
 def test_all_start_with_the_same_cell_that_finds_the_package():
@@ -96,7 +96,7 @@ def test_the_first_cell_says_what_to_do_if_another_datasets_was_imported(run_fir
 @pytest.mark.parametrize(("path", "reason"), [
     ((FOLDER.parent,), "the package 'datasets' of feedforward is hidden by another project's"),
     ((), "No module named 'feedforward'")], ids=["installed", "not installed"])
-def test_the_first_cell_says_what_to_do_elsewhere(run_first_cell, tmp_path, path, reason):
+def test_the_first_cell_says_what_to_do_in_another_folder(run_first_cell, tmp_path, path, reason):
     done = run_first_cell(tmp_path, options=["-S"], path=path)  # -S: without the packages that are installed
     assert done.stdout == ""
     assert reason in done.stderr
@@ -109,7 +109,7 @@ def test_a_cell_that_fails_or_warns_is_found(tmp_path, source, message):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nbformat.write(notebook, tmp_path / "bad.ipynb")
     try:
-        found = errors(execute(tmp_path / "bad.ipynb"))
+        messages = errors(execute(tmp_path / "bad.ipynb"))
     except Exception as error:
-        found = [str(error)]
-    assert message in "".join(found)
+        messages = [str(error)]
+    assert message in "".join(messages)

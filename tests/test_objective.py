@@ -1,4 +1,9 @@
-"""Tests of Objective: what its methods give by default, and the errors for what a class does not define."""
+"""Tests of Objective: the defaults of its methods, and the errors for methods that a class does not define."""
+
+import os
+from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +12,7 @@ from optimizers import Function, LevenbergMarquardt, Newton, Objective, get
 
 
 class Quartic(Objective):
-    """sum(theta^4) / 4 + theta_0 theta_1, by its gradient alone."""
+    """sum(theta^4) / 4 + theta_0 theta_1, defined only by its value and gradient."""
 
     def __init__(self):
         self.theta = np.array([1.0, 2.0, -3.0])
@@ -18,7 +23,7 @@ class Quartic(Objective):
 
 
 class WithProducts(Quartic):
-    """Its products are buffers that the next call overwrites."""
+    """Adds products, in a buffer that the next call overwrites."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +38,7 @@ class WithProducts(Quartic):
         return np.multiply(3 * self.theta**2, v, out=self.product)
 
 
-def test_the_value_is_that_of_value_and_gradient():
+def test_value_returns_the_value_of_value_and_gradient():
     assert Quartic().value() == (1 + 16 + 81) / 4 + 2
 
 
@@ -71,7 +76,7 @@ def test_a_missing_method_is_named(name):
     (LevenbergMarquardt(form="qr"), "residuals"),
     (LevenbergMarquardt(), "gauss_newton_product"),
 ])
-def test_an_optimizer_that_needs_more_says_what(optimizer, name):
+def test_an_optimizer_names_the_method_that_it_needs(optimizer, name):
     f = Quartic()
     theta = f.theta.copy()
     with pytest.raises(ValueError, match=f"this optimizer needs {name} of the objective, but Quartic does not define "):
@@ -80,7 +85,7 @@ def test_an_optimizer_that_needs_more_says_what(optimizer, name):
 
 
 @pytest.mark.parametrize("name", ["gd", "cg", "bfgs", "lbfgs"])
-def test_the_gradient_is_enough_for(name):
+def test_the_gradient_is_enough_for_these_optimizers(name):
     f, optimizer = Quartic(), get(name)
     before = f.value()
     for _ in range(5):
@@ -107,8 +112,136 @@ def test_a_class_may_set_the_number_of_examples():
 
 
 def test_a_class_without_value_and_gradient_cannot_be_used():
-    class Nothing(Objective):
+    class WithoutGradient(Objective):
         theta = np.zeros(2)
 
     with pytest.raises(TypeError, match="value_and_gradient"):
-        Nothing()
+        WithoutGradient()
+
+
+TYPED = """
+from typing import Any
+import numpy as np
+import feedforward as ff
+
+class Members:
+    def __init__(self) -> None:
+        self.theta = np.zeros(2)
+        self.evaluations, self.examples, self.max_gigabytes = 0, 2, 1.0
+    def value(self) -> float: return 0.0
+    def value_and_gradient(self) -> tuple[float, np.ndarray]: return 0.0, np.zeros(2)
+    def hessian_product(self, direction: np.ndarray) -> np.ndarray: return direction
+    def gauss_newton_product(self, direction: np.ndarray) -> np.ndarray: return direction
+    def hessian(self) -> np.ndarray: return np.eye(2)
+    def gauss_newton(self) -> np.ndarray: return np.eye(2)
+    def residuals(self) -> np.ndarray: return np.zeros(2)
+    def jacobian(self) -> np.ndarray: return np.eye(2)
+    def subsample(self, examples: np.ndarray) -> "Members": return self
+
+class Derived(ff.Objective):
+    def __init__(self, n: int) -> None:
+        self.theta, self.examples, self.evaluations, self.max_gigabytes = np.zeros(2), n, 0, 2.0
+    def value_and_gradient(self) -> tuple[float, np.ndarray]:
+        self.evaluations += 1
+        return 0.0, np.zeros(2)
+
+class Smallest(ff.Objective):
+    theta = np.zeros(2)
+    def value_and_gradient(self) -> tuple[float, np.ndarray]: return 0.0, np.zeros(2)
+
+class Incomplete:
+    theta = np.zeros(2)
+    def value_and_gradient(self) -> tuple[float, np.ndarray]: return 0.0, np.zeros(2)
+
+model = ff.Model([ff.Dense(2, 1)], ff.MeanSquaredError())
+x, y = np.zeros((3, 2)), np.zeros((3, 1))
+ff.get("adam").step(model.objective(x, y))
+ff.minimize(model.objective(x, y), ff.get("lm"))
+ff.minimize(model.objective(x, y).subsample([0]), ff.get("newton"))
+ff.minimize(ff.Function([1.0], value=lambda theta: theta @ theta), ff.Newton())
+for objective in (Members(), Derived(3), Smallest()):
+    ff.get("newton").step(objective)
+ff.Adam().step(Members())
+ff.minimize(Members(), ff.LBFGS())
+ff.minimize(Derived(3), ff.LBFGS())
+ff.Adam().step(Incomplete())
+"""
+
+
+def test_a_type_checker_accepts_every_class_with_the_public_members(tmp_path):
+    (tmp_path / "uses.py").write_text(TYPED)
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(tmp_path / "uses.py")],
+                          cwd=root, capture_output=True, text=True, env={**os.environ, "MYPYPATH": root})
+    errors = [line for line in done.stdout.splitlines() if "uses.py:" in line and ": error:" in line]
+    assert len(errors) == 1, done.stdout
+    assert f"uses.py:{len(TYPED.splitlines())}: " in errors[0]
+    assert 'has incompatible type "Incomplete"; expected "Objective"' in errors[0]
+
+
+def test_the_numbers_of_evaluations_and_of_examples_may_be_set():
+    f = Quartic()
+    assert f.evaluations == 0
+    f.evaluations += 2
+    f.examples = 7
+    assert (f.evaluations, f.examples) == (2, 7)
+    assert (Quartic().evaluations, Function([1.0], value=np.sum).evaluations) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["hessian", "gauss_newton"])
+def test_a_matrix_above_the_limit_is_refused(name):
+    f = WithProducts()
+    assert f.max_gigabytes == 1
+    f.max_gigabytes = 7e-8  # 3 x 3 float64 take 7.2e-8 GB
+    with pytest.raises(ValueError, match=rf"the matrix of 3 by 3 parameters needs .* GB, more than 7e-08 GB: "
+                                         rf"use {name}_product\(v\), which needs no matrix, or raise max_gigabytes"):
+        getattr(f, name)()
+    f.max_gigabytes = 8e-8
+    assert getattr(f, name)().shape == (3, 3)
+
+
+class Members:
+    """The members of an objective that first-order methods use, without Objective as the base."""
+
+    def __init__(self):
+        self.theta = np.array([1.0, 2.0])
+
+    def value_and_gradient(self):
+        return float(self.theta @ self.theta) / 2, self.theta.copy()
+
+
+@pytest.mark.parametrize(("optimizer", "missing"), [
+    (Newton(), "hessian"), (Newton(curvature="gauss-newton"), "gauss_newton"), (Newton(form="cg"), "hessian_product"),
+    (LevenbergMarquardt(), "residuals"), (LevenbergMarquardt(form="products"), "gauss_newton_product"),
+    (Newton(sample=0.5), "examples"),
+])
+def test_a_class_that_is_not_derived_from_objective_is_told_what_it_lacks(optimizer, missing):
+    f = Members()
+    message = (f"this optimizer needs {missing} of the objective, but Members does not define it: derive Members from "
+               f"optimizers.Objective, or define {missing}")
+    with pytest.raises(ValueError, match=message):
+        optimizer.step(f)
+    np.testing.assert_array_equal(f.theta, [1, 2])
+    assert optimizer.t == 0  # it was not a step, so the optimizer may be used for another function
+    optimizer.start(np.zeros(3))
+
+
+def test_a_class_without_value_is_told_so_after_the_first_trial_point():
+    class WithHessian(Members):
+        def hessian(self):
+            return np.eye(2)
+
+    f, newton = WithHessian(), Newton()
+    with pytest.raises(ValueError, match="needs value of the objective, but WithHessian does not define it: derive"):
+        newton.step(f)
+    np.testing.assert_array_equal(f.theta, [1, 2])
+    assert newton.t == 0
+
+
+def test_other_attribute_errors_are_not_changed():
+    class Wrong(Members):
+        def hessian(self):
+            return self.theta.hessian
+
+    with pytest.raises(AttributeError, match=r"ndarray' object has no attribute 'hessian'"):
+        Newton().step(Wrong())

@@ -57,7 +57,7 @@ class Power(Loss):
 
 
 class PowerOfSigmoid(Power):
-    """The same of p = sigmoid(z)."""
+    """Power for p = sigmoid(z)."""
 
     includes = Sigmoid
     threshold = 0.0
@@ -94,20 +94,20 @@ def regression_data():
     return x, x[:, 0] + 5 * (x[:, 1] > 1)
 
 
-def fitted(model, name="adam", **fields):
+def fit(model, name="adam", **fields):
     x, y = regression_data()
     return model.fit(x, y, get(name, **fields), epochs=5, batch_size=20, progress=False)
 
 
 @pytest.mark.parametrize("loss", [Huber, Huber(delta=0.25)])
-def test_the_derivatives_of_a_loss_of_ones_own_are_checked(loss):
+def test_a_loss_of_a_user_passes_check_loss(loss):
     check_loss(loss)
 
 
 @pytest.mark.parametrize("name", ["adam", "newton", "lbfgs"])
 def test_a_loss_with_fields_trains(name):
     model = regression(Huber(delta=0.5))
-    history = fitted(model, name)
+    history = fit(model, name)
     assert history[-1]["loss"] < history[0]["loss"]
     assert history[-1]["accuracy"] is None
     x, y = regression_data()
@@ -118,19 +118,19 @@ def test_a_loss_with_fields_trains(name):
         model.predict_classes(x)
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_copy_of_a_model_keeps_the_loss_and_its_fields(again):
+@pytest.mark.parametrize("copy_model", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_model_keeps_the_loss_and_its_fields(copy_model):
     model = regression(Huber(delta=0.5))
-    twin = again(model)
+    twin = copy_model(model)
     assert type(twin.loss) is Huber
     assert twin.loss.delta == twin.network.loss.delta == 0.5
     assert twin.loss is not model.loss
-    fitted(model)
-    fitted(twin)
+    fit(model)
+    fit(twin)
     np.testing.assert_array_equal(twin.theta, model.theta)
 
 
-def test_a_loss_is_saved_with_its_fields_once_it_is_registered(tmp_path):
+def test_a_registered_loss_is_saved_with_its_fields(tmp_path):
     path, model = tmp_path / "model.safetensors", regression(Huber(delta=0.5))
     message = (f"the loss (Huber(delta=0.5)) is of a class that is not registered, so no file may name it: {path} was "
                "not written; call nn.register(Huber) first")
@@ -172,15 +172,15 @@ def test_a_loss_is_computed_together_with_a_last_layer():
         def for_last_layer(self, last):
             return self
 
-    apart = Model(together.layers, Separate(power=0.25), dtype="float64")
-    apart.theta = together.theta
-    assert len(apart.network.body) == 4
-    a, b, v = together.objective(x, y), apart.objective(x, y), np.sin(np.arange(len(apart.theta)))
+    separate = Model(together.layers, Separate(power=0.25), dtype="float64")
+    separate.theta = together.theta
+    assert len(separate.network.body) == 4
+    a, b, v = together.objective(x, y), separate.objective(x, y), np.sin(np.arange(len(separate.theta)))
     assert a.value() == pytest.approx(b.value(), rel=1e-12)
     np.testing.assert_allclose(a.value_and_gradient()[1], b.value_and_gradient()[1], rtol=1e-9, atol=1e-13)
     np.testing.assert_allclose(a.hessian_product(v), b.hessian_product(v), rtol=1e-9, atol=1e-13)
-    np.testing.assert_allclose(together.predict(x), apart.predict(x), rtol=1e-12)
-    np.testing.assert_array_equal(together.predict_classes(x), apart.predict_classes(x))
+    np.testing.assert_allclose(together.predict(x), separate.predict(x), rtol=1e-12)
+    np.testing.assert_array_equal(together.predict_classes(x), separate.predict_classes(x))
     history = together.fit(x, y, get("adam", lr=0.05), epochs=5, progress=False)
     assert history[-1]["loss"] < history[0]["loss"]
 
@@ -208,8 +208,8 @@ def test_a_subclass_of_cross_entropy_keeps_its_overrides():
     assert type(model.network.loss) is Smoothed
     soft = np.eye(3)[y] * 0.7 + 0.1
     assert model.evaluate(x, y)["loss"] == pytest.approx(plain.evaluate(x, soft)["loss"], rel=1e-5)
-    theirs = plain.objective(x, soft).value_and_gradient()[1]
-    np.testing.assert_allclose(model.objective(x, y).value_and_gradient()[1], theirs, rtol=1e-4, atol=1e-6)
+    expected = plain.objective(x, soft).value_and_gradient()[1]
+    np.testing.assert_allclose(model.objective(x, y).value_and_gradient()[1], expected, rtol=1e-4, atol=1e-6)
     history = model.fit(x, y, get("adam", lr=0.05), epochs=20, progress=False)
     assert history[-1]["loss"] < history[0]["loss"]
     assert model.evaluate(x, y)["accuracy"] == np.mean(model.predict_classes(x) == y) > 0.4
@@ -218,8 +218,8 @@ def test_a_subclass_of_cross_entropy_keeps_its_overrides():
         def value(self, z, target, scale):
             return 2 * super().value(z, target, scale)
 
-    twice = Model(layers, Doubled())
-    assert twice.evaluate(x, y)["loss"] == pytest.approx(2 * plain.evaluate(x, y)["loss"], rel=1e-5)
+    doubled = Model(layers, Doubled())
+    assert doubled.evaluate(x, y)["loss"] == pytest.approx(2 * plain.evaluate(x, y)["loss"], rel=1e-5)
 
 
 def test_a_loss_without_residuals_says_what_to_use():
@@ -234,3 +234,18 @@ def test_one_loss_object_in_two_models_is_copied():
     a, b = regression(loss), regression(loss, seed=1)
     assert a.network.loss is not b.network.loss
     assert a.network.loss.buffers is not b.network.loss.buffers
+
+
+def test_a_changed_field_of_the_loss_counts():
+    class Scaled(MeanSquaredError):
+        factor: float = 1.0
+
+        def value(self, z, target, scale):
+            return self.factor * super().value(z, target, scale)
+
+    model = Model([Dense(2, 1)], Scaled())
+    x, y = np.ones((3, 2)), np.zeros(3)
+    before = model.evaluate(x, y)["loss"]
+    model.loss.factor = 3.0
+    assert model.evaluate(x, y)["loss"] == pytest.approx(3 * before)
+    assert model.components().description()["loss"] == {"loss": "Scaled", "factor": 3.0}

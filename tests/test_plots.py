@@ -1,4 +1,4 @@
-"""The plots contain the expected lines, numbers and titles; whether they look right was checked by eye."""
+"""The figures contain the expected lines, numbers and titles. Their appearance was checked by eye."""
 
 import io
 from itertools import pairwise
@@ -15,11 +15,11 @@ P = small().predict(X)
 
 
 def history(epochs, accuracy=0.5, val=True):
-    kept = History()
-    kept.epochs = [{"epoch": e, "loss": 1 / e, "accuracy": accuracy, "val_loss": 2 / e if val else None,
-                    "val_accuracy": accuracy if val else None, "lr": 0.1, "seconds": e, "passes": e}
-                   for e in range(1, epochs + 1)]
-    return kept
+    result = History()
+    result.epochs = [{"epoch": e, "loss": 1 / e, "accuracy": accuracy, "val_loss": 2 / e if val else None,
+                      "val_accuracy": accuracy if val else None, "lr": 0.1, "seconds": e, "passes": e}
+                     for e in range(1, epochs + 1)]
+    return result
 
 
 def png(figure):
@@ -28,15 +28,15 @@ def png(figure):
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("kept", "panels", "lines"), [
+@pytest.mark.parametrize(("curve", "panels", "lines"), [
     (history(10), 2, 2), (history(1), 2, 2), (history(10, val=False), 2, 1), (history(10, accuracy=None), 1, 2)])
-def test_curves(kept, panels, lines):
-    figure = plots.curves(kept, "mnist, adam")
+def test_curves(curve, panels, lines):
+    figure = plots.curves(curve, "mnist, adam")
     assert len(figure.axes) == panels
     for ax in figure.axes:
         assert len(ax.lines) == lines
         assert ax.get_xlabel() == "epoch"
-    np.testing.assert_array_equal(figure.axes[-1].lines[0].get_ydata(), kept.column("loss"))
+    np.testing.assert_array_equal(figure.axes[-1].lines[0].get_ydata(), curve.column("loss"))
     assert figure.get_suptitle() == "mnist, adam"
     assert png(figure).startswith(b"\x89PNG")
 
@@ -57,7 +57,7 @@ def test_a_comparison_has_a_line_a_band_and_a_label_for_each_name(against):
         heights = sorted(text.xyann[1] for text in ax.texts)
         assert min(b - a for a, b in pairwise(heights)) > 0.035  # no label covers another
     assert figure.axes[0].lines[0].get_ydata()[0] == pytest.approx(0.7)
-    assert len(figure.axes[0].lines[0].get_xdata()) == 8  # as far as all seeds go
+    assert len(figure.axes[0].lines[0].get_xdata()) == 8  # the length of the shortest history
     assert png(figure).startswith(b"\x89PNG")
 
 
@@ -104,7 +104,7 @@ def test_worst_starts_with_the_smallest_probability(count):
     (X[:7], Y, P, r"x has shape \(7, 6\), but 40 labels, 3 classes and images of \(2, 3\) need \(40, 6\)"),
     (X, Y, P[:, :2], r"probabilities has shape \(40, 2\)"),
 ])
-def test_what_does_not_fit_in_worst_is_named(x, y, p, message):
+def test_arguments_of_worst_that_do_not_fit_are_named(x, y, p, message):
     with pytest.raises(ValueError, match=message) as caught:
         plots.worst(x, y, p, (2, 3), "abc")
     assert "\n" not in str(caught.value)

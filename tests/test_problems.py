@@ -16,22 +16,22 @@ def test_the_jacobian_is_the_derivative_of_the_residuals(name):
     step = 1e-5
     rounding = np.finfo(float).eps * np.abs(problem.residuals(theta)).max() / step + 1e-8 * np.abs(J).max()
     for j, e in enumerate(step * np.eye(len(theta))):
-        one, two = (problem.residuals(theta + k * e) - problem.residuals(theta - k * e) for k in (1, 2))
-        np.testing.assert_allclose(J[:, j], (8 * one - two) / (12 * step), rtol=1e-7, atol=rounding)
+        d1, d2 = (problem.residuals(theta + k * e) - problem.residuals(theta - k * e) for k in (1, 2))
+        np.testing.assert_allclose(J[:, j], (8 * d1 - d2) / (12 * step), rtol=1e-7, atol=rounding)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_two_forms_of_a_problem_agree(name):
     function, squares = PROBLEMS[name].function(), PROBLEMS[name].least_squares()
-    (value, gradient), (half, its) = function.value_and_gradient(), squares.value_and_gradient()
+    (value, gradient), (half, half_gradient) = function.value_and_gradient(), squares.value_and_gradient()
     assert value == pytest.approx(2 * half)
-    np.testing.assert_allclose(gradient, 2 * its)
+    np.testing.assert_allclose(gradient, 2 * half_gradient)
 
 
-# methods that do not reach a published minimum from the standard starting point, and what they do instead
+# the methods that do not reach a published minimum from the standard starting point, and their results
 TOO_HARD: dict[tuple[str, str], str] = {
-    ("powell badly scaled", "cg"): "the value is below 1e-9 and the gradient below 1e-8 far from the minimum; only "
-                                   "methods with second derivatives continue from there",
+    ("powell badly scaled", "cg"): "the value is below 1e-9 and the gradient below 1e-8 at a point distant from the "
+                                   "minimum; only methods with second derivatives continue from that point",
     ("watson", "cg"): "the Hessian's condition is beyond 1e9, and after 2000 steps the value is 6.8e-6; quasi-Newton "
                       "methods need 150",
 }
@@ -47,7 +47,7 @@ def test_every_method_reaches_the_published_minimum(name, optimizer):
 
 @pytest.mark.parametrize("pair", functions.PAIRS, ids="-".join)
 def test_the_methods_need_no_more_iterations_than_those_of_scipy(pair):
-    """At most 1.2 times as many in the median over the problems: the table of benchmarks.functions."""
+    """The median ratio over the problems is at most 1.2: see the table of benchmarks.functions."""
     runs = functions.compare(pair)
     iterations, evaluations = functions.medians(runs)
     assert iterations <= 1.2

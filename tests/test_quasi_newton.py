@@ -1,4 +1,4 @@
-"""Tests of BFGS and L-BFGS: steps on a quadratic, the formula, pairs that are not used, memory, and convergence."""
+"""Tests of BFGS and L-BFGS: steps on a quadratic, the formula, pairs that are not stored, memory, convergence."""
 
 import numpy as np
 import pytest
@@ -50,15 +50,15 @@ def test_the_update_is_the_formula():
     g = rng.normal(size=7)
     np.testing.assert_allclose(bfgs.direction(g), -H @ g, atol=1e-12)
     # the same pairs give the same matrix if BFGS starts from that of L-BFGS, which depends on the last pair
-    again = get("bfgs")
-    again.start(np.zeros(7))
+    other_bfgs = get("bfgs")
+    other_bfgs.start(np.zeros(7))
     for k in range(5):
-        again.store(lbfgs.S[k], lbfgs.Y[k], lbfgs.S[k] @ lbfgs.Y[k])
+        other_bfgs.store(lbfgs.S[k], lbfgs.Y[k], lbfgs.S[k] @ lbfgs.Y[k])
         if k == 0:
             V = np.eye(7) - np.outer(lbfgs.Y[0], lbfgs.S[0]) / (lbfgs.S[0] @ lbfgs.Y[0])
-            again.H += (s @ y / (y @ y) - first) * V.T @ V
-        again.pairs += 1
-    np.testing.assert_allclose(lbfgs.direction(g), -again.H @ g, atol=1e-12)
+            other_bfgs.H += (s @ y / (y @ y) - first) * V.T @ V
+        other_bfgs.pairs += 1
+    np.testing.assert_allclose(lbfgs.direction(g), -other_bfgs.H @ g, atol=1e-12)
 
 
 def test_convergence_on_rosenbrock_is_superlinear():
@@ -76,14 +76,14 @@ def test_convergence_on_rosenbrock_is_superlinear():
 @pytest.mark.parametrize("name", ["bfgs", "lbfgs"])
 @pytest.mark.parametrize("scale", [-1.0, 0.0, 1e-30, np.nan])
 def test_a_pair_without_positive_curvature_is_not_stored(name, scale):
-    """A pair whose curvature is negative, zero, a rounding error, or not a number."""
+    """The curvature of the pair is negative, zero, a rounding error, or not a number."""
     from optimizers.second_order import Point
 
     optimizer = get(name)
     optimizer.start(np.zeros(2))
-    begin = Point(None, np.zeros(2), 1.0, np.array([1.0, 1e6]))
+    start = Point(None, np.zeros(2), 1.0, np.array([1.0, 1e6]))
     end = Point(None, np.array([1.0, 0.0]), 0.5, np.array([1.0 + scale, 2e6]))
-    optimizer.record_step(begin, end, -1.0, 1.0)
+    optimizer.record_step(start, end, -1.0, 1.0)
     assert optimizer.pairs == 0
 
 

@@ -1,4 +1,4 @@
-"""Tests of the schedules: values by hand and of torch, parsing, Scheduled, and restored states."""
+"""Tests of the schedules: values by hand and by torch, parsing, Scheduled, and restored states."""
 
 import copy
 import importlib.util
@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from test_optimizer import Bowl
+from test_optimizer import Quadratic
 
 from optimizers import OPTIMIZERS, SCHEDULES, FirstOrder, Function, Scheduled, get, hyperparameters, parse_schedule
 from optimizers.schedules import (
@@ -46,12 +46,12 @@ def test_values_by_hand(name):
 @pytest.mark.filterwarnings("ignore")
 def test_values_of_torch():
     import torch
-    from torch.optim import lr_scheduler as theirs
+    from torch.optim import lr_scheduler
 
-    for schedule, make in ((Step(0.5, 10), lambda o: theirs.StepLR(o, 10, 0.5)),
-                           (Exponential(0.9), lambda o: theirs.ExponentialLR(o, 0.9)),
-                           (Cosine(40), lambda o: theirs.CosineAnnealingLR(o, 40)),
-                           (Warmup(8), lambda o: theirs.LinearLR(o, 0.01, total_iters=8))):
+    for schedule, make in ((Step(0.5, 10), lambda o: lr_scheduler.StepLR(o, 10, 0.5)),
+                           (Exponential(0.9), lambda o: lr_scheduler.ExponentialLR(o, 0.9)),
+                           (Cosine(40), lambda o: lr_scheduler.CosineAnnealingLR(o, 40)),
+                           (Warmup(8), lambda o: lr_scheduler.LinearLR(o, 0.01, total_iters=8))):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         scheduler = make(optimizer)
         for t in range(40):
@@ -60,7 +60,7 @@ def test_values_of_torch():
             scheduler.step()
 
 
-def test_plateau_decays_after_patience_units_and_counts_again_from_there():
+def test_plateau_decays_after_patience_units_and_starts_to_count_again():
     schedule = Plateau(decay=0.5, patience=2)
     means = [3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     factors = []
@@ -72,15 +72,15 @@ def test_plateau_decays_after_patience_units_and_counts_again_from_there():
 
 
 def test_scheduled_sets_the_lr_before_each_step_in_units_of_steps():
-    seen, bowl = [], Bowl()
+    rates, quadratic = [], Quadratic()
     optimizer = Scheduled(get("gd", lr=0.1), InverseTime(1.0), unit=2)
     for _ in range(5):
-        optimizer.step(bowl)
-        seen.append(optimizer.lr)
-    assert seen == pytest.approx([0.1 / (1 + t / 2) for t in range(5)])
+        optimizer.step(quadratic)
+        rates.append(optimizer.lr)
+    assert rates == pytest.approx([0.1 / (1 + t / 2) for t in range(5)])
     optimizer = Scheduled(get("adam", lr=0.3), InverseSqrt())
     for t in range(1, 4):
-        optimizer.step(bowl)
+        optimizer.step(quadratic)
         assert optimizer.lr == pytest.approx(0.3 / math.sqrt(t))
 
 
@@ -88,27 +88,27 @@ def test_scheduled_sets_the_lr_before_each_step_in_units_of_steps():
 @pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)])
 def test_a_restored_optimizer_takes_the_same_steps_bit_for_bit(name, text):
     def make():
-        return Bowl(), Scheduled(get(name, lr=0.05), parse_schedule(text, 20), unit=2)
+        return Quadratic(), Scheduled(get(name, lr=0.05), parse_schedule(text, 20), unit=2)
 
-    bowl, optimizer = make()
+    quadratic, optimizer = make()
     for _ in range(20):
-        optimizer.step(bowl)
-    kept = {key: np.copy(part) if isinstance(part, np.ndarray) else part for key, part in optimizer.state().items()}
-    theta = bowl.theta.copy()
+        optimizer.step(quadratic)
+    state = {key: np.copy(part) if isinstance(part, np.ndarray) else part for key, part in optimizer.state().items()}
+    theta = quadratic.theta.copy()
     for _ in range(20):
-        optimizer.step(bowl)
-    other, again = make()
+        optimizer.step(quadratic)
+    other, restored = make()
     other.theta[:] = theta
-    again.restore(kept, other.theta)
+    restored.restore(state, other.theta)
     for _ in range(20):
-        again.step(other)
-    np.testing.assert_array_equal(other.theta, bowl.theta)
-    assert again.lr == optimizer.lr
+        restored.step(other)
+    np.testing.assert_array_equal(other.theta, quadratic.theta)
+    assert restored.lr == optimizer.lr
 
 
-def test_a_loss_that_is_not_finite_takes_no_time():
-    bowl, optimizer = Bowl(value=math.nan), Scheduled(get("gd"), Exponential(0.5))
-    optimizer.step(bowl)
+def test_a_loss_that_is_not_finite_does_not_advance_the_schedule():
+    quadratic, optimizer = Quadratic(value=math.nan), Scheduled(get("gd"), Exponential(0.5))
+    optimizer.step(quadratic)
     assert optimizer.t == 0
 
 
@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_finite_takes_no_time():
     ("step:a", "schedule 'step:a': step takes numbers: write step:decay:every"),
     ("exponential:-1", "Exponential: decay must be above 0, not -1"),
     ("plateau:2", "Plateau: decay must be above 0 and below 1, not 2"),
-    ("cosine+step", "only a warmup is followed by another schedule: write warmup:5+cosine"),
+    ("cosine+step", "only a warmup can be followed by another schedule: write warmup:5+cosine"),
     ("warmup:5+wave", "unknown schedule 'wave'"),
     ("warmup:100+cosine", "the warmup takes all 100 epochs: write a shorter one"),
 ])
@@ -129,16 +129,34 @@ def test_wrong_texts_are_refused(text, message):
 
 def test_every_schedule_is_documented():
     for kind in SCHEDULES.values():
-        for field in hyperparameters(kind):
-            assert f"\n    {field} : " in kind.__doc__
-        assert len(kind.__doc__) >= len("Constant: 1.")
+        fields = hyperparameters(kind)
+        assert isinstance(fields, dict)
+        summary = kind.__doc__.partition("\n")[0]
+        assert len(summary) >= 20, summary  # a name and what it does
+        for field in fields:
+            assert re.search(rf"\n    {field} : .+\n        \S.{{15,}}", kind.__doc__), field
+
+
+def test_a_scheduled_restore_that_fails_changes_nothing():
+    quadratic, optimizer = Quadratic(), Scheduled(get("adam"), Plateau(patience=1))
+    for _ in range(3):
+        optimizer.step(quadratic)
+    before = copy.deepcopy(optimizer.state())
+    initial_state = Scheduled(get("adam"), Plateau()).state()
+    wrong = [{**initial_state, name: "three"} for name in initial_state]
+    for values in [*wrong, {**initial_state, "optimizer.v": np.zeros(5)}, {**initial_state, "schedule.nonsense": 1}]:
+        with pytest.raises(ValueError, match="its "):
+            optimizer.restore(values, Quadratic().theta)
+        np.testing.assert_equal(optimizer.state(), before)
+    with pytest.raises(ValueError, match="has taken 3 steps on another vector"):
+        optimizer.step(Quadratic())
 
 
 def test_the_schedule_multiplies_an_lr_that_is_set():
-    bowl, optimizer = Bowl(), Scheduled(get("gd", lr=0.1), Exponential(0.5))
-    optimizer.step(bowl)
+    quadratic, optimizer = Quadratic(), Scheduled(get("gd", lr=0.1), Exponential(0.5))
+    optimizer.step(quadratic)
     optimizer.lr = 0.4
-    optimizer.step(bowl)
+    optimizer.step(quadratic)
     assert optimizer.lr == pytest.approx(0.2)
 
 
@@ -162,22 +180,22 @@ def test_a_schedule_that_overflows_is_refused():
         scheduled.step(f)
 
 
-def test_a_scheduled_optimizer_on_another_vector_is_refused_but_its_copy_and_its_state_continue():
-    bowl, other, optimizer = Bowl(), Bowl(), Scheduled(get("adam"), Exponential(0.5))
+def test_a_scheduled_optimizer_refuses_another_vector_but_a_copy_and_a_restored_state_continue():
+    quadratic, other, optimizer = Quadratic(), Quadratic(), Scheduled(get("adam"), Exponential(0.5))
     for _ in range(3):
-        optimizer.step(bowl)
+        optimizer.step(quadratic)
     with pytest.raises(ValueError, match="this Adam has taken 3 steps on another vector: make a new one, or write "):
         optimizer.step(other)
     assert optimizer.t == 3
     twin = copy.deepcopy(optimizer)
-    other.theta[:] = bowl.theta
-    assert twin.step(other) == optimizer.step(bowl)
-    np.testing.assert_array_equal(other.theta, bowl.theta)
+    other.theta[:] = quadratic.theta
+    assert twin.step(other) == optimizer.step(quadratic)
+    np.testing.assert_array_equal(other.theta, quadratic.theta)
     optimizer.restore(optimizer.state(), other.theta)
     optimizer.step(other)
     assert (optimizer.t, optimizer.optimizer.t) == (5, 5)
 
 
-def test_a_warmup_takes_a_schedule():
+def test_a_warmup_refuses_other_objects_than_schedules():
     with pytest.raises(ValueError, match="Warmup: after must be a Schedule, not 'cosine': write parse_schedule"):
         Warmup(5, "cosine")

@@ -1,4 +1,4 @@
-"""check_layer, check_loss and check_optimizer: what is right passes, and what is wrong is named."""
+"""check_layer, check_loss and check_optimizer: correct classes pass, and faults are named."""
 
 from dataclasses import field
 import math
@@ -7,12 +7,13 @@ from pathlib import Path
 import re
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from feedforward.testing import check_layer, check_loss, check_optimizer
-from nn import Dense, Dropout, Elementwise, Layer, MeanSquaredError, Model, ReLU, parameter
+from nn import CrossEntropy, Dense, Dropout, Elementwise, Layer, MeanSquaredError, Model, ReLU, parameter
 from nn.fields import Positive, unset
 from nn.losses import Loss
 from optimizers import (
@@ -34,7 +35,7 @@ from optimizers import (
 
 
 def message_of(check, subject):
-    """The message of the AssertionError that the check raises: one line that begins with the name of the class."""
+    """Return the message of the AssertionError that the check raises: one line that starts with the class name."""
     with pytest.raises(AssertionError) as caught:
         check(subject)
     message = str(caught.value)
@@ -45,7 +46,7 @@ def message_of(check, subject):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_keeps_the_contract(name):
+def test_an_optimizer_fulfils_the_contract(name):
     check_optimizer(OPTIMIZERS[name])
 
 
@@ -74,7 +75,7 @@ class Sine(Elementwise):
 
 
 class SoftSign(Elementwise):
-    """x / (1 + |x|): np.abs is not analytic, so that there are no complex steps."""
+    """x / (1 + |x|): np.abs is not analytic, so complex steps do not apply."""
 
     def f(self, x, out):
         return np.divide(x, 1 + np.abs(x), out=out)
@@ -137,7 +138,7 @@ class Scale(Layer):
 
 
 class Pairs(Layer):
-    """The sums of two neighbors: only even widths."""
+    """The sums of pairs of neighbours; it accepts only even widths."""
 
     independent_rows = True
 
@@ -176,34 +177,34 @@ class Center(Layer):
 
 
 class Noise(Layer):
-    """Adds what it draws. Faults are planted in what it does with the generator."""
+    """Adds random numbers. The fields plant faults in its use of the generator."""
 
     independent_rows = True
-    keeps: bool = True
-    says: bool = True
-    forgets: bool = True
-    selects: bool = True
+    keeps_numbers: bool = True
+    says_random: bool = True
+    discards_numbers: bool = True
+    selects_rows: bool = True
     uses_rng: bool = True
     _rng: object = unset(default=None)
     _noise: object = unset(default=None)
 
     @property
     def random(self):
-        return self.says
+        return self.says_random
 
     def resample(self, rng):
         self._rng = rng
-        if self.forgets or rng is None:
+        if self.discards_numbers or rng is None:
             self._noise = None
 
     def select_rows(self, rows):
-        if self.selects and self._noise is not None:
+        if self.selects_rows and self._noise is not None:
             self._noise = self._noise[rows]
 
     def forward(self, x):
         if self._rng is None:
             return x
-        if self._noise is None or not self.keeps or self._noise.shape != x.shape:
+        if self._noise is None or not self.keeps_numbers or self._noise.shape != x.shape:
             self._noise = (self._rng if self.uses_rng else np.random.default_rng()).random(x.shape).astype(x.real.dtype)
         return x + self._noise
 
@@ -219,7 +220,7 @@ class Noise(Layer):
 
 @pytest.mark.parametrize("layer", [Sine, Sine(frequency=3.0), SoftSign, Rounding, Scale, Scale(width=300), Pairs,
                                    Center, Noise, Dense, Dense(784, 50), Dropout(0.1), Dropout(0.0)], ids=repr)
-def test_a_right_layer_passes(layer):
+def test_a_correct_layer_passes(layer):
     check_layer(layer)
 
 
@@ -283,7 +284,7 @@ class ReplacesItsGradient(Scale):
 
 
 class FrequencyIsNoField(Sine):
-    """Created with another frequency than that of the description."""
+    """Its factor is not a field, so the description does not contain it."""
 
     factor = 2.0
 
@@ -306,9 +307,9 @@ class FactorIsNoField(Sine):
         self.factor = factor
 
 
-class Promotes(Sine):
-    def f(self, x, out):
-        return np.sin(x * np.float64(self.frequency))
+class Promotes(Center):
+    def forward(self, x):
+        return super().forward(x) * np.float64(1.0)
 
 
 class PromotesIndx(Sine):
@@ -383,14 +384,14 @@ class Raises(Sine):
     (ClaimsIndependentRows, "independent_rows is True, but y of rows computed separately differs.*: set it to False"),
     (KeepsTheLargestBatch, "y of forward for a batch of 2 after one of 5 differs from that of a new layer"),
     (KeepsTheFirstMean, "dL/dx of backward differs from central differences"),
-    (NoGradientWithoutdx, "backward with needs_dx=False: its gradient is another.*only dL/dx may be left out"),
+    (NoGradientWithoutdx, "backward with needs_dx=False: its gradient differs by .*only dL/dx may be left out"),
     (AlwaysReturnsdx, "must return None if needs_dx is False"),
     (NeverReturnsdx, "backward or backward_jvp returned None: it must return an array unless needs_dx is False"),
-    (NeedsTheTangentOfx, "jvp with tx=None: its result is another"),
+    (NeedsTheTangentOfx, "jvp with tx=None: its result differs by "),
     (NoExampleGradients, "row 0 of example_gradients differs .* by inf, for x of shape .*: define it"),
-    (ReplacesItsGradient, r"dL/ds of backward differs from central differences .*self.dW\[:\]"),
-    (with_factor_3(), "a layer of the same fields {'frequency': 1.0} gives another output, by .*annotate"),
-    (FactorIsNoField(2.0), "the fields .* build no layer: .*annotate"),
+    (ReplacesItsGradient, r"dL/ds of backward differs from central differences .*self.ds\[:\] = "),
+    (with_factor_3(), "a new object with the same fields {'frequency': 1.0} gives a result that differs by .*annotate"),
+    (FactorIsNoField(2.0), "the fields .* do not build it again: .*annotate"),
     (Promotes, "y of forward is float64 in a float32 model: use self.buffers, and Python numbers, not np.float64"),
     (PromotesIndx, "dL/dx of backward is float64 in a float32 model"),
     (ChangesItsInput, "forward or backward changed its argument x: write to a buffer"),
@@ -400,20 +401,179 @@ class Raises(Sine):
     (NoOutputWidth, r"forward returned an array of shape \(1, 10\) .* but output_width\(5\) is 5: define output_width"),
     (WrongShapeOfdx, "backward returned .*: dL/dx must have the shape of x"),
     (AcceptsNothing, "output_width accepts no number of inputs from 1 to 4096"),
-    (Noise(keeps=False), "a second forward of one batch gives another output"),
-    (Noise(says=False), "it draws random numbers, but its property `random` is False"),
-    (Noise(forgets=False), "resample with another generator gives the same output"),
-    (Noise(selects=False), "independent_rows is True, but y of rows computed separately .*define select_rows"),
-    (Noise(uses_rng=False), "resample with an equal generator gives another output"),
-    (DrawsParametersElsewhere, "initialize with an equal generator gives other parameters"),
-    (Raises, r"NotImplementedError in backward_jvp, line \d+ of test_testing.py: later; the check was: "),
+    (Noise(keeps_numbers=False), "a second forward of one batch gives a different output"),
+    (Noise(says_random=False), "it draws random numbers, but its property `random` is False"),
+    (Noise(discards_numbers=False), "resample with another generator gives the same output"),
+    (Noise(selects_rows=False), "independent_rows is True, but y of rows computed separately .*define select_rows"),
+    (Noise(uses_rng=False), "resample with an equal generator gives a different output"),
+    (DrawsParametersElsewhere, "initialize with an equal generator gives different parameters"),
+    (Raises, r"NotImplementedError in backward_jvp, line \d+ of test_testing.py: later$"),
 ], ids=lambda value: re.sub(r"\W+", " ", repr(value))[:40] if not isinstance(value, str) else "")
 def test_a_fault_in_a_layer_is_named(layer, message):
     assert re.search(message, message_of(check_layer, layer))
 
 
+class WithInputWidth(Scale):
+    """Its output_width accepts any width, but its input_width is fixed."""
+
+    @property
+    def input_width(self):
+        return self.width
+
+    def output_width(self, n_in):
+        return self.width
+
+
+class WithoutWidths(Scale):
+    output_width = Layer.output_width
+
+
+class ContradictsItself(Scale):
+    @property
+    def input_width(self):
+        return self.width + 1
+
+
+def test_input_width_is_used_if_it_is_set():
+    check_layer(WithInputWidth(width=4))
+    check_layer(WithInputWidth(width=300))
+    message = message_of(check_layer, WithoutWidths(width=4))
+    assert "forward accepts 4 inputs, but not 5 (" in message
+    assert message.endswith("): define the property input_width, which is 4")
+    assert message_of(check_layer, ContradictsItself(width=4)) == (
+        "ContradictsItself: input_width is 5, but output_width(5) raises ValueError: expects 4 inputs")
+
+
+class WrongForLargex(Sine):
+    """Its df is wrong for large |x|, which are not in every batch. Nothing is kept."""
+
+    def df(self, x, y, out):
+        return np.multiply(super().df(x, y, out), np.where(abs(x) > 2, 2, 1), out=out)
+
+
+class KeepsTheFirstDerivative(Sine):
+    """df is right only in the first batch."""
+
+    def df(self, x, y, out):
+        out[:] = self.__dict__.setdefault("first", super().df(x, y, out).copy())
+        return out
+
+
+def test_only_what_a_new_object_computes_correctly_is_said_to_be_kept():
+    assert "second batch" not in message_of(check_layer, WrongForLargex)
+    message = message_of(check_layer, KeepsTheFirstDerivative)
+    assert "dL/dx of backward, in a second batch, differs from central differences" in message
+    assert "look for values that are kept from the first batch" in message
+
+
+class ReturnsNothing(Sine):
+    def f(self, x, out):
+        np.sin(x, out=out)
+
+
+class HasNoOut(Sine):
+    def f(self, x):
+        return np.sin(x)
+
+
+class IgnoresOut(Sine):
+    def f(self, x, out):
+        return np.sin(x * self.frequency)
+
+
+class IgnoresOutInd2f(Sine):
+    def d2f(self, x, y, out):
+        return -y
+
+
+class HasNoSecondOrder(Scale):
+    def backward_jvp(self, tdy, needs_dx=True):
+        return super().backward_jvp(tdy, needs_dx)
+
+
+class ForwardReturnsNothing(Center):
+    def forward(self, x):
+        x.mean(axis=0)
+
+
+class Logarithm(Sine):
+    def f(self, x, out):
+        with np.errstate(invalid="ignore"):
+            return np.log(x, out=out)
+
+
+class DeclaredWithoutCall(Scale):
+    offset: np.ndarray = parameter
+
+
+class WithConstant(Sine):
+    beta = 0.9
+    _private = 1.0
+    labels = ("a", "b")
+
+
+class WithAnnotatedConstant(Sine):
+    independent_rows = False
+    beta: ClassVar[float] = 0.9
+
+
+class TwoParameters(Layer):
+    """y = a x + c for one input; da or dc is wrong."""
+
+    wrong: str = "a"
+    a: np.ndarray = parameter()
+    c: np.ndarray = parameter()
+
+    def shapes(self):
+        return {"a": (1,), "c": (1,)}
+
+    def forward(self, x):
+        self.x = x
+        return self.a * x + self.c
+
+    def backward(self, dy, needs_dx=True):
+        self.da[:] = np.sum(self.x * dy) * (2 if self.wrong == "a" else 1)
+        self.dc[:] = np.sum(dy) * (2 if self.wrong == "c" else 1)
+        return self.a * dy
+
+    def jvp(self, tx):
+        return self.x * self.va + self.vc + self.a * tx
+
+    def backward_jvp(self, tdy, needs_dx=True, second_order=True):
+        return self.a * tdy
+
+
+@pytest.mark.parametrize(("layer", "message"), [
+    (ReturnsNothing, "f must return out, but returned None: write to out, and return it"),
+    (HasNoOut, "f does not accept the arguments that it is called with: write def f(self, x, out)"),
+    (IgnoresOut, "f must return out, but returned another array: write to out, and return it"),
+    (IgnoresOutInd2f, "d2f must return out, but returned another array: write to out, and return it"),
+    (HasNoSecondOrder, "backward_jvp does not accept the arguments that it is called with: write def "
+                       "backward_jvp(self, tdy, needs_dx=True, second_order=True)"),
+    (Logarithm, "y of forward is not finite for x between -2.3 and 1.3: a layer must accept all finite x"),
+    (ForwardReturnsNothing, "forward must return an array, but returned None"),
+    (DeclaredWithoutCall, "offset is declared by parameter without parentheses: write offset: np.ndarray = "
+                          "parameter()"),
+    (WithConstant, "beta = 0.9 is not a field, because it has no annotation: annotate it: beta: float = 0.9 (a "
+                   "constant: beta: ClassVar[float] = 0.9)"),
+])
+def test_a_fault_in_how_a_layer_is_written_is_named(layer, message):
+    assert message_of(check_layer, layer) == f"{layer.__name__}: {message}"
+
+
+def test_an_annotated_constant_passes():
+    check_layer(WithAnnotatedConstant)
+
+
+@pytest.mark.parametrize("wrong", ["a", "c"])
+def test_the_gradient_that_is_wrong_is_named(wrong):
+    message = message_of(check_layer, TwoParameters(wrong=wrong))
+    assert f"dL/d{wrong} of backward differs" in message
+    assert message.endswith(f"compare backward with forward, and write in place, such as self.d{wrong}[:] = ...")
+
+
 def slightly_wrong(kind):
-    """The class with a derivative that is wrong by a relative error of 1e-8, which differences do not find."""
+    """Return the class with a relative error of 1e-8 in its derivative, which differences do not find."""
     def df(self, x, y, out):
         return np.multiply(kind.df(self, x, y, out), 1 + 1e-8, out=out)
 
@@ -432,14 +592,14 @@ def test_overflow_is_named():
     assert "is not finite in float32 for x between -10,000 and 10,000" in message_of(check_layer, Overflows)
 
 
-def test_a_warning_that_is_an_error_is_named_too():
+def test_a_warning_that_is_an_error_is_named():
     assert "RuntimeWarning in f, line" in message_of(check_layer, Overflows)
 
 
 # losses
 
 class LogCosh(Loss):
-    """log cosh(z - t), the mean over the outputs."""
+    """The mean of log cosh(z - t) over the outputs."""
 
     is_regression = True
 
@@ -455,7 +615,7 @@ class LogCosh(Loss):
 
 
 class Poisson(Loss):
-    """z - t log z, for rates z above 0: it refuses negative targets."""
+    """z - t log z, for rates z above 0. It refuses negative targets."""
 
     is_regression = True
 
@@ -512,7 +672,7 @@ class Weighted(MeanSquaredError):
 
 
 @pytest.mark.parametrize("loss", [LogCosh, Poisson, Hinge, Weighted, Weighted(weight=3.0)], ids=repr)
-def test_a_right_loss_passes(loss):
+def test_a_correct_loss_passes(loss):
     check_loss(loss)
 
 
@@ -588,7 +748,7 @@ class WeightIsNoField(LogCosh):
 
 
 class JoinsWithAnother(Loss):
-    """Says that with a Sigmoid it is a loss of another value."""
+    """Its loss for a last layer Sigmoid has a different value."""
 
     needs_probabilities = True
 
@@ -604,16 +764,100 @@ class JoinsWithAnother(Loss):
     (Mean, "value is not proportional to scale, by "),
     (MeanTimesScale, "value of two halves does not add up to that of the batch, by .*not a mean"),
     (NotConvex, "hessian_product is not positive semidefinite"),
-    (DoesNotWriteToOut, "gradient returned an array of float32 that is not out, of float32: write to out"),
-    (PromotesTheGradient, "gradient returned an array of float64 that is not out, of float32"),
+    (DoesNotWriteToOut, "gradient must return out, but returned another array: write to out, and return it"),
+    (PromotesTheGradient, "gradient must return out, but returned another array"),
     (ReturnsAnArray, "value is .*in float32, .*: it must be a finite Python float"),
     (WrongResiduals, r"value is not that of r\^T r / 2 with the residuals r = residual_scale \(z - t\), by 1.0e"),
     (LabelsFromOne, r"encode gives float32 .* for \[\[0.0, 0.0, 1.0\], .* for the labels \[2, 0, 1\]"),
-    (WeightIsNoField(weight=2.0), "a loss of the same fields {} gives another value: annotate"),
+    (WeightIsNoField(weight=2.0), "a new object with the same fields {} gives a result that differs by .*: annotate"),
     (JoinsWithAnother, r"for_last_layer\(Sigmoid\(\)\) returns SigmoidBinaryCrossEntropy\(\), whose value is"),
 ])
 def test_a_fault_in_a_loss_is_named(loss, message):
     assert re.search(message, message_of(check_loss, loss))
+
+
+class HuberWithWrongHessian(Loss):
+    """Its hessian_product is wrong only for large errors, which are not in every batch. Nothing is kept."""
+
+    is_regression = True
+    delta: Positive = 1.0
+
+    def value(self, z, target, scale):
+        r = np.abs(z - target)
+        return scale * np.where(r < self.delta, r * r / 2, self.delta * (r - self.delta / 2)).sum().item()
+
+    def gradient(self, z, target, scale, out):
+        np.clip(z - target, -self.delta, self.delta, out=out)
+        out *= scale
+        return out
+
+    def hessian_product(self, z, target, v, scale, out):
+        return np.multiply(v, scale, out=out)
+
+
+class KeepsTheFirstTarget(LogCosh):
+    def gradient(self, z, target, scale, out):
+        return super().gradient(z, self.__dict__.setdefault("first", target), scale, out)
+
+
+def test_only_what_a_new_loss_computes_correctly_is_said_to_be_kept():
+    message = message_of(check_loss, HuberWithWrongHessian)
+    assert "hessian_product differs from central differences" in message
+    assert "batch" not in message
+    assert message.endswith("compare it with the derivative of gradient")
+    message = message_of(check_loss, KeepsTheFirstTarget)
+    assert "gradient, in a second batch, differs from central differences" in message
+    assert message.endswith("look for values that are kept from the first batch")
+
+
+class ReturnsEachValue(LogCosh):
+    def value(self, z, target, scale):
+        return scale / z.shape[1] * np.log(np.cosh(z - target))
+
+
+class ReturnsNoValue(LogCosh):
+    def value(self, z, target, scale):
+        super().value(z, target, scale)
+
+
+class ReturnsNoGradient(LogCosh):
+    def gradient(self, z, target, scale, out):
+        super().gradient(z, target, scale, out)
+
+
+class TakesNoScale(LogCosh):
+    def gradient(self, z, target, out):
+        return out
+
+
+class WithConstantWeight(LogCosh):
+    weight = 2
+
+
+@pytest.mark.parametrize(("loss", "message"), [
+    (ReturnsEachValue, "value must return the loss, a number, but returned an array of shape (1, 5)"),
+    (ReturnsNoValue, "value must return the loss, a number, but returned None"),
+    (ReturnsNoGradient, "gradient must return out, but returned None: write to out, and return it"),
+    (TakesNoScale, "gradient does not accept the arguments that it is called with: write def gradient(self, z, target, "
+                   "scale, out)"),
+    (WithConstantWeight, "weight = 2 is not a field, because it has no annotation: annotate it: weight: int = 2 (a "
+                         "constant: weight: ClassVar[int] = 2)"),
+])
+def test_a_fault_in_how_a_loss_is_written_is_named(loss, message):
+    assert message_of(check_loss, loss) == f"{loss.__name__}: {message}"
+
+
+class NeedsDistributions(CrossEntropy):
+    """Its outputs must be those of Softmax."""
+
+    def value(self, z, target, scale):
+        if np.any(abs(z.real.sum(axis=1) - 1) > 1e-3):
+            raise ValueError("each row of z must sum to 1")
+        return super().value(z, target, scale)
+
+
+def test_a_loss_that_needs_probabilities_gets_those_of_a_last_layer_that_it_accepts():
+    check_loss(NeedsDistributions)
 
 
 # optimizers
@@ -646,7 +890,7 @@ class RandomSearch(Optimizer):
     HeavyBall, HeavyBall(lr=0.1, weight_decay=0.1, clip_norm=1.0), RandomSearch, RMSprop(centered=True, momentum=0.9),
     Newton(sample=0.5, form="cg"), LevenbergMarquardt(form="products", sample=0.5), get("lbfgs", memory=2),
 ], ids=repr)
-def test_a_right_optimizer_passes(optimizer):
+def test_a_correct_optimizer_passes(optimizer):
     check_optimizer(optimizer)
 
 
@@ -823,7 +1067,7 @@ class WronglyMarked(FirstOrder):
 
 
 class DiffersIfCompiled(FirstOrder):
-    """A compiled rule is traced with objects that are no arrays."""
+    """A compiled rule is traced with objects that are not arrays."""
 
     @elementwise
     def update(self, theta, grad):
@@ -838,19 +1082,85 @@ class KeepsItsFirstRate(FirstOrder):
         theta -= self.first * grad
 
 
+class ReturnsNoLoss(FirstOrder):
+    def step(self, objective):
+        super().step(objective)
+
+    def update(self, theta, grad):
+        theta -= self.lr * grad
+
+
+class UpdatesWithoutTheta(FirstOrder):
+    def update(self, grad):
+        self.scratch[:] = grad
+
+
+class MakesItsStateItself(FirstOrder):
+    """At a restored step, there is no m."""
+
+    def update(self, theta, grad):
+        if self.t == 1:
+            self.m, self.count = np.zeros_like(theta), 0
+        self.m *= 0.9
+        self.m += grad
+        self.count += 1
+        theta -= self.lr * self.m
+
+
+class KeepsTwoGradients(FirstOrder):
+    def update(self, theta, grad):
+        if not hasattr(self, "last"):
+            self.last = np.zeros((2, theta.size))
+        self.last[self.t % 2] = grad
+        theta -= self.lr * self.last.mean(axis=0)
+
+
+class VectorWithoutCall(FirstOrder):
+    m: np.ndarray = vector
+
+    def update(self, theta, grad):
+        theta -= self.lr * grad
+
+
+class WithConstantBeta(FirstOrder):
+    beta = 0.9
+
+    def update(self, theta, grad):
+        theta -= self.beta * self.lr * grad
+
+
+STATE = "after 3 steps, state and restore do not continue as the optimizer itself does"
+
+
+@pytest.mark.parametrize(("optimizer", "message"), [
+    (ReturnsNoLoss, "step must return the loss, a number, but returned None"),
+    (UpdatesWithoutTheta, "update does not accept the arguments that it is called with: write def update(self, theta, "
+                          "grad)"),
+    (MakesItsStateItself, f"{STATE}: m and count are not part of the state: declare them: m: np.ndarray = vector(); "
+                          "count: int = scalar(0)"),
+    (KeepsTwoGradients, f"{STATE}: last is not part of the state: declare it: last: np.ndarray = array(lambda "
+                        "optimizer, P: (2, 6))"),
+    (VectorWithoutCall, "m is declared by vector without parentheses: write m: np.ndarray = vector()"),
+    (WithConstantBeta, "beta = 0.9 is not a field, because it has no annotation: annotate it: beta: float = 0.9 (a "
+                       "constant: beta: ClassVar[float] = 0.9)"),
+])
+def test_a_fault_in_how_an_optimizer_is_written_is_named(optimizer, message):
+    assert message_of(check_optimizer, optimizer) == f"{optimizer.__name__}: {message}"
+
+
 NEEDS_NUMBA = pytest.mark.skipif(not compiled.available(), reason="numba is not installed (extra fast)")
 
 
 @pytest.mark.parametrize(("optimizer", "message"), [
-    (VelocityIsNotDeclared, "after 3 steps, state and restore do not continue .*: declare velocity as a scalar or"),
-    (HiddenCounter, "after 3 steps, state and restore do not continue .*: declare count as"),
-    (CounterDeclaredWithoutState, "state and restore do not continue .*: declare count as"),
+    (VelocityIsNotDeclared, ": velocity is not part of the state: declare it: velocity: np.ndarray = vector.*$"),
+    (HiddenCounter, "after 3 steps, state and restore do not continue .*: declare it: count: int = scalar.0.$"),
+    (CounterDeclaredWithoutState, "state and restore do not continue .*: declare it: count: int = scalar.0.$"),
     (ChangesItsRate, "state and restore do not continue .*: declare lr as"),
     (ReadsOldScratch, "state and restore do not continue .*: declare everything that the next step depends on as"),
     (RandomAnew, "after 3 steps, state and restore do not continue .*: declare generator as"),
     (ReplacesTheta, "step replaced objective.theta: write into it"),
-    (ChangesACopy, "after 100 steps on a bowl the value is .*: theta has not changed: write into it, not into a new"),
-    (Ascends, r"after \d+ steps on a bowl .*: look at the sign of the step"),
+    (ChangesACopy, "after 100 steps on a convex function the value is .*: theta has not changed: write into"),
+    (Ascends, r"after \d+ steps on a convex function .*: look at the sign of the step"),
     (ReturnsTheLossAfter, "step 1 returned .*, not the value before the step, .*, but the value after it"),
     (DoesNotCount, "t is still 0 after a step: count the steps"),
     (PromotesItsState, "v is float64 after steps on a float32 vector: write into arrays in place"),
@@ -863,7 +1173,7 @@ NEEDS_NUMBA = pytest.mark.skipif(not compiled.available(), reason="numba is not 
     (CopiesLoseTheirState, "after 3 steps, a copy by copy.deepcopy does not continue .*: keep v in copies"),
     pytest.param(WronglyMarked, "update is marked @elementwise, but cannot be compiled: .*; remove the mark",
                  marks=NEEDS_NUMBA),
-    pytest.param(DiffersIfCompiled, "update is marked @elementwise, but compiled it gives another theta",
+    pytest.param(DiffersIfCompiled, "update is marked @elementwise, but compiled it gives a different theta",
                  marks=NEEDS_NUMBA),
     (KeepsItsFirstRate, "inside Scheduled, its steps do not follow the schedule: use self.lr"),
 ])
@@ -875,7 +1185,7 @@ def test_an_optimizer_with_a_schedule_passes():
     check_optimizer(Scheduled(Adam(), parse_schedule("cosine", 50)))
 
 
-# newcomers
+# registered classes
 
 PLUGIN = """
 import numpy as np
@@ -895,6 +1205,19 @@ class NewNameLayer(nn.Elementwise):
 class NewNameLoss(nn.MeanSquaredError):
     pass
 
+@nn.register
+class NewNameOfProbabilities(nn.Loss):
+    needs_probabilities = True
+    def value(self, z, target, scale):
+        z = np.clip(z, 1e-7, 1 - 1e-7)
+        return -scale * np.sum(target * np.log(z) + (1 - target) * np.log(1 - z)).item()
+    def gradient(self, z, target, scale, out):
+        z = np.clip(z, 1e-7, 1 - 1e-7)
+        return np.multiply(scale, (1 - target) / (1 - z) - target / z, out=out)
+    def hessian_product(self, z, target, v, scale, out):
+        z = np.clip(z, 1e-7, 1 - 1e-7)
+        return np.multiply(scale * v, (1 - target) / (1 - z) ** 2 + target / z**2, out=out)
+
 @optimizers.register
 class NewName(optimizers.FirstOrder):
     def update(self, theta, grad):
@@ -902,16 +1225,17 @@ class NewName(optimizers.FirstOrder):
 """
 
 
-def test_newcomers_are_tested_by_the_tables(tmp_path):
-    (tmp_path / "newcomers.py").write_text(PLUGIN)
+def test_registered_classes_are_tested(tmp_path):
+    (tmp_path / "registers_classes.py").write_text(PLUGIN)
     root = Path(__file__).parent.parent
-    files = [f"tests/{name}.py" for name in ("test_layers", "test_losses", "test_testing")]
-    options = ["-p", "newcomers", "-p", "no:cacheprovider", "-k", "NewName", "-v"]
+    files = [f"tests/{name}.py" for name in ("test_layers", "test_losses", "test_model", "test_testing")]
+    options = ["-p", "registers_classes", "-p", "no:cacheprovider", "-k", "NewName", "-v"]
     paths = os.pathsep.join([str(tmp_path), str(root)])
     done = subprocess.run([sys.executable, "-m", "pytest", *options, *files], cwd=root, capture_output=True, text=True,
                           check=False, env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
-    for test in ("test_a_layer_keeps_the_contract[NewNameLayer]", "test_a_loss_keeps_the_contract[NewNameLoss]",
-                 "test_an_optimizer_keeps_the_contract[newname]"):
+    for test in ("test_a_layer_fulfils_the_contract[NewNameLayer]", "test_a_loss_fulfils_the_contract[NewNameLoss]",
+                 "test_an_optimizer_fulfils_the_contract[newname]"):
         assert f"{test} PASSED" in done.stdout
+    assert "test_gradient_of_a_whole_model[NewNameOfProbabilities-" in done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 10

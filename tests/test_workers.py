@@ -1,4 +1,4 @@
-"""A batch divided among threads: the sum over the parts equals the whole, and nothing else changes."""
+"""A batch divided among threads: the sum over the parts equals the undivided result, and nothing else changes."""
 
 import copy
 import pickle
@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from test_model import WHOLE, batch_objective, small, small_data
+from test_model import LOSSES_WITH_LAST_LAYERS, batch_objective, small, small_data
 from test_optimizer import with_lr
 
 from nn import LOSSES, CrossEntropy, Dense, Diverged, Dropout, MeanSquaredError, Model, ReLU, Softmax, Tanh, workers
@@ -29,9 +29,9 @@ class Centred(ReLU):
         return super().forward(x - x.mean(axis=0))
 
 
-def both(loss="CrossEntropy", ending=None, n=11, threads=3):
-    """A model's objective on n examples, the same in parts, and the workers that evaluate the parts."""
-    layers = [Dense(4, 5), Tanh(), Dense(5, 3), *([ending] if ending else [])]
+def undivided_and_divided(loss="CrossEntropy", last_layer=None, n=11, threads=3):
+    """Return a model's objective on n examples, the same objective in parts, and the workers of the parts."""
+    layers = [Dense(4, 5), Tanh(), Dense(5, 3), *([last_layer] if last_layer else [])]
     model = Model(layers, LOSSES[loss](), seed=1, dtype="float64")
     rng = np.random.default_rng(0)
     x, target = model.check_data(rng.normal(size=(n, 4)), rng.integers(0, 3, n))
@@ -40,71 +40,73 @@ def both(loss="CrossEntropy", ending=None, n=11, threads=3):
         return batch_objective(model.network.replica(), x, target), pool.objective(np.arange(n), None), pool
 
 
-def close(a, b):
+def assert_close(a, b):
     np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-@pytest.mark.parametrize(("loss", "ending"), WHOLE)
-def test_the_sum_over_the_parts_equals_the_whole(loss, ending, threads):
-    whole, parts, pool = both(loss, ending, threads=threads)
+@pytest.mark.parametrize(("loss", "last_layer"), LOSSES_WITH_LAST_LAYERS)
+def test_the_sum_over_the_parts_equals_the_undivided_result(loss, last_layer, threads):
+    undivided, parts, pool = undivided_and_divided(loss, last_layer, threads=threads)
     assert len(pool.networks) == len(parts._batches) == threads
-    assert sum(len(batch.x) for batch in parts._batches) == len(whole._batches[0].x)
-    v = np.random.default_rng(1).normal(size=len(whole.theta))
+    assert sum(len(batch.x) for batch in parts._batches) == len(undivided._batches[0].x)
+    v = np.random.default_rng(1).normal(size=len(undivided.theta))
     with pool:
-        close(parts.value(), whole.value())
-        for ours, theirs in zip(parts.value_and_gradient(), whole.value_and_gradient()):
-            close(ours, theirs)
-        assert parts.correct() == whole.correct()
+        assert_close(parts.value(), undivided.value())
+        for divided, expected in zip(parts.value_and_gradient(), undivided.value_and_gradient()):
+            assert_close(divided, expected)
+        assert parts.correct() == undivided.correct()
         for name in ("hessian_product", "gauss_newton_product"):
-            close(getattr(parts, name)(v), getattr(whole, name)(v))
+            assert_close(getattr(parts, name)(v), getattr(undivided, name)(v))
             # a product of the product: a buffer of one of the parts
-            close(getattr(parts, name)(getattr(parts, name)(v)), getattr(whole, name)(getattr(whole, name)(v).copy()))
+            expected = getattr(undivided, name)(getattr(undivided, name)(v).copy())
+            assert_close(getattr(parts, name)(getattr(parts, name)(v)), expected)
         for name in ("hessian", "gauss_newton"):
-            close(getattr(parts, name)(), getattr(whole, name)())
+            assert_close(getattr(parts, name)(), getattr(undivided, name)())
         if loss == "MeanSquaredError":
-            close(parts.residuals(), whole.residuals())
-            close(parts.jacobian(), whole.jacobian())
+            assert_close(parts.residuals(), undivided.residuals())
+            assert_close(parts.jacobian(), undivided.jacobian())
         rows = np.array([7, 0, 3, 10])
-        close(parts.subsample(rows).value_and_gradient()[1], whole.subsample(rows).value_and_gradient()[1])
-    assert parts.gradients == pytest.approx(whole.gradients)
-    assert parts.evaluations == whole.evaluations
-    assert parts.examples == whole.examples
+        assert_close(parts.subsample(rows).value_and_gradient()[1], undivided.subsample(rows).value_and_gradient()[1])
+    assert parts.gradients == pytest.approx(undivided.gradients)
+    assert parts.evaluations == undivided.evaluations
+    assert parts.examples == undivided.examples
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("batch_size", [16, None])
-def test_the_result_depends_on_the_threads_only_by_rounding(name, batch_size):
+def test_results_on_different_numbers_of_threads_differ_only_by_rounding(name, batch_size):
     x, y = small_data()
-    ends = []
+    results = []
     for threads in (1, 2, 3):
         model = small(dtype="float64")
         history = model.fit(x, y, with_lr(name, 0.02), 3, batch_size, progress=False, threads=threads)
-        ends.append((model.theta.copy(), history.column("loss"), history.column("accuracy"), history.column("passes")))
-    for end in ends[1:]:
-        for ours, theirs in zip(end, ends[0]):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+        columns = [history.column(name) for name in ("loss", "accuracy", "passes")]
+        results.append((model.theta.copy(), *columns))
+    for result in results[1:]:
+        for values, expected in zip(result, results[0]):
+            np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("batch_size", [39, 20, 13])
 def test_a_last_batch_with_fewer_rows_than_parts(batch_size):
     """Of 40 rows, the last batch has 1, 20 and 1."""
     x, y = small_data()
-    ends = []
+    thetas = []
     for threads in (1, 3):
         model = small(dtype="float64")
         model.fit(x, y, get("adam", lr=0.02), 3, batch_size, validation_data=(x[:2], y[:2]), progress=False,
                   threads=threads)
-        ends.append(model.theta.copy())
-    np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)
+        thetas.append(model.theta.copy())
+    np.testing.assert_allclose(*thetas, rtol=1e-9, atol=1e-12)
 
 
 def test_one_number_of_threads_gives_one_result_bit_for_bit():
     x, y = small_data()
-    first, again = small(), small()
-    for model in (first, again):
+    first, second = small(), small()
+    for model in (first, second):
         model.fit(x, y, get("adam"), 3, 16, progress=False, threads=2)
-    np.testing.assert_array_equal(first.theta, again.theta)
+    np.testing.assert_array_equal(first.theta, second.theta)
 
 
 def test_a_loss_that_overflows_in_a_part_ends_training_without_a_warning():
@@ -123,17 +125,17 @@ def test_an_optimizer_can_be_copied_and_pickled_after_a_fit_on_threads(name):
     theta = model.theta.copy()
     model.fit(x, y, optimizer, 1, progress=False, threads=2)
     after = model.theta.copy()
-    for make in (copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
-        again = with_lr(name, 0.02)
+    for make_copy in (copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))):
+        new = with_lr(name, 0.02)
         model.theta[:] = theta
         model.theta[:] = small(dtype="float64").theta
-        model.fit(x, y, again, 2, progress=False, threads=2)
-        model.fit(x, y, make(again), 1, progress=False, threads=2)
+        model.fit(x, y, new, 2, progress=False, threads=2)
+        model.fit(x, y, make_copy(new), 1, progress=False, threads=2)
         np.testing.assert_array_equal(model.theta, after)
 
 
 def test_all_parts_have_ended_when_an_error_is_raised():
-    *_, pool = both("MeanSquaredError", threads=2)
+    *_, pool = undivided_and_divided("MeanSquaredError", threads=2)
     done = []
 
     def evaluate(k):
@@ -148,7 +150,7 @@ def test_all_parts_have_ended_when_an_error_is_raised():
 
 
 def test_a_subsample_without_rows_is_refused():
-    _, parts, pool = both("MeanSquaredError", threads=2)
+    _, parts, pool = undivided_and_divided("MeanSquaredError", threads=2)
     with pool, pytest.raises(ValueError, match="a subsample needs at least one row"):
         parts.subsample(np.array([], int))
 

@@ -1,4 +1,4 @@
-"""A function whose docstring lacks everything: test_docstrings sees that."""
+"""A function whose docstring lacks all sections, for test_docstrings."""
 
 
 def add(a, b):

@@ -1,4 +1,4 @@
-"""Which rule here is which rule of torch, and the problem on which both are run."""
+"""The rules of torch that correspond to ours, and the problem on which both are run."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 STEPS, P = 200, 4
 TRACES = Path(__file__).parent / "torch_traces.npz"
 
-# the name here, the fields here, torch's class, torch's arguments
+# our name, our fields, torch's class, torch's arguments
 CASES = {
     "gd": ("gd", {}, "SGD", {}),
     "momentum": ("momentum", {}, "SGD", {"momentum": 0.9}),
@@ -29,15 +29,15 @@ CASES = {
     "nadam": ("nadam", {}, "NAdam", {}),
     "amsgrad": ("amsgrad", {}, "Adam", {"amsgrad": True}),
 }
-CASES |= {f"{case}, weight decay": (ours, {**fields, "weight_decay": 0.3}, theirs, {**arguments, "weight_decay": 0.3})
-          for case, (ours, fields, theirs, arguments) in CASES.items()}
+CASES |= {f"{case}, weight decay": (name, {**fields, "weight_decay": 0.3}, kind, {**arguments, "weight_decay": 0.3})
+          for case, (name, fields, kind, arguments) in CASES.items()}
 
 
 def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return theta0 (P,), gradients (STEPS, P) and learning rates (STEPS,).
 
     The gradients do not depend on theta: otherwise rounding errors would grow, and two correct rules would differ. They
-    change sign, differ in size, and are sometimes exactly zero. Each step has another learning rate.
+    change sign, differ in size, and are sometimes exactly zero. Each step has a different learning rate.
     """
     rng = np.random.default_rng(20150722)
     theta0 = rng.normal(size=P)

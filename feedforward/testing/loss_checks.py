@@ -5,93 +5,83 @@ import math
 
 import numpy as np
 
-from feedforward.derivatives import (
-    ALIKE,
-    SECOND,
+from feedforward.testing.cases import loss_cases
+from feedforward.testing.derivatives import SECOND_BATCH, check_errors, loss_errors
+from feedforward.testing.faults import (
+    ROUNDING,
     Fault,
+    check_annotations,
+    check_declarations,
+    check_description,
+    check_signatures,
     distance,
-    judge,
-    loss_errors,
-    random_output,
-    random_shapes,
-    random_target,
+    require_number,
+    require_out,
 )
 from nn import Loss, Sigmoid, Softmax
 
 NAMES = ("value", "gradient", "hessian_product")
-Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]  # z, target, v, w, all (n, K), and a scale
 
 
-def new_cases(loss: Loss) -> list[Case]:
-    """A case of each random shape of which the loss accepts targets."""
-    rng, cases, refusal = np.random.default_rng(0), [], ""
-    for n, K, _ in random_shapes(rng):
-        try:
-            target = random_target(loss, n, K, rng)
-        except ValueError as error:
-            refusal = str(error)
-            continue
-        cases.append((random_output(loss, target, rng), target, *rng.normal(size=(2, n, K)), 1 / n))
-    if not cases:
-        raise Fault(f"encode accepts neither numbers nor shares nor labels: {refusal}")
-    return cases
+def check_methods(loss: Loss) -> None:
+    """The methods accept the arguments with which they are called, and return a number, and out."""
+    check_signatures(loss, Loss)
+    for z, target, v, out, scale in loss_cases(copy.deepcopy(loss)):
+        unused = copy.deepcopy(loss)
+        require_number("value", unused.value(z, target, scale))
+        require_out("gradient", unused.gradient(z, target, scale, out), out)
+        require_out("hessian_product", unused.hessian_product(z, target, v, scale, out), out)
 
 
 def _evaluate(loss: Loss, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float) -> list[np.ndarray]:
-    """The value, the gradient and the Hessian product, in arrays of their own."""
+    """Return the value, the gradient and the Hessian product in new arrays."""
     value = loss.value(z, target, scale)
     return [np.array(value), loss.gradient(z, target, scale, np.full_like(z, 7)),
             loss.hessian_product(z, target, v, scale, np.full_like(z, 7))]
 
 
-def check_description(loss: Loss) -> None:
+def check_fields(loss: Loss) -> None:
     """description() builds an equal loss."""
-    fields = loss.description()
-    try:
-        rebuilt = type(loss)(**fields)
-    except TypeError as error:
-        raise Fault(f"the fields {fields} build no loss: {error}: annotate its attributes in the class, which makes "
-                    "them fields") from None
-    z, target, _, _, scale = new_cases(loss)[0]
-    if rebuilt.description() != fields or rebuilt.value(z, target, scale) != loss.value(z, target, scale):
-        raise Fault(f"a loss of the same fields {fields} gives another value: annotate what determines the value in "
-                    "the class, which makes it a field")
+    z, target, _, _, scale = loss_cases(loss)[0]
+    value = np.array(loss.value(z, target, scale))
+    check_description(loss, lambda rebuilt: distance(np.array(rebuilt.value(z, target, scale)), value))
 
 
 def check_derivatives(loss: Loss) -> None:
-    """gradient and hessian_product against differences and complex steps."""
+    """gradient and hessian_product agree with differences and complex steps."""
     rng = np.random.default_rng(1)
-    for z, *_ in new_cases(loss):
-        judge(loss_errors(copy.copy(loss), (z.shape[0], z.shape[1]), rng), f"z of shape {z.shape}", lambda name: (
-            "look for what is kept from the first batch" if name.endswith(SECOND) else
+    for z, *_ in loss_cases(loss):
+        errors = loss_errors(copy.copy(loss), (z.shape[0], z.shape[1]), rng)
+        check_errors(errors, f"z of shape {z.shape}", lambda name: (
+            "look for values that are kept from the first batch" if name.endswith(SECOND_BATCH) else
             f"compare it with the derivative of {'value' if name == 'gradient' else 'gradient'}"))
 
 
 def check_parts(loss: Loss) -> None:
-    """The scale, and two halves of a batch."""
-    for z, target, v, _, scale in new_cases(loss):
-        whole, half = _evaluate(loss, z, target, v, scale), (len(z) + 1) // 2
-        for name, one, other in zip(NAMES, _evaluate(loss, z, target, v, 3 * scale), whole):
-            if (difference := distance(one, 3 * other)) > ALIKE:
+    """Results are proportional to the scale, and those of two halves add up to those of the batch."""
+    for z, target, v, _, scale in loss_cases(loss):
+        batch, half = _evaluate(loss, z, target, v, scale), (len(z) + 1) // 2
+        for name, one, other in zip(NAMES, _evaluate(loss, z, target, v, 3 * scale), batch):
+            if (difference := distance(one, 3 * other)) > ROUNDING:
                 raise Fault(f"{name} is not proportional to scale, by {difference:.1e}, for z of shape {z.shape}")
         if len(z) == 1:
             continue
         first, second = (_evaluate(loss, z[rows], target[rows], v[rows], scale)
                          for rows in (slice(half), slice(half, None)))
-        both = [first[0] + second[0], *(np.concatenate(pair) for pair in zip(first[1:], second[1:]))]
-        for name, one, other in zip(NAMES, both, whole):
-            if (difference := distance(one, other)) > ALIKE:
+        sums = [first[0] + second[0], *(np.concatenate(pair) for pair in zip(first[1:], second[1:]))]
+        for name, one, other in zip(NAMES, sums, batch):
+            if (difference := distance(one, other)) > ROUNDING:
                 raise Fault(f"{name} of two halves does not add up to that of the batch, by {difference:.1e}, for z of "
                             f"shape {z.shape}: the loss is a sum over examples times scale, not a mean")
 
 
 def check_hessian(loss: Loss) -> None:
     """The Hessian of each row is symmetric and positive semidefinite."""
-    for z, target, v, w, scale in new_cases(loss):
+    for z, target, v, w, scale in loss_cases(loss):
         Hv, Hw = (_evaluate(loss, z, target, direction, scale)[2] for direction in (v, w))
         magnitude = np.linalg.norm(v, axis=1) * np.linalg.norm(Hv, axis=1)
-        size_of_both = magnitude + np.linalg.norm(w, axis=1) * np.linalg.norm(Hw, axis=1)
-        if (np.abs(np.sum(w * Hv - v * Hw, axis=1)) > 1e-10 * size_of_both).any():
+        sum_of_magnitudes = magnitude + np.linalg.norm(w, axis=1) * np.linalg.norm(Hw, axis=1)
+        if (np.abs(np.sum(w * Hv - v * Hw, axis=1)) > 1e-10 * sum_of_magnitudes).any():
             raise Fault(f"hessian_product is not symmetric, for z of shape {z.shape}")
         if (np.sum(v * Hv, axis=1) < -1e-10 * magnitude).any():
             raise Fault(f"hessian_product is not positive semidefinite, for z of shape {z.shape}: a Loss must be "
@@ -99,8 +89,8 @@ def check_hessian(loss: Loss) -> None:
 
 
 def check_residuals(loss: Loss) -> None:
-    """residuals agree with the value and both derivatives."""
-    for z, target, v, _, scale in new_cases(loss):
+    """residuals agree with the value, the gradient and the Hessian product."""
+    for z, target, v, _, scale in loss_cases(loss):
         try:
             c = loss.residual_scale(z.shape[1], scale)
         except ValueError:
@@ -118,23 +108,20 @@ def check_float32(loss: Loss) -> None:
     for dtype in (np.float32, np.float64):
         loss = copy.copy(loss)
         loss.bind(dtype)
-        cases = [(z.astype(dtype), target.astype(dtype)) for z, target, *_ in new_cases(loss)]
+        cases = [(z.astype(dtype), target.astype(dtype)) for z, target, *_ in loss_cases(loss)]
         if loss.needs_probabilities:
             certain = np.array([[1e4 if loss.includes else 1, 0], [0, 1e4 if loss.includes else 1]], dtype)
             cases.append((certain, np.array([[1, 0], [1, 0]], dtype)))
         for z, target in cases:
             value = loss.value(z, target, 0.5)
             if not isinstance(value, float) or not math.isfinite(value):
-                raise Fault(f"value is {value!r} in {dtype.__name__}, for z of shape {z.shape}: it must be a finite "
-                            "Python float")
+                raise Fault(f"value is {value!r} in {dtype.__name__}, for z between {z.min():g} and {z.max():g}: it "
+                            "must be a finite Python float")
             for name in ("gradient", "hessian_product"):
                 out = np.full_like(z, 7)
                 result = (loss.gradient(z, target, 0.5, out) if name == "gradient" else
                           loss.hessian_product(z, target, np.ones_like(z), 0.5, out))
-                if result.dtype != dtype or not np.array_equal(result, out, equal_nan=True):
-                    raise Fault(f"{name} returned an array of {result.dtype} that is not out, of {out.dtype}: write to "
-                                "out, and return it")
-                if not np.isfinite(result).all():
+                if not np.isfinite(require_out(name, result, out)).all():
                     raise Fault(f"{name} is not finite in {out.dtype}, for z between {z.min():g} and {z.max():g}")
 
 
@@ -162,12 +149,12 @@ def check_last_layer(loss: Loss) -> None:
             continue
         joined.bind(float)
         layer.bind(np.empty(0), np.empty(0))
-        for z, target, _, _, scale in new_cases(joined):
+        for z, target, _, _, scale in loss_cases(joined):
             one, other = joined.value(z, target, scale), loss.value(layer.forward(z), target, scale)
             if not math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12):
                 raise Fault(f"for_last_layer({layer!r}) returns {joined!r}, whose value is {one:g}, not {other:g}, for "
                             f"z of shape {z.shape}")
 
 
-CHECKS = (check_description, check_derivatives, check_parts, check_hessian, check_residuals, check_float32,
-          check_encode, check_last_layer)
+CHECKS = (check_declarations, check_methods, check_fields, check_derivatives, check_parts, check_hessian,
+          check_residuals, check_float32, check_encode, check_last_layer, check_annotations)
