@@ -1,6 +1,6 @@
 """The type of every dataset, and the function that reads its images and labels from IDX files."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import os
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from datasets.idx import DataError, read_idx
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """The images and labels of a dataset, for training and for testing.
 
@@ -38,6 +38,8 @@ class Dataset:
     >>> data = load("digits")
     >>> data.x_train.shape, data.x_test.shape, data.image_shape
     ((1437, 64), (360, 64), (8, 8))
+    >>> data
+    Dataset('digits', 1,437 + 360 examples of 8 x 8 pixels, 10 classes)
     >>> [data.classes[label] for label in data.y_train[:3]]
     ['0', '1', '2']
     >>> data.x_train[0].reshape(data.image_shape).max()
@@ -45,12 +47,18 @@ class Dataset:
     """
 
     name: str
-    x_train: np.ndarray = field(repr=False)
-    y_train: np.ndarray = field(repr=False)
-    x_test: np.ndarray = field(repr=False)
-    y_test: np.ndarray = field(repr=False)
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
     image_shape: tuple[int, int]
     classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return the name and the sizes."""
+        pixels = " x ".join(map(str, self.image_shape))
+        return (f"Dataset({self.name!r}, {len(self.x_train):,} + {len(self.x_test):,} examples of {pixels} pixels, "
+                f"{len(self.classes)} classes)")
 
 
 def read_examples(

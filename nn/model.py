@@ -52,7 +52,7 @@ class Model:
         All parameters, layer by layer. Changing it changes the model; assigning to it copies into it.
     grad : ndarray of shape (P,)
         The gradient of the last step, in the order of theta.
-    layers : list of Layer
+    layers : tuple of Layer
         The layers, bound to theta: ``model.layers[0].W`` is a view into it.
     loss : Loss
         The loss.
@@ -95,7 +95,7 @@ class Model:
         parameters = sum(size(layer.shapes()) for layer in layers)
         self.theta, self.grad = np.zeros(parameters, self.dtype), np.zeros(parameters, self.dtype)
         self.network = Network(layers, loss, self.theta, self.grad)
-        self.layers = self.network.layers
+        self.layers = tuple(self.network.layers)
         if type(self.network.loss) is type(loss):  # not computed together with the last layer
             self.loss = self.network.loss  # so that a field of it can be changed
         rng = generator(INITIALIZATION, self.seed)

@@ -369,3 +369,9 @@ def test_softmax_and_every_activation_work_in_the_middle(kind):
     history = model.fit(x, y, get("adam", lr=0.05), epochs=60, batch_size=20, progress=False)
     assert history.epochs[-1]["loss"] < 0.5 * history.epochs[0]["loss"]
     assert math.isfinite(history.epochs[-1]["loss"])
+
+
+def test_the_layers_of_a_model_cannot_be_replaced():
+    model = small()
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        model.layers[0] = Dense(6, 5)
