@@ -2,6 +2,7 @@
 
 from nn.activations import ELU, GELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.callbacks import CSVLog, EarlyStopping, Progress
+from nn.denormals import set_flush_denormal
 from nn.fit import Diverged
 from nn.history import Epoch, History
 from nn.initializers import INITIALIZERS
@@ -16,5 +17,5 @@ __all__ = [
     "ACTIVATIONS", "BinaryCrossEntropy", "CSVLog", "CrossEntropy", "Dense", "Diverged", "Dropout", "ELU",
     "EarlyStopping", "Elementwise", "Epoch", "GELU", "History", "INITIALIZERS", "LAYERS", "LOSSES", "Layer",
     "LeakyReLU", "Loss", "MeanSquaredError", "Model", "Progress", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh",
-    "accuracy", "confusion_matrix", "parameter",
+    "accuracy", "confusion_matrix", "parameter", "set_flush_denormal",
 ]

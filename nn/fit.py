@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 import numpy as np
 
 from nn.batches import DROPOUT, Batches, generator
+from nn.denormals import FlushDenormals
 from nn.history import Epoch, History
 from nn.network import Network
 from nn.objective import BatchObjective
@@ -204,7 +205,7 @@ def _validate(workers: Workers, network: Network, validation: Arrays | None) -> 
     """Return the loss and the accuracy on the validation data."""
     if validation is None:
         return None, None
-    with np.errstate(over="ignore", invalid="ignore"):
+    with FlushDenormals(), np.errstate(over="ignore", invalid="ignore"):
         loss, correct = workers.loss_and_correct(*validation)
     return loss, correct / len(validation[0]) if network.loss.classifies(validation[1]) else None
 
@@ -224,6 +225,7 @@ class Steps:
                  callbacks: Callbacks, history: History) -> None:
         self.batches, self.optimizer, self.workers, self.callbacks = batches, optimizer, workers, callbacks
         self.history, self.theta = history, network.theta
+        self.flush_denormals = FlushDenormals()
         self.refused = 0  # the number of steps that could not change theta
         self.classifies = network.loss.classifies(batches.target)
         # if all steps have the same function, they get the same objective, so that optimizers can save evaluations
@@ -253,7 +255,7 @@ class Steps:
         np.copyto(self.before, self.theta)
         try:
             # an overflow that leads to an infinite loss needs no warning: the loss itself is checked
-            with np.errstate(over="ignore", invalid="ignore"):
+            with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
                 loss: float | None = self.optimizer.step(objective)
         except KeyboardInterrupt:  # the step is incomplete
             np.copyto(self.theta, self.before)

@@ -11,6 +11,7 @@ from numpy.random import Generator
 
 from nn import blas
 from nn.batches import Batches
+from nn.denormals import flush_on_this_thread
 from nn.network import Batch, Network
 from nn.objective import BatchObjective
 
@@ -77,7 +78,8 @@ class Workers:
         if self._blas_threads is not None:
             self._context.enter_context(blas.limited(self._blas_threads))
         if len(self.networks) > 1:
-            self._pool = self._context.enter_context(ThreadPoolExecutor(len(self.networks) - 1))
+            self._pool = self._context.enter_context(ThreadPoolExecutor(
+                len(self.networks) - 1, initializer=flush_on_this_thread))
         return self
 
     def __exit__(self, *error: object) -> None:
