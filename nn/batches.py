@@ -96,4 +96,4 @@ class Batches:
     def _take(self, name: str, source: np.ndarray, rows: np.ndarray, part: int) -> np.ndarray:
         out = self.buffers(f"{name} {part}", (len(rows), source.shape[1]))
         # "clip" never clips here; with "raise", take() would first fill a copy of `out`
-        return np.take(source, rows, axis=0, out=out, mode="clip")
+        return source.take(rows, axis=0, out=out, mode="clip")

@@ -87,8 +87,8 @@ def _environments(library: ctypes.CDLL, layout: Layout) -> tuple[Environment, En
 class FlushDenormals:
     """A context in which the thread that made it flushes denormal numbers to zero.
 
-    It may be entered many times, one after another. Outside of it, the thread has the setting that it had before. Nothing happens if
-    flushing is switched off or if the platform is unknown.
+    It may be entered many times, one after another. Outside of it, the thread has the setting that it had before.
+    Nothing happens if flushing is switched off or if the platform is unknown.
     """
 
     def __init__(self) -> None:

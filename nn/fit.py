@@ -252,7 +252,7 @@ class Steps:
 
     def take_step(self, objective: BatchObjective, epoch: int, step: int) -> float:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""
-        np.copyto(self.before, self.theta)
+        self.before[:] = self.theta
         try:
             # an overflow that leads to an infinite loss needs no warning: the loss itself is checked
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):

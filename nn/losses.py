@@ -405,13 +405,14 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
     def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
         transposed, each = self._transposed("shifted", z), self.buffers("each", z.shape[:1])
-        np.copyto(transposed, z.T)
+        transposed[...] = z.T
         transposed -= np.maximum.reduce(transposed, axis=0, out=each)
         self.exp: np.ndarray = np.exp(transposed, out=self._transposed("exp", z))
         self.total: np.ndarray = np.add.reduce(self.exp, axis=0, out=self.buffers("total", z.shape[:1]))
         shifted = self.buffers("rows", z.shape)
-        np.copyto(shifted, transposed.T)
-        value: float = scale * (np.log(self.total, out=each).sum() - np.dot(_flat(target), _flat(shifted))).item()
+        shifted[...] = transposed.T
+        agreement = np.dot(target.reshape(-1), shifted.reshape(-1))
+        value: float = scale * (np.log(self.total, out=each).sum() - agreement).item()
         return value
 
     def _softmax(self, z: np.ndarray) -> np.ndarray:

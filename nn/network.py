@@ -89,6 +89,7 @@ class Network:
             self.slices.append(slice(start, start + size(layer.shapes())))
             start = self.slices[-1].stop
             layer.bind(theta[self.slices[-1]], grad[self.slices[-1]])
+        self._random_layers = [layer for layer in self.layers if type(layer).resample is not Layer.resample]
         # the last layer belongs to the loss if the two are computed together
         self.body = self.layers[:-1] if self.loss.includes else self.layers
         self.first = next((i for i, layer in enumerate(self.body) if layer.shapes()), len(self.body))
@@ -116,7 +117,7 @@ class Network:
     def resample(self, rng: Generator | None) -> None:
         """Draw dropout masks and other random numbers from `rng` at the next forward; if it is None, draw none."""
         self._batch = None
-        for layer in self.layers:
+        for layer in self._random_layers:
             layer.resample(rng)
 
     def select_rows(self, rows: np.ndarray) -> None:
@@ -189,9 +190,10 @@ class Network:
         target = batch.target
         if target.shape[1] == 1:
             return int(np.count_nonzero((self.z > self.loss.threshold) == (target > 0.5)))
-        predicted, true = (self.loss.buffers(name, (len(target),), np.intp) for name in ("predicted", "true"))
-        np.argmax(self.z, axis=1, out=predicted)
-        np.argmax(target, axis=1, out=true)
+        predicted = self.loss.buffers("predicted", (len(target),), np.intp)
+        true = self.loss.buffers("true", (len(target),), np.intp)
+        self.z.argmax(axis=1, out=predicted)
+        target.argmax(axis=1, out=true)
         return len(target) - int(np.count_nonzero(np.subtract(predicted, true, out=predicted)))
 
     def set_direction(self, v: np.ndarray) -> None:

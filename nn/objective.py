@@ -1,6 +1,7 @@
 """BatchObjective: the loss of a model on one batch, as a function of theta; optimizers see nothing else of a model."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -9,6 +10,7 @@ from nn.arrays import LiveVector
 from nn.network import Batch, Network
 
 T = TypeVar("T")
+COST, EXAMPLES = attrgetter("gradients"), attrgetter("x")  # of a batch
 RunAll = Callable[[Callable[[int], T], int], list[T]]
 """Takes f and n, returns [f(0), ..., f(n - 1)]."""
 
@@ -57,11 +59,12 @@ class BatchObjective:
     max_gigabytes: float = 1.0
 
     def __init__(self, parts: Sequence[tuple[Network, Batch]], run_all: RunAll[Any] = run_in_turn) -> None:
-        self._networks: tuple[Network, ...] = tuple(network for network, _ in parts)
-        self._batches: tuple[Batch, ...] = tuple(batch for _, batch in parts)
+        self._networks: tuple[Network, ...]
+        self._batches: tuple[Batch, ...]
+        self._networks, self._batches = zip(*parts)
         self._run_all = run_all
         self.theta = self._networks[0].theta
-        self.examples = sum([len(batch.x) for batch in self._batches])
+        self.examples = sum(map(len, map(EXAMPLES, self._batches)))
 
     @property
     def evaluations(self) -> int:
@@ -75,7 +78,8 @@ class BatchObjective:
     @property
     def gradients(self) -> float:
         """The cost of everything computed so far, in gradients of one example."""
-        return sum([batch.gradients for batch in self._batches])
+        cost: float = sum(map(COST, self._batches))
+        return cost
 
     def value(self) -> float:
         """Return the loss at theta.
@@ -261,6 +265,8 @@ class BatchObjective:
     def _each(self, method: Callable[..., T], *arguments: Any) -> list[T]:
         """Call a method of each network for its part of the batch."""
         networks, batches = self._networks, self._batches
+        if len(networks) == 1:
+            return [method(networks[0], batches[0], *arguments)]
         return self._run_all(lambda k: method(networks[k], batches[k], *arguments), len(networks))
 
     def _matrix(self, product: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import math
 from re import escape
+import sys
 import tracemalloc
 
 import numpy as np
@@ -447,3 +448,27 @@ def test_patience_counts_from_the_first_epoch_of_a_continued_fit():
         assert not model.stop_training
     stopping.on_epoch_end(model, {"epoch": 13, "val_loss": math.inf})
     assert model.stop_training
+
+
+def test_a_warm_step_makes_at_most_100_python_calls():
+    """A step on the article's network with batches of 128, from one callback to the next."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1280, 784)).astype("float32"), rng.integers(0, 10, 1280)
+    counts = []
+
+    class Counter:
+        calls = steps = 0
+
+        def on_step_end(self, model, examples):
+            sys.setprofile(None)
+            self.steps += 1
+            counts.append(self.calls)
+            self.calls = 0
+            sys.setprofile(self.count if 2 < self.steps < 9 else None)
+
+        def count(self, frame, event, argument):
+            self.calls += event == "call"
+
+    model = Model([Dense(784, 50), ReLU(), Dense(50, 10), Softmax()], CrossEntropy())
+    model.fit(x, y, get("adam"), 1, 128, callbacks=[Counter()], progress=False, threads=1)
+    assert 10 < min(counts[3:9]) <= max(counts[3:9]) <= 100
