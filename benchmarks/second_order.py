@@ -5,6 +5,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 import importlib.util
 import sys
 from time import perf_counter
@@ -133,7 +134,7 @@ def methods(data: Dataset) -> Iterator[tuple[str, Callable[[], History]]]:
     """Yield the name of each method and a function that trains with it."""
     yield "adam, batches", lambda: train_ours("adam", data, 120)
     for name in ("lbfgs", "cg", "newton", "lm", "adam:20+lbfgs"):
-        yield name, lambda name=name: train_ours(name, data)  # type: ignore[misc]
+        yield name, partial(train_ours, name, data)
     yield "SciPy L-BFGS-B", lambda: train_scipy("L-BFGS-B", data)
     yield "SciPy CG", lambda: train_scipy("CG", data)
     if importlib.util.find_spec("torch"):

@@ -22,12 +22,15 @@ def shape_of(data: Dataset) -> DataShape:
     return DataShape(data.name, len(data.x_train), data.x_train.shape[1], len(data.classes))
 
 
-def planned_shape(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | None) -> DataShape:
-    """Return the shape of the data without reading them. They need not be downloaded yet."""
+def _name(dataset: str | None) -> str:
+    return "mnist" if dataset is None else dataset
+
+
+def planned_shape(dataset: str | Dataset | None) -> DataShape:
+    """Return the shape of the data without reading them. They need not be downloaded yet; the name is a known one."""
     if isinstance(dataset, Dataset):
         return shape_of(dataset)
-    name = "mnist" if dataset is None else dataset
-    datasets.missing_files(name, data_dir)  # raises DataError for an unknown name
+    name = _name(dataset)
     entry = datasets.DATASETS[name]
     return DataShape(name, entry.n_train, entry.image_shape[0] * entry.image_shape[1], entry.n_classes)
 
@@ -38,7 +41,7 @@ def load_data(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | 
     if isinstance(dataset, Dataset):
         return dataset
     try:
-        return datasets.load("mnist" if dataset is None else dataset, data_dir)
+        return datasets.load(_name(dataset), data_dir)
     except datasets.DataError as error:
         if dataset is not None or data_dir is not None:
             raise
@@ -47,10 +50,13 @@ def load_data(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | 
 
 
 def download_text(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | None) -> str:
-    """Return a text that names the files to download and their folder. It is empty if no file is missing."""
+    """Return a text that names the files to download and their folder. It is empty if no file is missing.
+
+    Raises DataError if no dataset has this name.
+    """
     if isinstance(dataset, Dataset):
         return ""
-    missing = datasets.missing_files("mnist" if dataset is None else dataset, data_dir)
+    missing = datasets.missing_files(_name(dataset), data_dir)
     if not missing:
         return ""
     names = ", ".join(file.name for file in missing)

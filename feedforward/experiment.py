@@ -127,14 +127,14 @@ class Experiment(Declared):
         """Return the untrained network of one seed."""
         return build_network(data, self.hidden, self.activation, self.init, self.loss, self.dropout, seed, self.dtype)
 
-    def _build_runs(self, data: DataShape, notify: Callable[[str], None] = warnings.warn) -> list[Run]:
+    def _build_runs(self, plans: Sequence[tuple[StageText, ...]], data: DataShape,
+                    notify: Callable[[str], None]) -> list[Run]:
         """Return the untrained runs, one for each optimizer and seed.
 
         Raises ValueError if a run cannot be trained. If "all" optimizers were chosen, that run is left out instead, and
         `notify` is called.
         """
-        plans, runs = self._check(), []
-        settings = self._settings(plans)
+        runs, settings = [], self._settings(plans)
         for stages in plans:
             for seed in range(self.seed, self.seed + self.seeds):
                 run = Run(join_stages(stages), seed, [], self._build_model(data, seed))
@@ -184,10 +184,12 @@ class Experiment(Declared):
         seed 0, 2 epochs in batches of 144: GradientDescent(lr=0.01, ...)
         ...
         """
-        data = planned_shape(self.dataset, self.data_dir)
-        runs = self._build_runs(data, notify)
-        lines = [f"{data.name}: {self.epochs} epochs, into {self._choose_folder(folder, data.name)}"]
-        lines += [text] if (text := download_text(self.dataset, self.data_dir)) else []
+        plans = self._check()
+        download = download_text(self.dataset, self.data_dir)
+        data = planned_shape(self.dataset)
+        runs = self._build_runs(plans, data, notify)
+        lines = [f"{data.name}: {self.epochs} epochs, into {self._choose_folder(folder, data.name, plans)}"]
+        lines += [download] if download else []
         lines += [f"seed {run.seed}, {stage.epochs} epochs in batches of {stage.batch_size}: {stage.optimizer}"
                   for run in runs for stage in run.stages]
         return "\n".join([*lines, *(run.model.summary() for run in runs[:1])])
@@ -227,16 +229,16 @@ class Experiment(Declared):
             If the configuration does not fit, a file cannot be written, or the data are not available. A run that fails
             raises nothing: its `error` says why.
         """
-        self._check()  # errors come before a download
+        plans = self._check()  # errors come before a download
         if not callable(callbacks):
             Callbacks(callbacks, None)  # raises ValueError if one is no callback
         data, stop = load_data(self.dataset, self.data_dir, notify), stop or Stop()
         dataset = data.name
-        runs = self._build_runs(shape_of(data), notify)
+        runs = self._build_runs(plans, shape_of(data), notify)
         data_dir = None if self.data_dir is None else os.fspath(self.data_dir)
         config = {"command": command, "experiment": {**self.description(), "dataset": dataset, "data_dir": data_dir},
                   "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)], **environment()}
-        path = self._choose_folder(None if folder is True else folder, dataset) if folder else None
+        path = self._choose_folder(None if folder is True else folder, dataset, plans) if folder else None
         if path is not None:
             self._make_folders(runs, path, config)
         train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress, stop=stop,
@@ -257,11 +259,13 @@ class Experiment(Declared):
             seed = f"-seed{run.seed}" if self.seeds > 1 else ""
             run.folder = path / (folder_name(run.name) + seed) if len(runs) > 1 else path
 
-    def _choose_folder(self, folder: str | os.PathLike[str] | None, dataset: str) -> Path:
+    @staticmethod
+    def _choose_folder(folder: str | os.PathLike[str] | None, dataset: str,
+                       plans: Sequence[tuple[StageText, ...]]) -> Path:
         """Return the folder that a run may write into; if none is given, a new one below runs/. Creates nothing.
 
         Raises ValueError if it is not empty.
         """
-        names = {join_stages(stages) for stages in self._check()}
+        names = {join_stages(stages) for stages in plans}
         name = folder_name(names.pop()) if len(names) == 1 else "comparison"
         return choose_folder(folder, f"{dataset}-{name}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.fields import Count, check_value
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.network import chunks
@@ -154,8 +155,8 @@ def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None) -> None
         If one is not a whole number of at least 1, or there are fewer examples than in a batch.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("threads", threads)):
-        if value is not None and (not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if value is not None:
+            check_value("fit", name, Count, value)
     if batch_size > n:
         raise ValueError(f"batch_size {batch_size} is larger than the data, {n} examples: give at most {n}")
 

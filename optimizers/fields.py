@@ -136,7 +136,7 @@ class Declared:
             for name in named:
                 if accepted is not None and name not in accepted:
                     raise TypeError(unknown_field(cls.__name__, name, accepted, cls.advice))
-            if values and accepted and cls.keyword_only and cls in _generated:
+            if values and accepted and cls.keyword_only and has_generated_constructor(cls):
                 raise TypeError(f"{cls.__name__} takes its fields by name: write "
                                 f"{cls.__name__}({accepted[0]}={values[0]!r})")
             instance = super().__new__(cls)
@@ -157,7 +157,7 @@ _generated: set[type] = set()  # the classes whose constructor takes their field
 
 def has_generated_constructor(kind: type[Any]) -> bool:
     """Return whether the constructor of a class takes its fields, and is not one that the class defines itself."""
-    return next((base for base in kind.__mro__ if "__init__" in vars(base)), None) in _generated
+    return kind in _generated
 
 
 @cache
