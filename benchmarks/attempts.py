@@ -1,136 +1,161 @@
-"""Attempts to make steps on large networks faster that did not help, each next to the current code.
+"""Attempts to make epochs of large networks faster, each in turns with the current code.
 
     python -m benchmarks.attempts
 """
 
 import argparse
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import patch
+from collections.abc import Callable
+import contextvars
+import ctypes
+from itertools import pairwise
+import statistics
+from threading import Thread
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from benchmarks.networks import new_model, parameters
+from benchmarks import speed
+from benchmarks.peers import Epoch
 from benchmarks.report import machine, replace_part, table, versions
-from benchmarks.speed import COLD, WORKLOADS, products
-from benchmarks.steps import interleaved
-from datasets import Dataset, load
-from nn import History, workers
-from nn.network import Network
-from optimizers import compiled, get
-from optimizers.first_order import Adam
+from benchmarks.turns import Program, ratio, take_turns
+from nn import objective, workers
+from nn.denormals import flush_on_this_thread
+from nn.team import Team
 
-LARGE = ("keras", "adam-paper")
-Call = Callable[[], object]
+WORKLOADS = ("keras", "adam-paper")
+COLD = 2
 
 
-def halves(data: Dataset, name: str) -> tuple[Call, Call]:
-    """Return an epoch with BLAS on all threads, and one with half of each batch on each of two threads."""
-    def epochs(halved: bool) -> Call:
-        widths, batch = WORKLOADS[name]
-        model, optimizer, history = new_model(widths), get("adam"), History()
-
-        def count(network: Network, batch_size: int, threads: int) -> int:
-            return min(2, threads) if halved else 1
-
-        def epoch() -> None:
-            with patch.object(workers, "thread_count", count):
-                model.fit(data.x_train, data.y_train, optimizer, 1, batch, progress=False, history=history)
-
-        return epoch
-
-    return epochs(False), epochs(True)
+def one_thread() -> None:
+    """One thread runs Python, and BLAS divides each product."""
+    workers.thread_count = lambda network, batch_size, threads: 1
 
 
-def adam(P: int) -> tuple[Adam, np.ndarray, np.ndarray]:
-    """Return an Adam after its first step, a theta and a gradient, for P parameters."""
-    rng = np.random.default_rng(0)
-    optimizer, theta, grad = Adam(), rng.normal(size=P).astype("float32"), rng.normal(size=P).astype("float32")
-    optimizer.start(theta)
-    optimizer.t = 1
-    return optimizer, theta, grad
+def two_phases() -> None:
+    """Threads divide the examples and then the parameters."""
+    workers.thread_count = lambda network, batch_size, threads: min(2, threads)
+    workers.divides_parameters = lambda network, batch_size: True
 
 
-def split(data: Dataset, name: str, pool: ThreadPoolExecutor) -> tuple[Call, Call]:
-    """Return the products of a step and the compiled update after them: the update on one thread, and on two."""
-    widths, batch = WORKLOADS[name]
-    one_step = products(data, widths, len(data.x_train), rows=batch)
-    P = parameters(widths)
-    all_parameters, first_half, second_half = adam(P), adam(P // 2), adam(P - P // 2)
-
-    def on_one() -> None:
-        one_step()
-        compiled.run(*all_parameters)
-
-    def on_two() -> None:
-        one_step()
-        future = pool.submit(compiled.run, *second_half)
-        compiled.run(*first_half)
-        future.result()
-
-    return on_one, on_two
+def examples() -> None:
+    """Threads divide the examples alone, and their gradients are added up."""
+    workers.thread_count = lambda network, batch_size, threads: min(2, threads)
+    workers.divides_parameters = lambda network, batch_size: False
 
 
-def blocks(name: str, size: int = 1 << 16) -> tuple[Call, Call]:
-    """Return Adam's update in NumPy on the whole vectors, and on blocks of them; each block fits in the cache."""
-    P = parameters(WORKLOADS[name][0])
-    all_parameters = adam(P)
-    parts = [adam(min(size, P - start)) for start in range(0, P, size)]
+def update_on_two_threads() -> None:
+    """As `one_thread`, but two threads share the update of the parameters."""
+    one_thread()
+    team = Team(2).__enter__()
 
-    def update(optimizer: Adam, theta: np.ndarray, grad: np.ndarray) -> None:
-        optimizer.update(theta, grad)
+    def two_parts(gradient: np.ndarray, use: Callable[[slice, np.ndarray], None]) -> None:
+        parts = [slice(*ends) for ends in pairwise((0, len(gradient) // 2, len(gradient)))]
+        team.run(lambda k: use(parts[k], gradient[parts[k]]), 2)
 
-    def by_blocks() -> None:
-        for part in parts:
-            update(*part)
-
-    return lambda: update(*all_parameters), by_blocks
+    objective._one_part = two_parts
 
 
-def transposed(name: str) -> tuple[Call, Call]:
-    """Return dx = dy W^T of a hidden layer: by a product, and by one that writes its transpose, then copied."""
-    (_, n_in, n_out, *_), n = WORKLOADS[name]
-    rng = np.random.default_rng(0)
-    dy, W = (rng.normal(size=shape).astype("float32") for shape in ((n, n_out), (n_in, n_out)))
-    dx, dx_transposed = np.empty((n, n_in), "float32"), np.empty((n_in, n), "float32")
+class SpinningTeam:
+    """Two threads that wait for each other in a loop of the C library, without the interpreter's lock."""
 
-    def copied() -> None:
-        np.matmul(dy, W.T, out=dx_transposed.T)
-        np.copyto(dx, dx_transposed.T)
+    def __init__(self, size: int) -> None:
+        library, self._size = ctypes.CDLL(None), size
+        self._lock, self._unlock = library.pthread_spin_lock, ctypes.PyDLL(None).pthread_spin_unlock
+        self._memory = (ctypes.c_int * 256)()
+        self._begin, self._end = ctypes.byref(self._memory, 0), ctypes.byref(self._memory, 512)
+        for lock in (self._begin, self._end):
+            library.pthread_spin_init(lock, 0)
+            self._lock(lock)
+        self._job: Any = None
 
-    return lambda: np.matmul(dy, W.T, out=dx), copied
+    def __enter__(self) -> "SpinningTeam":
+        self._thread = Thread(target=self._work, daemon=True)
+        if self._size > 1:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._job = None
+        if self._size > 1:
+            self._unlock(self._begin)
+            self._thread.join()
+
+    def _work(self) -> None:
+        flush_on_this_thread()
+        while self._lock(self._begin) == 0 and self._job is not None:
+            context, f, results = self._job
+            results.append(context.run(f, 1))
+            self._unlock(self._end)
+
+    def run(self, f: Callable[[int], Any], n: int) -> list[Any]:
+        """Do what `Team.run` does, for functions that raise nothing."""
+        if n == 1:
+            return [f(0)]
+        results: list[Any] = []
+        self._job = contextvars.copy_context(), f, results
+        self._unlock(self._begin)
+        first = f(0)
+        self._lock(self._end)
+        return [first, *results]
 
 
-def attempts(data: Dataset, pool: ThreadPoolExecutor) -> Iterator[tuple[str, str, tuple[Call, Call], int]]:
-    """Yield a description, its workload, the current code and the attempt, and the number of calls in a round."""
-    for name in LARGE:
-        yield "half of each batch on each thread, instead of BLAS on both: an epoch", name, halves(data, name), 1
-        yield "the compiled update on two threads: products and update of a step", name, split(data, name, pool), 50
-        yield "NumPy's Adam in blocks of 65,536: an update", name, blocks(name), 20
-        yield "dx of one hidden layer, written as its transpose and then copied", name, transposed(name), 50
+def two_phases_spinning() -> None:
+    """As `two_phases`, but the threads wait for each other in a loop."""
+    two_phases()
+    vars(workers)["Team"] = SpinningTeam
+
+
+def huge_pages() -> None:
+    """As `one_thread`, but all arrays above 256 kB are on pages of 2 MB."""
+    one_thread()
+    zeros = np.zeros
+
+    def large(shape: Any, dtype: Any = float) -> np.ndarray:
+        size, itemsize = int(np.prod(shape)), np.dtype(dtype).itemsize
+        if not 1 << 18 <= size * itemsize < 1 << 22:
+            return zeros(shape, dtype)
+        return zeros((1 << 22) // itemsize + 1, dtype)[:size].reshape(shape)  # NumPy asks for them from 4 MB on
+
+    vars(np)["zeros"] = large
+
+
+ATTEMPTS: dict[str, Callable[[], None]] = {
+    "BLAS on all threads": one_thread, "two phases": two_phases, "two phases, waiting in a loop": two_phases_spinning,
+    "half of the examples on each thread": examples, "BLAS, and the update on two threads": update_on_two_threads,
+    "BLAS, on pages of 2 MB": huge_pages}
+
+
+def turn(attempt: str, workload: str, data_dir: str | None) -> Epoch:
+    """Return the epoch of an attempt; a process of its own calls this."""
+    ATTEMPTS[attempt]()
+    return speed.turn(speed.OURS, workload, data_dir)
+
+
+def measure(workload: str, rounds: int, data_dir: str | None) -> list[list[str]]:
+    """Return the rows of a workload: its name, the attempt, and the median of its times over those of the first."""
+    programs = {name: Program("benchmarks.attempts:turn", {"attempt": name, "workload": workload, "data_dir": data_dir})
+                for name in ATTEMPTS}
+    seconds = {name: turns[COLD:] for name, turns in take_turns(programs, COLD + rounds, workload).items()}
+    first = next(iter(seconds.values()))
+    return [[f"{workload}: {name}", f"{statistics.median(turns):.3f}", f"{ratio(turns, first):.2f}"]
+            for name, turns in seconds.items()]
 
 
 def main() -> None:
     """Measure, and write the part "attempts" of RESULTS.md."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attempts", description=__doc__)
     parser.add_argument("--data-dir", help="the folder of the MNIST files")
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    rows = []
-    with ThreadPoolExecutor(1) as pool, tqdm(desc="attempts", unit=" rounds") as bar:
-        for description, name, (current, attempt), calls in attempts(load("mnist", args.data_dir), pool):
-            for call in (current, attempt):
-                for _ in range(COLD):
-                    call()
-            milliseconds = interleaved({"current": current, "attempt": attempt}, 5, calls, bar)
-            a, b = milliseconds["current"], milliseconds["attempt"]
-            rows.append([description, name, f"{a:.3g}", f"{b:.3g}", f"{b / a:.2f}"])
-    text = table(["attempt", "", "current code, ms", "attempt, ms", "attempt / current code"], rows)
+    rows = [row for workload in WORKLOADS for row in measure(workload, args.rounds, args.data_dir)]
+    text = table(["attempt", "seconds", "ratio to the first"], rows)
     print(text)
     replace_part("attempts", f"""
 {text}
 
-Medians of 5 rounds. Each round measures both. Measured by `python -m benchmarks.attempts` on {machine()};
+Seconds of an epoch with Adam, medians of {args.rounds} rounds, and medians of the ratios to the first row of the same
+workload. Each program runs in its own process, which sleeps while another one is measured. Measured by
+`python -m benchmarks.attempts` on {machine()};
 {versions("numba")}.
 """)
 

@@ -90,6 +90,11 @@ RUNNERS: dict[str, tuple[str, Callable[[Dataset, tuple[int, ...], int], Epoch]]]
 }
 
 
+def turn(runner: str, workload: str, data_dir: str | None) -> Epoch:
+    """Return the epoch of a runner; a process of its own calls this."""
+    return RUNNERS[runner][1](load("mnist", data_dir), *WORKLOADS[workload])
+
+
 def measure(data: Dataset, name: str, rounds: int) -> dict[str, float]:
     """Return the median seconds of the warm epochs of each runner. They take turns, so that conditions are equal."""
     runners = {runner: make(data, *WORKLOADS[name]) for runner, (needs, make) in RUNNERS.items()
@@ -116,15 +121,15 @@ def shares(data: Dataset, name: str, epoch_seconds: float) -> dict[str, float]:
 
     def gather() -> None:
         for rows in batches.rows(1):
-            batches.take(rows)
+            batches.gather(rows, *batches.arrays(len(rows)))
 
     def update() -> None:
         for _ in range(len(batches)):
             optimizer.t += 1
-            if theta.size >= compiled.MIN_SIZE and compiled.is_used(optimizer, theta):
-                compiled.run(optimizer, theta, grad)
+            if theta.size >= compiled.MIN_SIZE:
+                compiled.rule(optimizer, theta)(slice(None), grad)
             else:
-                optimizer.decay_and_update(theta, grad)
+                optimizer.clip_and_update(theta, grad)
 
     def copy() -> None:
         for _ in range(len(batches)):

@@ -16,12 +16,15 @@ from tqdm import tqdm
 from benchmarks.networks import ARTICLE, new_model, parameters
 from benchmarks.report import machine, replace_part, table, versions
 from datasets import Dataset, load
+from nn import blas
+from nn.division import cut
+from nn.team import Team
 from optimizers import OPTIMIZERS, FirstOrder, compiled, get
 from tests.references.rules import CASES
 
 NETWORKS = (ARTICLE, (784, 512, 512, 10))
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")  # torch's optimizers that have a fused form on a CPU
-COLUMNS = ("NumPy alone", "compiled", "torch", "torch, fused")
+COLUMNS = ("NumPy alone", "compiled", "compiled, all threads", "torch", "torch, fused")
 ROUNDS, STEPS = 9, 20
 
 
@@ -38,19 +41,21 @@ def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int, steps: in
     return {name: 1000 * statistics.median(values[1:]) for name, values in seconds.items()}
 
 
-def our_step(name: str, theta: np.ndarray, gradient: np.ndarray, numba: bool) -> Callable[[], None]:
-    """Return a step of our rule, compiled or not."""
+def our_step(name: str, theta: np.ndarray, gradient: np.ndarray, team: Team | None) -> Callable[[], None]:
+    """Return a step of our rule: compiled on the threads of a team, or by NumPy on one."""
     optimizer, grad = get(name), np.empty_like(theta)
     assert isinstance(optimizer, FirstOrder)
     optimizer.start(theta)
+    parts = cut(len(theta), team.size) if team else []
 
     def step() -> None:
         np.copyto(grad, gradient)  # rules may overwrite it
         optimizer.t += 1
-        if numba:
-            compiled.run(optimizer, theta, grad)
+        if team:
+            rule = compiled.rule(optimizer, theta)
+            team.run(lambda k: rule(parts[k], grad[parts[k]]), len(parts))
         else:
-            optimizer.decay_and_update(theta, grad)
+            optimizer.clip_and_update(theta, grad)
 
     return step
 
@@ -73,17 +78,18 @@ def torch_step(name: str, arguments: Any, theta: np.ndarray, gradient: np.ndarra
     return step
 
 
-def rules(P: int, bar: Any) -> list[list[str]]:
-    """Return the rows of the table of rules, for P parameters."""
+def rules(P: int, one: Team, team: Team, bar: Any) -> list[list[str]]:
+    """Return the rows of the table of rules, for P parameters: compiled on one thread, and on the team's."""
     rng = np.random.default_rng(0)
     theta, gradient = rng.normal(size=P).astype("float32"), rng.normal(size=P).astype("float32")
     rows = []
     for name, kind in OPTIMIZERS.items():
         if not issubclass(kind, FirstOrder):
             continue
-        runs = {"NumPy alone": our_step(name, theta.copy(), gradient, numba=False)}
+        runs = {"NumPy alone": our_step(name, theta.copy(), gradient, None)}
         if compiled.available():
-            runs["compiled"] = our_step(name, theta.copy(), gradient, numba=True)
+            runs["compiled"] = our_step(name, theta.copy(), gradient, one)
+            runs["compiled, all threads"] = our_step(name, theta.copy(), gradient, team)
         if importlib.util.find_spec("torch"):
             _, _, torch_name, arguments = CASES[name]
             runs["torch"] = torch_step(torch_name, arguments, theta, gradient, fused=False)
@@ -92,7 +98,7 @@ def rules(P: int, bar: Any) -> list[list[str]]:
         milliseconds = interleaved(runs, ROUNDS, STEPS, bar)
         best = min((milliseconds[key] for key in milliseconds if key.startswith("torch")), default=None)
         cells = [f"{milliseconds[key]:.3f}" if key in milliseconds else "" for key in COLUMNS]
-        ratios = [f"{milliseconds[key] / best:.2f}" if best and key in milliseconds else "" for key in COLUMNS[:2]]
+        ratios = [f"{milliseconds[key] / best:.2f}" if best and key in milliseconds else "" for key in COLUMNS[:3]]
         rows.append([name, *cells, *ratios])
     return rows
 
@@ -115,10 +121,10 @@ def main() -> None:
     parser.add_argument("--data-dir", help="the folder of the MNIST files")
     args = parser.parse_args()
     data = load("mnist", args.data_dir)
-    head = ["", *COLUMNS, *(f"{ours} / torch's best" for ours in COLUMNS[:2])]
-    with tqdm(desc="rules and products", unit=" rounds") as bar:
+    head = ["", *COLUMNS, *(f"{ours} / torch's best" for ours in COLUMNS[:3])]
+    with tqdm(desc="rules and products", unit=" rounds") as bar, Team(1) as one, Team(blas.threads()) as team:
         parts = [f"Milliseconds of a step on {(P := parameters(widths)):,} parameters, those of "
-                 f"{'-'.join(map(str, widths))}:\n\n{table(head, rules(P, bar))}\n" for widths in NETWORKS]
+                 f"{'-'.join(map(str, widths))}:\n\n{table(head, rules(P, one, team, bar))}\n" for widths in NETWORKS]
         products = table(["", "ms", "per second", "gradients"], passes(data, bar))
     text = "\n".join([*parts, "784-50-10 on all 60,000 images at once; both products are at a theta whose gradient is "
                       "known:\n", products])

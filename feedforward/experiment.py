@@ -15,12 +15,15 @@ from feedforward.results import Results
 from feedforward.run import Run, RunCallbacks, Stage, Stop, train_all
 from feedforward.stages import OptimizerSettings, StageText, join_stages, parse_plans
 import nn
+from nn import blas
 from nn.fields import Bounds, Count, Declared, Fraction, Positive
 from nn.fit import Callbacks
 from nn.inputs import check_fit
 from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters
 
 __all__ = ["Experiment"]
+
+LONG = 1 << 38  # examples times parameters times epochs: with more, training takes longer than about ten seconds
 
 
 class Experiment(Declared):
@@ -216,7 +219,8 @@ class Experiment(Declared):
         command : str
             The command that runs the experiment, for config.json.
         notify : callable
-            Called with a message if MNIST is replaced by the digits, or an optimizer is left out.
+            Called with a message if MNIST is replaced by the digits, if an optimizer is left out, or if a long run
+            would be faster with other settings of NumPy.
 
         Returns
         -------
@@ -235,6 +239,9 @@ class Experiment(Declared):
         data, stop = load_data(self.dataset, self.data_dir, notify), stop or Stop()
         dataset = data.name
         runs = self._build_runs(plans, shape_of(data), notify)
+        examples = len(data.x_train) * sum(stage.epochs * run.model.theta.size for run in runs for stage in run.stages)
+        if self.threads is None and examples > LONG and (advice := blas.advice()):
+            notify(advice)
         data_dir = None if self.data_dir is None else os.fspath(self.data_dir)
         config = {"command": command, "experiment": {**self.description(), "dataset": dataset, "data_dir": data_dir},
                   "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)], **environment()}

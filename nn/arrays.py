@@ -85,6 +85,10 @@ class Buffers:
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self._arrays: dict[str, np.ndarray] = {}
 
+    def place(self, name: str, array: np.ndarray) -> None:
+        """Use this array as the buffer of that name, as long as no larger one is needed."""
+        self._arrays[name] = array
+
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> np.ndarray:
         """Return a buffer.
 

@@ -71,29 +71,39 @@ class Batches:
         order = generator(ORDER, self.seed, epoch).permutation(n) if shuffled else np.arange(n)
         return (order[start : start + self.size] for start in range(0, n, self.size))
 
-    def take(self, rows: np.ndarray, part: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return some of the examples, and their targets.
+    def arrays(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the arrays of a batch, for `gather` to fill.
 
         Parameters
         ----------
-        rows : ndarray of int, shape (n,)
-            The indices of the examples, from `rows`.
-        part : int
-            Which buffers to use: the next `take` of the same part overwrites them.
+        n : int
+            The number of examples in it.
 
         Returns
         -------
         x : ndarray of shape (n, n_in)
             The examples.
         target : ndarray of shape (n, K)
-            The targets.
+            The targets. Both are buffers, which the next batch overwrites; if a batch is all examples, they are the
+            data themselves.
         """
         if self.size == len(self.x):
-            all_rows = slice(rows[0], rows[-1] + 1)
-            return self.x[all_rows], self.target[all_rows]
-        return self._take("x", self.x, rows, part), self._take("target", self.target, rows, part)
+            return self.x, self.target
+        return (self.buffers("x", (n, self.x.shape[1])), self.buffers("target", (n, self.target.shape[1])))
 
-    def _take(self, name: str, source: np.ndarray, rows: np.ndarray, part: int) -> np.ndarray:
-        out = self.buffers(f"{name} {part}", (len(rows), source.shape[1]))
-        # "clip" never clips here; with "raise", take() would first fill a copy of `out`
-        return source.take(rows, axis=0, out=out, mode="clip")
+    def gather(self, rows: np.ndarray, x: np.ndarray, target: np.ndarray) -> None:
+        """Copy some of the examples, and their targets.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+            The indices of the examples, from `rows`.
+        x : ndarray of shape (n, n_in)
+            The array to fill with the examples; from `arrays`, or some rows of it.
+        target : ndarray of shape (n, K)
+            The array to fill with the targets.
+        """
+        if self.size < len(self.x):
+            # "clip" never clips here; with "raise", take() would first fill a copy of `out`
+            self.x.take(rows, axis=0, out=x, mode="clip")
+            self.target.take(rows, axis=0, out=target, mode="clip")

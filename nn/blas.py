@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import os
 from threading import Lock
 from typing import Any
+
+GENERIC = ("generic", "prescott", "core2")  # the code of OpenBLAS for processors that it does not know, or old ones
 
 _lock = Lock()
 _limits = 0  # the number of active limits
@@ -20,6 +23,29 @@ def threads() -> int:
     """
     with _lock:
         return max((number for _, number in _unlimited or _libraries()), default=1)
+
+
+def advice() -> str:
+    """Return why the products of matrices are slower than they could be, and what to do.
+
+    Returns
+    -------
+    str
+        One line; empty if no reason is known.
+    """
+    chosen = os.environ.get("OPENBLAS_CORETYPE")
+    kernels = [str(getattr(library, "architecture", "")) for library, _ in _libraries()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if chosen:
+        return (f"NumPy's matrix products may be slow: OPENBLAS_CORETYPE={chosen} chooses their code; remove it from "
+                "the environment, so that it fits the processor")
+    if any(name.lower() in GENERIC for name in kernels):
+        return ("NumPy's matrix products are slow: its OpenBLAS has no code for this processor; install a newer NumPy, "
+                "or one that is built for it")
+    if threads() == 1 < cores:
+        return (f"NumPy's matrix products use 1 of {cores} cores: remove OPENBLAS_NUM_THREADS and OMP_NUM_THREADS from "
+                "the environment, or set them higher")
+    return ""
 
 
 @contextmanager

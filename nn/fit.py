@@ -12,6 +12,7 @@ from nn.denormals import FlushDenormals
 from nn.history import Epoch, History
 from nn.network import Network
 from nn.objective import BatchObjective
+from nn.undo import Undo
 from nn.workers import Workers
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -224,41 +225,41 @@ class Steps:
     def __init__(self, network: Network, batches: Batches, optimizer: TakesSteps, workers: Workers,
                  callbacks: Callbacks, history: History) -> None:
         self.batches, self.optimizer, self.workers, self.callbacks = batches, optimizer, workers, callbacks
-        self.history, self.theta = history, network.theta
+        self.history, self.theta, self.undo = history, network.theta, Undo(network.theta)
         self.flush_denormals = FlushDenormals()
         self.refused = 0  # the number of steps that could not change theta
         self.classifies = network.loss.classifies(batches.target)
         # if all steps have the same function, they get the same objective, so that optimizers can save evaluations
         self.fixed = len(batches) == 1 and not network.random
         self.objective: BatchObjective | None = None
-        # theta at the last finite loss, and before the current step
-        self.last_good, self.before = network.theta.copy(), network.theta.copy()
 
     def run_epoch(self, number: int) -> tuple[float, float | None, float] | None:
         """Return the loss, the accuracy and the cost in passes of an epoch; None if training was stopped during it."""
         N, loss, correct, gradients = len(self.batches.x), 0.0, 0, 0.0
         rng = generator(DROPOUT, self.batches.seed, number)
+        counted = 0.0 if self.objective is None else self.objective.gradients  # an objective counts all its steps
         for step, rows in enumerate(self.batches.rows(number), 1):
             if self.callbacks.stopped:
                 return None
             if self.objective is None or not self.fixed:
-                self.objective = self.workers.objective(rows, rng)
-            gradients_before = self.objective.gradients
+                self.objective, counted = self.workers.objective(rows, rng), 0.0
             loss += self.take_step(self.objective, number, step) * len(rows) / N
             correct += self.objective.correct()
-            gradients += self.objective.gradients - gradients_before
+            total = self.objective.gradients
+            gradients, counted = gradients + total - counted, total
             self.callbacks.end_step(len(rows))
         return loss, correct / N if self.classifies else None, gradients / N
 
     def take_step(self, objective: BatchObjective, epoch: int, step: int) -> float:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""
-        self.before[:] = self.theta
+        self.undo.begin_step()
+        objective.undo = self.undo
         try:
             # an overflow that leads to an infinite loss needs no warning: the loss itself is checked
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
                 loss: float | None = self.optimizer.step(objective)
         except KeyboardInterrupt:  # the step is incomplete
-            np.copyto(self.theta, self.before)
+            self.undo.undo_step()
             raise
         if loss is None:
             raise ValueError(f"{type(self.optimizer).__name__}.step returned None: it must return the loss")
@@ -266,14 +267,14 @@ class Steps:
         problem = ""
         if not math.isfinite(loss):
             problem = f"the loss became {loss}"
-            np.copyto(self.theta, self.last_good)
+            self.undo.restore_last_finite()
         elif step == len(self.batches) and not np.isfinite(self.theta).all():
             problem = "the weights became infinite"
-            np.copyto(self.theta, self.before)
+            self.undo.undo_step()
         if problem:
             raise Diverged(f"{problem} in epoch {epoch}, step {step}: training stopped, and the model keeps the last "
                            "weights whose loss was finite; try a smaller lr", epoch, step, self.history)
-        self.last_good, self.before = self.before, self.last_good
+        self.undo.end_step()
         return loss
 
     @property

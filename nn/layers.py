@@ -70,9 +70,10 @@ class Layer(Declared, ABC):
     Notes
     -----
     A subclass defines `forward` and `backward`, and `jvp` and `backward_jvp` for second-order optimizers. If it has
-    parameters, it also defines `shapes` and `initialize`, and `example_gradients` for the Jacobian of residuals. If it
-    changes the width, it defines `input_width` and `output_width`. If it draws random numbers, it defines `resample`,
-    `select_rows` and `random`. For a function of each element, derive from `Elementwise` instead.
+    parameters, it also defines `shapes` and `initialize`, `example_gradients` for the Jacobian of residuals, and
+    `parameter_rows`, `backward_input` and `backward_parameters` for training on several threads. If it changes the
+    width, it defines `input_width` and `output_width`. If it draws random numbers, it defines `resample`, `select_rows`
+    and `random`. For a function of each element, derive from `Elementwise` instead.
 
     Arrays that a layer returns are its buffers: they are valid until the same method is called again.
 
@@ -136,6 +137,11 @@ class Layer(Declared, ABC):
             If the layer cannot take `n_in` inputs; the message continues the sentence "layer 2 (Dense(...)) ...".
         """
         return n_in
+
+    @property
+    def parameter_rows(self) -> int | None:
+        """The number of equal parts in which `backward_parameters` can compute the gradient; None if it cannot."""
+        return None
 
     def bind(self, theta: np.ndarray, grad: np.ndarray) -> None:
         """Use these vectors, and new buffers of their dtype, from now on.
@@ -236,6 +242,37 @@ class Layer(Declared, ABC):
         ndarray of shape (n, i) or None
             dL/dx, in a buffer; None if it is not needed.
         """
+
+    def backward_input(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        """Do what `backward` does, except for the gradients of the parameters.
+
+        Parameters
+        ----------
+        dy : ndarray of shape (n, o)
+            dL/dy. It must not change before a following `backward_jvp`.
+        needs_dx : bool
+            Whether dL/dx is needed.
+
+        Returns
+        -------
+        ndarray of shape (n, i) or None
+            dL/dx, in a buffer; None if it is not needed.
+        """
+        return self.backward(dy, needs_dx)
+
+    def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice) -> None:
+        """Write some of dL/dparameters over the old values.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, i)
+            The inputs of a batch; other threads may have computed `forward` for its rows.
+        dy : ndarray of shape (n, o)
+            dL/dy of the same batch.
+        rows : slice
+            Which of the `parameter_rows` equal parts of the gradient to write.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def jvp(self, tx: np.ndarray | None) -> np.ndarray:
@@ -366,15 +403,28 @@ class Dense(Layer):
         return y
 
     def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        """dW = x^T dy, db = sum_n dy, dx = dy W^T."""
+        self.backward_parameters(self.x, dy, slice(self.n_in + 1))
+        return self.backward_input(dy, needs_dx)
+
+    def backward_input(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        """dx = dy W^T."""
         self.dy = dy
-        np.matmul(self.x.T, dy, out=self.dW)
-        self._sum(dy, self.db)
         if not needs_dx:
             return None
         dx = self.buffers("dx", self.x.shape)
         np.matmul(dy, self.W.T, out=dx)
         return dx
+
+    @property
+    def parameter_rows(self) -> int:
+        """The rows of W, and b as one more."""
+        return self.n_in + 1
+
+    def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice) -> None:
+        """dW = x^T dy, db = sum_n dy."""
+        np.matmul(x[:, rows].T, dy, out=self.dW[rows])
+        if rows.stop > self.n_in:
+            self._sum(dy, self.db)
 
     def _sum(self, dy: np.ndarray, out: np.ndarray) -> None:
         """Write the sum over the examples to `out`, by a matrix product, which is faster than np.sum."""

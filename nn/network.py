@@ -1,6 +1,6 @@
 """Network: layers bound to one parameter vector, which run a batch forward and backward."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import copy
 
 import numpy as np
@@ -33,6 +33,8 @@ class Batch:
         1/N if the loss is the mean over N examples, including these n.
     parent : Batch, optional
         The batch that this batch is a subsample of: the cost of this batch is also added to its `gradients`.
+    gather : callable, optional
+        Fills x and target before their first use; also an attribute, which is then None.
 
     Attributes
     ----------
@@ -43,10 +45,11 @@ class Batch:
         `Network.product_cost`, a Jacobian 1 for each output.
     """
 
-    __slots__ = ("evaluations", "gradients", "parent", "scale", "target", "x")
+    __slots__ = ("evaluations", "gather", "gradients", "parent", "scale", "target", "x")
 
-    def __init__(self, x: np.ndarray, target: np.ndarray, scale: float, parent: "Batch | None" = None) -> None:
-        self.x, self.target, self.scale, self.parent = x, target, scale, parent
+    def __init__(self, x: np.ndarray, target: np.ndarray, scale: float, parent: "Batch | None" = None,
+                 gather: Callable[[], None] | None = None) -> None:
+        self.x, self.target, self.scale, self.parent, self.gather = x, target, scale, parent, gather
         self.evaluations, self.gradients = 0, 0.0
 
     def count(self, gradients: float) -> None:
@@ -92,6 +95,8 @@ class Network:
         self._random_layers = [layer for layer in self.layers if type(layer).resample is not Layer.resample]
         # the last layer belongs to the loss if the two are computed together
         self.body = self.layers[:-1] if self.loss.includes else self.layers
+        self.x: list[np.ndarray | None] = [None] * len(self.body)  # the last input of each layer
+        self.dy: list[np.ndarray | None] = [None] * len(self.body)  # and dL/dy, from `backward`
         self.first = next((i for i, layer in enumerate(self.body) if layer.shapes()), len(self.body))
         self._batch: Batch | None = None  # the batch for which the layers were run last; None if that is not known
         self._ran_backward = False
@@ -99,9 +104,9 @@ class Network:
         self._direction: np.ndarray | None = None
         self._product: np.ndarray | None = None
 
-    def replica(self) -> "Network":
-        """Return a network on the same theta, with its own gradient and buffers."""
-        return Network(self.layers, self.loss, self.theta, np.zeros_like(self.grad))
+    def replica(self, own_gradient: bool = True) -> "Network":
+        """Return a network on the same theta, with its own buffers, and its own gradient if `own_gradient`."""
+        return Network(self.layers, self.loss, self.theta, np.zeros_like(self.grad) if own_gradient else self.grad)
 
     def inference_copy(self) -> "Network":
         """Return a network for predictions, without dropout. The activations of this network are kept."""
@@ -129,7 +134,8 @@ class Network:
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return z (n, K), from which the loss is computed, for x (n, n_in); a buffer."""
         self._batch = None
-        for layer in self.body:
+        for i, layer in enumerate(self.body):
+            self.x[i] = x
             x = layer.forward(x)
         return x
 
@@ -155,7 +161,22 @@ class Network:
         self._remember(batch, ran_backward=True)
         return value, self.grad
 
+    def backward(self, batch: Batch) -> float:
+        """Return the loss of the batch, and run the layers backward, without the gradients of the parameters."""
+        value = self._forward(batch)
+        dy: np.ndarray | None = self.loss.gradient(self.z, batch.target, batch.scale,
+                                                   self.loss.buffers("dz", self.z.shape))
+        for i in range(len(self.body) - 1, self.first - 1, -1):
+            assert dy is not None  # only the first layer returns None
+            self.dy[i] = dy
+            dy = self.body[i].backward_input(dy, needs_dx=i > self.first)
+        self._remember(batch, ran_backward=True)
+        return value
+
     def _forward(self, batch: Batch) -> float:
+        if batch.gather is not None:
+            batch.gather()
+            batch.gather = None
         self.z = self.forward(batch.x)
         return self.loss.value(self.z, batch.target, batch.scale)
 
@@ -175,7 +196,7 @@ class Network:
             if not np.not_equal(self._theta_at_run, self.theta, out=differs).any():
                 return
         if backward:
-            self.value_and_gradient(batch)
+            self.backward(batch)
         else:
             self.value(batch)
 

@@ -1,13 +1,17 @@
 """BatchObjective: the loss of a model on one batch, as a function of theta; optimizers see nothing else of a model."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+import math
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from nn.arrays import LiveVector
+from nn.division import Division, Use
 from nn.network import Batch, Network
+from nn.undo import Undo
 
 T = TypeVar("T")
 COST, EXAMPLES = attrgetter("gradients"), attrgetter("x")  # of a batch
@@ -32,6 +36,9 @@ class BatchObjective:
         parts. All networks have the same theta.
     run_all : callable
         Evaluates the parts: takes f and n, returns [f(0), ..., f(n - 1)], perhaps computed on several threads.
+    division : Division, optional
+        If it is given, it computes the gradient, and all networks have the same gradient vector. Otherwise the gradient
+        is the sum over the parts.
 
     Attributes
     ----------
@@ -58,11 +65,13 @@ class BatchObjective:
     theta: np.ndarray = cast(Any, LiveVector())  # for type checkers it is the vector
     max_gigabytes: float = 1.0
 
-    def __init__(self, parts: Sequence[tuple[Network, Batch]], run_all: RunAll[Any] = run_in_turn) -> None:
+    def __init__(self, parts: Sequence[tuple[Network, Batch]], run_all: RunAll[Any] = run_in_turn,
+                 division: Division | None = None) -> None:
         self._networks: tuple[Network, ...]
         self._batches: tuple[Batch, ...]
         self._networks, self._batches = zip(*parts)
-        self._run_all = run_all
+        self._run_all, self._division = run_all, division
+        self.undo: Undo | None = None  # keeps theta before it is changed in parts
         self.theta = self._networks[0].theta
         self.examples = sum(map(len, map(EXAMPLES, self._batches)))
 
@@ -101,8 +110,47 @@ class BatchObjective:
         gradient : ndarray of shape (P,)
             Its derivatives: a buffer, which the next call of any method overwrites.
         """
-        values, gradients = zip(*self._each(Network.value_and_gradient))
-        return sum(values), _add(gradients)
+        if self._division is not None:
+            value, each_part = self._in_phases(self._division)
+            each_part(lambda part, gradient: None)
+            gradient = self._networks[0].grad
+        else:
+            values, gradients = zip(*self._each(Network.value_and_gradient))
+            value, gradient = sum(values), _add(gradients)
+        if self.undo is not None and math.isfinite(value):
+            self.undo.keep_all()
+        return value, gradient
+
+    def value_and_gradient_parts(self) -> tuple[float, Callable[[Use], None]]:
+        """Return the loss at theta, and a function that computes its gradient in parts.
+
+        Returns
+        -------
+        value : float
+            The mean over the examples.
+        each_part : callable
+            ``each_part(use)`` calls ``use(part, gradient)`` once for each of some parts that cover theta, perhaps on
+            several threads at once. `part` is a slice of theta, `gradient` holds the derivatives with respect to
+            theta[part]. `use` may overwrite both.
+        """
+        if self._division is not None:
+            value, each_part = self._in_phases(self._division)
+        else:
+            values, gradients = zip(*self._each(Network.value_and_gradient))
+            value, gradient = sum(values), _add(gradients)
+            each_part = partial(_one_part, gradient)
+        if self.undo is None:
+            return value, each_part
+        return value, partial(_keep_parts, self.undo, each_part)
+
+    def _in_phases(self, division: Division) -> tuple[float, Callable[[Use], None]]:
+        """Run the batch, and return the loss and the function that computes the gradient in parts; on all threads."""
+        value = sum(self._run_all(lambda k: division.backward(k, self._batches[k]), len(self._batches)))
+
+        def each_part(use: Use) -> None:
+            self._run_all(lambda k: division.gradient(k, use), division.threads)
+
+        return value, each_part
 
     def hessian_product(self, v: np.ndarray) -> np.ndarray:
         """Return the Hessian at theta times v.
@@ -232,14 +280,16 @@ class BatchObjective:
             If there are no rows.
         """
         rows, start = np.arange(self.examples)[rows], 0
+        if not len(rows):
+            raise ValueError("a subsample needs at least one row, but there are none")
+        if any(batch.gather is not None for batch in self._batches):
+            self.value()  # fills the arrays
         x, target = [], []
         for batch in self._batches:
             local = rows[(start <= rows) & (rows < start + len(batch.x))] - start
             x.append(batch.x[local])
             target.append(batch.target[local])
             start += len(batch.x)
-        if not len(rows):
-            raise ValueError("a subsample needs at least one row, but there are none")
         if self._networks[0].random and not self._networks[0].has_run(self._batches[0]):
             self.value()  # draws the masks
         network = self._networks[0].replica()
@@ -255,7 +305,7 @@ class BatchObjective:
         int
             The number, from the last evaluation; the batch is evaluated first if it has not been.
         """
-        return sum(self._each(Network.correct))
+        return sum(map(Network.correct, self._networks, self._batches))
 
     def _product(self, v: np.ndarray, second_order: bool) -> np.ndarray:
         for network in self._networks:  # before any of them runs: v may be a buffer of one
@@ -285,6 +335,19 @@ class BatchObjective:
         if gigabytes > self.max_gigabytes:
             raise ValueError(f"{what} needs {gigabytes:,.1f} GB, more than {self.max_gigabytes:g} GB: {instead}, "
                              "or raise max_gigabytes")
+
+
+def _one_part(gradient: np.ndarray, use: Use) -> None:
+    use(slice(0, len(gradient)), gradient)
+
+
+def _keep_parts(undo: Undo, each_part: Callable[[Use], None], use: Use) -> None:
+    """Do each_part(use), but copy each part of theta before it is used."""
+    def keep_and_use(part: slice, gradient: np.ndarray) -> None:
+        undo.keep(part)
+        use(part, gradient)
+
+    each_part(keep_and_use)
 
 
 def _add(arrays: Sequence[np.ndarray]) -> np.ndarray:

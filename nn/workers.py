@@ -1,23 +1,35 @@
 """Workers: threads that evaluate the parts of a batch, each with a replica of the network."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-import contextvars
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator
 
 from nn import blas
 from nn.batches import Batches
-from nn.denormals import flush_on_this_thread
+from nn.division import Division, can_divide, cut
 from nn.network import Batch, Network
 from nn.objective import BatchObjective
-
-T = TypeVar("T")
+from nn.team import Team
 
 MIN_ACTIVATIONS = 1 << 20  # elements of a batch's activations: with fewer, threads cost more than they save
+MIN_PRODUCTS = 1 << 26  # multiplications in a step and thread, about a third: with fewer, BLAS divides them better
+
+
+def activations(network: Network, batch_size: int) -> int:
+    """Return the number of elements of a batch and of the outputs of its layers with parameters."""
+    widths = [shape for layer in network.layers for shape in layer.shapes().values() if len(shape) == 2]
+    return batch_size * (sum(n_in for n_in, _ in widths[:1]) + sum(n_out for _, n_out in widths))
+
+
+def divides_parameters(network: Network, batch_size: int) -> bool:
+    """Return whether threads divide the gradient by parameters, not by examples.
+
+    The gradients of the examples must be added up over the threads. This costs little if there are more activations
+    than parameters.
+    """
+    return activations(network, batch_size) < len(network.theta) and can_divide(network)
 
 
 def thread_count(network: Network, batch_size: int, threads: int) -> int:
@@ -40,16 +52,16 @@ def thread_count(network: Network, batch_size: int, threads: int) -> int:
     Notes
     -----
     If a batch is divided, the threads also share the work of gathering its rows and everything between the matrix
-    products, but each thread has its own gradient, and these must be added up. Dropout masks are drawn for a whole
-    batch, so a batch is not divided if the network has dropout.
+    products. But they must wait for each other, and only one of them can run Python at a time. Dropout masks are drawn
+    for a whole batch, so a batch is not divided if the network has dropout.
     """
     if network.random or not all(layer.independent_rows for layer in network.layers):
         return 1
-    widths = [shape for layer in network.layers for shape in layer.shapes().values() if len(shape) == 2]
-    activations = batch_size * (sum(n_in for n_in, _ in widths[:1]) + sum(n_out for _, n_out in widths))
-    if activations < max(MIN_ACTIVATIONS, len(network.theta)):  # many parameters: adding up gradients costs too much
-        return 1
-    return min(threads, batch_size)
+    if divides_parameters(network, batch_size):
+        enough = batch_size * len(network.theta) >= threads * MIN_PRODUCTS
+    else:
+        enough = activations(network, batch_size) >= max(MIN_ACTIVATIONS, len(network.theta))
+    return min(threads, batch_size) if enough else 1
 
 
 class Workers:
@@ -71,15 +83,17 @@ class Workers:
         self.batches, self._context = batches, ExitStack()
         available = threads or blas.threads()
         n = thread_count(network, batches.size, available)
-        self.networks = [network, *(network.replica() for _ in range(n - 1))]
+        self._divides_parameters = n > 1 and divides_parameters(network, batches.size)
+        self.networks = [network, *(network.replica(own_gradient=not self._divides_parameters) for _ in range(n - 1))]
+        self._team = Team(n)
+        self._divisions: dict[int, Division] = {}  # by the number of rows
+        self._placed: Division | None = None  # the one whose arrays the layers write into
         self._blas_threads = available // n if threads or n > 1 else None
 
     def __enter__(self) -> "Workers":
         if self._blas_threads is not None:
             self._context.enter_context(blas.limited(self._blas_threads))
-        if len(self.networks) > 1:
-            self._pool = self._context.enter_context(ThreadPoolExecutor(
-                len(self.networks) - 1, initializer=flush_on_this_thread))
+        self._context.enter_context(self._team)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -100,14 +114,32 @@ class Workers:
         BatchObjective
             The objective, in buffers that the next call overwrites.
         """
-        n = min(len(self.networks), len(rows))
-        parts = np.array_split(rows, n) if n > 1 else [rows]
+        n = len(rows)
+        x, target = self.batches.arrays(n)
+        for network in self.networks:
+            network.resample(rng)
+        if len(self.networks) == 1:
+            self.batches.gather(rows, x, target)
+            return BatchObjective([(self.networks[0], Batch(x, target, 1 / n))])
+        parts = []
+        for network, part in zip(self.networks, cut(n, min(len(self.networks), n))):
+            gather = partial(self.batches.gather, rows[part], x[part], target[part])
+            parts.append((network, Batch(x[part], target[part], 1 / n, gather=gather)))
+        return BatchObjective(parts, self._team.run, self._division(x))
 
-        def gather(k: int) -> tuple[Network, Batch]:
-            self.networks[k].resample(rng)
-            return self.networks[k], Batch(*self.batches.take(parts[k], k), 1 / len(rows))
-
-        return BatchObjective(self._run_all(gather, len(parts)), self._run_all)
+    def _division(self, x: np.ndarray) -> Division | None:
+        """Return the division of the parameters for these examples; None if they are not divided."""
+        if not self._divides_parameters:
+            return None
+        n = len(x)
+        if n not in self._divisions:
+            self._divisions[n] = Division(self.networks, n)
+        division = self._divisions[n]
+        if division is not self._placed:
+            division.place()
+            self._placed = division
+        division.start(x)
+        return division
 
     def loss_and_correct(self, x: np.ndarray, target: np.ndarray) -> tuple[float, int]:
         """Evaluate examples without dropout.
@@ -132,18 +164,6 @@ class Workers:
         """
         n = len(self.networks)
         x_parts, target_parts = np.array_split(x, n), np.array_split(target, n)
-        results = self._run_all(lambda k: self.networks[k].inference_copy().loss_and_correct(
+        results = self._team.run(lambda k: self.networks[k].inference_copy().loss_and_correct(
             x_parts[k], target_parts[k], len(x)), n)
         return sum(loss for loss, _ in results), sum(correct for _, correct in results)
-
-    def _run_all(self, f: Callable[[int], T], n: int) -> list[T]:
-        """Return [f(0), ..., f(n - 1)]: the first is computed on this thread, each of the others on its own thread."""
-        if n == 1:
-            return [f(0)]
-        # a thread does not inherit this one's settings, such as what NumPy does about overflow
-        futures = [self._pool.submit(contextvars.copy_context().run, f, k) for k in range(1, n)]
-        try:
-            first = f(0)
-        finally:
-            wait(futures)  # after an error, no thread may still use a network
-        return [first, *(future.result() for future in futures)]

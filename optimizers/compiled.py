@@ -16,6 +16,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 Method = TypeVar("Method", bound=Callable[..., None])
 Operation = tuple[str, str, tuple[str, ...]]  # the names of the function, of its result and of its operands
+SCALAR = "scalar"  # the name of an operand that is the next scalar
 
 MIN_SIZE = 1 << 17  # with fewer parameters, a loop saves less time than its compilation takes
 ALLOWED = {"add", "subtract", "multiply", "divide", "sqrt", "square", "absolute", "negative", "positive", "maximum",
@@ -64,22 +65,20 @@ class Trace:
         self.temporaries = 0
 
     def add(self, function: str, operands: tuple[Any, ...], out: "TracedVector | None") -> "TracedVector":
-        if function not in ALLOWED:
-            raise TypeError(f"{function} is not one of {', '.join(sorted(ALLOWED))}")
-        names = tuple(self._name(operand) for operand in operands)
+        names = []
+        for operand in operands:
+            if type(operand) is TracedVector and operand.trace is self:
+                names.append(operand.name)
+            elif type(operand) in (float, int):  # NumPy scalars may promote
+                self.scalars.append(operand)
+                names.append(SCALAR)
+            else:
+                raise TypeError(f"{type(operand).__name__} is neither a vector of this step nor a Python number")
         if out is None:
             out = TracedVector(f"temporary{self.temporaries}", self)
             self.temporaries += 1
-        self.operations.append((function, self._name(out), names))
+        self.operations.append((function, out.name, tuple(names)))
         return out
-
-    def _name(self, operand: Any) -> str:
-        if isinstance(operand, TracedVector) and operand.trace is self:
-            return operand.name
-        if type(operand) not in (int, float):  # NumPy scalars may promote; other arrays are not traced
-            raise TypeError(f"{type(operand).__name__} is neither a vector of this step nor a Python number")
-        self.scalars.append(operand)
-        return f"scalar{len(self.scalars) - 1}"
 
 
 class TracedVector(NDArrayOperatorsMixin):
@@ -89,7 +88,7 @@ class TracedVector(NDArrayOperatorsMixin):
         self.name, self.trace = name, trace
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (None,), **options: Any) -> Any:
-        if method != "__call__" or options or len(out) != 1 or not isinstance(out[0], (TracedVector, type(None))):
+        if method != "__call__" or options or len(out) != 1 or type(out[0]) not in (TracedVector, type(None)):
             return NotImplemented
         return self.trace.add(ufunc.__name__, inputs, out[0])
 
@@ -98,6 +97,17 @@ class TracedVector(NDArrayOperatorsMixin):
             return NotImplemented
         self.trace.add("positive", args[1:], args[0])
         return None
+
+    # the operators that rules use most, without the way through NumPy: a rule is traced in each step
+
+    def __iadd__(self, other: Any) -> "TracedVector":
+        return self.trace.add("add", (self, other), self)
+
+    def __isub__(self, other: Any) -> "TracedVector":
+        return self.trace.add("subtract", (self, other), self)
+
+    def __imul__(self, other: Any) -> "TracedVector":
+        return self.trace.add("multiply", (self, other), self)
 
 
 @cache
@@ -119,8 +129,14 @@ def available() -> bool:
     return True
 
 
-def is_used(optimizer: Any, theta: np.ndarray) -> bool:
-    """Return whether the rule of an optimizer is compiled.
+def is_elementwise(optimizer: Any) -> bool:
+    """Return whether the rule of an optimizer is marked with `elementwise`, and needs no norm of the gradient."""
+    methods = (type(optimizer).clip, type(optimizer).decay_weights, type(optimizer).update)
+    return optimizer.clip_norm is None and all(getattr(method, "elementwise", False) for method in methods)
+
+
+def can_divide(optimizer: Any, theta: np.ndarray) -> bool:
+    """Return whether the rule of an optimizer can be applied to theta in parts, by `rule`.
 
     Parameters
     ----------
@@ -132,17 +148,30 @@ def is_used(optimizer: Any, theta: np.ndarray) -> bool:
     Returns
     -------
     bool
-        True if numba is available and the rule is marked with `elementwise`.
+        True if the rule is elementwise, for theta of float32 or float64.
     """
-    kind = type(optimizer)
-    return (theta.dtype in (np.float32, np.float64)
-            and all(getattr(method, "elementwise", False) for method in (kind.update, kind.decay_weights))
-            and available())
+    return theta.dtype in (np.float32, np.float64) and is_elementwise(optimizer)
+
+
+def _number(operations: tuple[Operation, ...]) -> tuple[list[Operation], list[str]]:
+    """Return the operations with numbered scalars, and the names of these. Raises TypeError if one is not allowed."""
+    scalars: list[str] = []
+    numbered = []
+    for function, out, operands in operations:
+        if function not in ALLOWED:
+            raise TypeError(f"{function} is not one of {', '.join(sorted(ALLOWED))}")
+        names = []
+        for name in operands:
+            if name == SCALAR:
+                name = f"scalar{len(scalars)}"
+                scalars.append(name)
+            names.append(name)
+        numbered.append((function, out, tuple(names)))
+    return numbered, scalars
 
 
 @cache
-def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], outputs: tuple[str, ...], scalars: int,
-             ) -> Callable[..., None]:
+def compiled_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...]) -> Callable[..., None]:
     """Compile the loop that applies the operations to each element of the vectors.
 
     Parameters
@@ -150,11 +179,7 @@ def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], ou
     operations : tuple
         The operations of a `Trace`.
     vectors : tuple of str
-        The names of the vectors.
-    outputs : tuple of str
-        The names of the vectors to which results are written.
-    scalars : int
-        The number of scalars.
+        The names of the vectors. Results are written to them, except to the gradient and the scratch vector.
 
     Returns
     -------
@@ -163,12 +188,13 @@ def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], ou
     """
     import numba
 
-    arguments = [*(f"{name}_" for name in vectors), *(f"scalar{i}" for i in range(scalars))]
-    written = {out for _, out, _ in operations}
+    numbered, scalars = _number(operations)
+    outputs = {out for _, out, _ in numbered}.intersection(vectors) - {"grad", "self_scratch"}
     lines = [*(f"{name} = {name}_[i]" for name in vectors),
-             *(f"{out} = np.{function}({', '.join(operands)})" for function, out, operands in operations),
-             *(f"{name}_[i] = {name}" for name in outputs if name in written)]
-    source = "\n        ".join([f"def loop({', '.join(arguments)}):\n    for i in range(theta_.size):", *lines])
+             *(f"{out} = np.{function}({', '.join(operands)})" for function, out, operands in numbered),
+             *(f"{name}_[i] = {name}" for name in vectors if name in outputs)]
+    arguments = ", ".join([*(f"{name}_" for name in vectors), *scalars])
+    source = "\n        ".join([f"def loop({arguments}):\n    for i in range(theta_.size):", *lines])
     namespace: dict[str, Any] = {"np": np}
     exec(source, namespace)
     # "numpy": a division by zero gives infinity; an exception would prevent vector instructions
@@ -176,35 +202,60 @@ def compile_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...], ou
     return loop
 
 
-def run(optimizer: Any, theta: np.ndarray, grad: np.ndarray) -> None:
-    """Do what optimizer.decay_and_update(theta, grad) does, in one loop.
+@cache
+def numpy_loop(operations: tuple[Operation, ...], vectors: tuple[str, ...]) -> Callable[..., None]:
+    """Return a function that does the same as `compiled_loop`, by NumPy."""
+    numbered, scalars = _number(operations)
+    calls = [(getattr(np, function), out, operands) for function, out, operands in numbered]
+
+    def loop(*arguments: Any) -> None:
+        values = dict(zip((*vectors, *scalars), arguments))
+        for function, out, operands in calls:
+            values[out] = function(*[values[name] for name in operands], out=values.get(out))
+
+    return loop
+
+
+def rule(optimizer: Any, theta: np.ndarray) -> Callable[[slice, np.ndarray], None]:
+    """Return a function that does a part of what optimizer.clip_and_update(theta, grad) does.
 
     Parameters
     ----------
     optimizer : FirstOrder
-        The optimizer.
-    theta, grad : ndarray of shape (P,)
-        The vector to change, and the gradient at this vector.
+        The optimizer. Its scalars change now, its vectors when the function is called.
+    theta : ndarray of shape (P,)
+        The vector to change.
+
+    Returns
+    -------
+    callable
+        Its arguments are a slice of theta, and the gradient with respect to theta[slice]. It may be called on several
+        threads at once for different parts.
 
     Raises
     ------
     TypeError
         If the rule is not elementwise; the message says why.
     """
-    declared = [name for name, shape in optimizer.arrays(theta.size).items() if shape == theta.shape]
-    vectors = {name: getattr(optimizer, name) for name in (*declared, "scratch")}
+    vectors = optimizer.vectors()
+    names = [f"self_{name}" for name in vectors]
     trace, attributes = Trace(), vars(optimizer)
     try:
-        attributes.update({name: TracedVector(f"self_{name}", trace) for name in vectors})
-        optimizer.decay_and_update(TracedVector("theta", trace), TracedVector("grad", trace))
+        attributes.update(zip(vectors, [TracedVector(name, trace) for name in names]))
+        optimizer.clip_and_update(TracedVector("theta", trace), TracedVector("grad", trace))
         for name in vectors:
             if getattr(attributes[name], "name", "") != f"self_{name}":
                 raise TypeError(f"it replaces the array {name} instead of writing into it")
+        make_loop = compiled_loop if available() else numpy_loop
+        loop = make_loop(tuple(trace.operations), ("theta", "grad", *names))
     except (TypeError, AttributeError) as error:
         raise TypeError(f"{type(optimizer).__name__}.update is marked @elementwise, but cannot be compiled: {error}; "
                         "remove the mark") from error
     finally:
         attributes.update(vectors)
-    loop = compile_loop(tuple(trace.operations), ("theta", "grad", *(f"self_{name}" for name in vectors)),
-                        ("theta", *(f"self_{name}" for name in declared)), len(trace.scalars))
-    loop(theta, grad, *vectors.values(), *map(theta.dtype.type, trace.scalars))
+    scalars = [theta.dtype.type(scalar) for scalar in trace.scalars]
+
+    def apply(part: slice, gradient: np.ndarray) -> None:
+        loop(theta[part], gradient, *[vector[part] for vector in vectors.values()], *scalars)
+
+    return apply

@@ -14,7 +14,7 @@ import numpy as np
 from optimizers import compiled
 from optimizers.compiled import elementwise
 from optimizers.fields import Fraction, NonNegative, Positive
-from optimizers.objective import Objective
+from optimizers.objective import Objective, explain_missing_members
 from optimizers.optimizer import Optimizer
 from optimizers.state import scalar, vector
 
@@ -105,17 +105,34 @@ class FirstOrder(Optimizer):
         ValueError
             If theta is another vector than in the last step.
         """
-        self.start(objective.theta)
-        loss, grad = objective.value_and_gradient()
-        if math.isfinite(loss):  # otherwise its gradient has no meaning: theta and the state do not change
-            self.t += 1
-            self.clip(grad)
-            if objective.theta.size >= compiled.MIN_SIZE and compiled.is_used(self, objective.theta):
-                compiled.run(self, objective.theta, grad)
-            else:
-                self.decay_and_update(objective.theta, grad)
+        theta = objective.theta
+        self.start(theta)
+        if theta.size >= compiled.MIN_SIZE and compiled.can_divide(self, theta):
+            with explain_missing_members(objective):
+                loss, each_part = objective.value_and_gradient_parts()
+            if math.isfinite(loss):  # otherwise its gradient has no meaning: theta and the state do not change
+                self.t += 1
+                each_part(compiled.rule(self, theta))
+        else:
+            loss, grad = objective.value_and_gradient()
+            if math.isfinite(loss):
+                self.t += 1
+                self.clip_and_update(theta, grad)
         return loss
 
+    def clip_and_update(self, theta: np.ndarray, grad: np.ndarray) -> None:
+        """Clip the gradient, and apply the weight decay and the rule.
+
+        Parameters
+        ----------
+        theta, grad : ndarray of shape (P,)
+            The vector to change, and the gradient at this vector, which is overwritten.
+        """
+        self.clip(grad)
+        self.decay_weights(theta, grad)
+        self.update(theta, grad)
+
+    @elementwise
     def clip(self, grad: np.ndarray) -> None:
         """Clip the gradient by value and by norm, in place.
 
@@ -125,20 +142,10 @@ class FirstOrder(Optimizer):
             The gradient.
         """
         if self.clip_value is not None:
-            np.clip(grad, -self.clip_value, self.clip_value, out=grad)
+            np.maximum(grad, -self.clip_value, out=grad)
+            np.minimum(grad, self.clip_value, out=grad)
         if self.clip_norm is not None and (norm := math.sqrt(np.dot(grad, grad))) > self.clip_norm:
             grad *= self.clip_norm / norm
-
-    def decay_and_update(self, theta: np.ndarray, grad: np.ndarray) -> None:
-        """Apply the weight decay and the rule: the elementwise part of a step.
-
-        Parameters
-        ----------
-        theta, grad : ndarray of shape (P,)
-            The vector to change, and the gradient at this vector.
-        """
-        self.decay_weights(theta, grad)
-        self.update(theta, grad)
 
     @elementwise
     def decay_weights(self, theta: np.ndarray, grad: np.ndarray) -> None:

@@ -89,6 +89,24 @@ class Objective(Protocol):
             The derivatives of the value. The caller may overwrite them.
         """
 
+    def value_and_gradient_parts(self) -> tuple[float, Callable[[Callable[[slice, np.ndarray], None]], None]]:
+        """Return the value, and a function that computes the gradient in parts.
+
+        Elementwise rules use it for large vectors: they update each part of theta as soon as its gradient is known, on
+        the thread that computed it.
+
+        Returns
+        -------
+        value : float
+            The value at theta.
+        each_part : callable
+            ``each_part(use)`` calls ``use(part, gradient)`` once for each of some parts that cover theta, perhaps on
+            several threads at once. `part` is a slice of theta, `gradient` holds the derivatives with respect to
+            theta[part]. `use` may overwrite both. By default there is one part, from `value_and_gradient`.
+        """
+        value, gradient = self.value_and_gradient()
+        return value, lambda use: use(slice(0, len(gradient)), gradient)
+
     def value(self) -> float:
         """Return the value at theta.
 

@@ -80,6 +80,7 @@ class Optimizer(Declared, ABC):
     message: str = unset(default="")
     scratch: np.ndarray = unset()
     _theta: np.ndarray | None = unset(default=None)  # the vector that steps are taken on
+    _vectors: tuple[str, ...] = unset(default=())  # the names of those arrays that have theta's shape
     _ready: bool = unset(default=False)  # whether all arrays exist that the current fields need
 
     @abstractmethod
@@ -116,6 +117,16 @@ class Optimizer(Declared, ABC):
             The shape of each array, by the name of its attribute.
         """
         return state.arrays(self, P)
+
+    def vectors(self) -> dict[str, np.ndarray]:
+        """Return the vectors of theta's shape that the optimizer has after `start`: its state and `scratch`.
+
+        Returns
+        -------
+        dict
+            The vectors by the name of their attribute. They are not copies.
+        """
+        return {name: vars(self)[name] for name in self._vectors}
 
     def start(self, theta: np.ndarray) -> None:
         """Make the arrays of the state for `theta`, unless they exist. Every `step` calls this first.
@@ -167,6 +178,7 @@ class Optimizer(Declared, ABC):
             vars(self).pop(name, None)
         for name in [name for name in needed if name not in fitting]:
             setattr(self, name, np.zeros(needed[name], theta.dtype))
+        self._vectors = tuple(name for name, shape in needed.items() if shape == theta.shape)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on.

@@ -17,9 +17,9 @@ numba = pytest.importorskip("numba", reason="numba is not installed (extra fast)
 @pytest.fixture
 def compiled_loops(monkeypatch):
     """Compile loops for vectors of any size; return the list of the loops that were called."""
-    calls, compile_loop = [], compiled.compile_loop
+    calls, compile_loop = [], compiled.compiled_loop
     monkeypatch.setattr(compiled, "MIN_SIZE", 0)
-    monkeypatch.setattr(compiled, "compile_loop", lambda *key: calls.append(key) or compile_loop(*key))
+    monkeypatch.setattr(compiled, "compiled_loop", lambda *key: calls.append(key) or compile_loop(*key))
     return calls
 
 

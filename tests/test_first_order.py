@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from references.rules import CASES, STEPS, TRACES, problem
 
-from optimizers import OPTIMIZERS, FirstOrder, Function, Scheduled, get, minimize
+from optimizers import OPTIMIZERS, FirstOrder, Function, Objective, Scheduled, get, minimize
 from optimizers.first_order import Adam, Adamax, Momentum, RMSprop
 from optimizers.schedules import Exponential
 
 RULES = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)]
 
 
-class FixedGradients:
+class FixedGradients(Objective):
     """An objective with a fixed sequence of gradients."""
 
     def __init__(self, theta0, gradients):

@@ -12,6 +12,7 @@ import pytest
 from test_model import small, small_data
 from test_optimizer import with_lr
 
+import nn
 from nn import (
     CrossEntropy,
     CSVLog,
@@ -27,6 +28,7 @@ from nn import (
     Softmax,
 )
 from nn.batches import ORDER, Batches, generator
+from nn.undo import Undo
 from nn.workers import Workers
 from optimizers import OPTIMIZERS, FirstOrder, compiled, get
 
@@ -82,7 +84,8 @@ def test_each_epoch_has_each_example_once_in_its_own_order(n, size):
     def order(e):
         examples = []
         for rows in batches.rows(e):
-            x_batch, target_batch = batches.take(rows)
+            x_batch, target_batch = batches.arrays(len(rows))
+            batches.gather(rows, x_batch, target_batch)
             np.testing.assert_array_equal(x_batch, -target_batch)
             examples += x_batch[:, 0].tolist()
         return examples
@@ -362,27 +365,32 @@ def test_wrong_arguments_of_callbacks_are_named(make, message):
         make()
 
 
-@pytest.mark.parametrize("form", ["plain", "parallel", "compiled"])
+@pytest.mark.parametrize("form", ["plain", "parallel", "compiled", "in phases", "in phases, NumPy alone"])
 @pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)])
 def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
     """Batch, forward, backward, update and counting allocate no array of the size of theta, a batch or its column.
 
     NumPy allocates a buffer of fixed length within some calls, which is not counted.
     """
-    threads = 2 if form == "parallel" else 1
+    threads = 1 if form in ("plain", "compiled") else 2
     n, batch = 16384 * threads, 8192 * threads
     numpy_buffer = (np.getbufsize() * 4 + 8192) * threads
     rng = np.random.default_rng(0)
-    dropout = Dropout(0.0 if form == "parallel" else 0.2)
+    dropout = Dropout(0.2 if threads == 1 else 0.0)
     model = Model([Dense(100, 250), ReLU(), dropout, Dense(250, 10), Softmax()], CrossEntropy())
-    if form == "compiled":
+    if form in ("compiled", "in phases"):
         pytest.importorskip("numba", reason="numba is not installed (extra fast)")
+    if form == "in phases, NumPy alone":
+        monkeypatch.setattr(compiled, "available", lambda: False)
+    if form not in ("plain", "parallel"):
         monkeypatch.setattr(compiled, "MIN_SIZE", 0)
+    if form.startswith("in phases"):
+        monkeypatch.setattr(nn.workers, "divides_parameters", lambda network, batch_size: True)
     assert min(model.theta.nbytes, 8 * batch) > numpy_buffer
     x, y = rng.normal(size=(n, 100)).astype("float32"), rng.integers(0, 10, n)
     x, target = model.check_data(x, y)
     batches, optimizer, masks = Batches(x, target, batch, 0), get(name), np.random.default_rng(1)
-    workers = Workers(model.network, batches, threads)
+    workers, undo = Workers(model.network, batches, threads), Undo(model.theta)
     assert len(workers.networks) == threads
     peaks = []
 
@@ -392,7 +400,10 @@ def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
                 before = tracemalloc.get_traced_memory()[0]
                 tracemalloc.reset_peak()
                 objective = workers.objective(rows, masks)
+                undo.begin_step()
+                objective.undo = undo
                 optimizer.step(objective)
+                undo.end_step()
                 objective.correct()
                 peaks.append(tracemalloc.get_traced_memory()[1] - before)
 

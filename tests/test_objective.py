@@ -120,6 +120,7 @@ def test_a_class_without_value_and_gradient_cannot_be_used():
 
 
 TYPED = """
+from collections.abc import Callable
 from typing import Any
 import numpy as np
 import feedforward as ff
@@ -130,6 +131,8 @@ class Members:
         self.evaluations, self.examples, self.max_gigabytes = 0, 2, 1.0
     def value(self) -> float: return 0.0
     def value_and_gradient(self) -> tuple[float, np.ndarray]: return 0.0, np.zeros(2)
+    def value_and_gradient_parts(self) -> tuple[float, Callable[[Callable[[slice, np.ndarray], None]], None]]:
+        return 0.0, lambda use: use(slice(2), np.zeros(2))
     def hessian_product(self, direction: np.ndarray) -> np.ndarray: return direction
     def gauss_newton_product(self, direction: np.ndarray) -> np.ndarray: return direction
     def hessian(self) -> np.ndarray: return np.eye(2)

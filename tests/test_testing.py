@@ -380,7 +380,39 @@ class Raises(Sine):
         raise NotImplementedError("later")
 
 
+class WrongInParts(Dense):
+    def backward_parameters(self, x, dy, rows):
+        super().backward_parameters(x, dy, rows)
+        if rows.start:
+            self.dW[rows] *= 1.01
+
+
+class WritesTooMuch(Dense):
+    def backward_parameters(self, x, dy, rows):
+        super().backward_parameters(x, dy, slice(0, self.n_in + 1))
+
+
+class WrongInput(Dense):
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        return None if dx is None else dx.copy()
+
+    def backward_input(self, dy, needs_dx=True):
+        dx = super().backward_input(dy, needs_dx)
+        if np.isnan(self.dW).any() and dx is not None:
+            dx *= 2
+        return dx
+
+
+class WrongNumberOfRows(Dense):
+    parameter_rows = 7
+
+
 @pytest.mark.parametrize(("layer", "message"), [
+    (WrongInParts(6, 3), "backward_parameters wrote a gradient that differs from that of backward by"),
+    (WritesTooMuch(6, 3), "backward_parameters wrote other parts of the gradient than 3 to 6 of 6"),
+    (WrongInput(6, 3), "backward_input returned a dL/dx that differs from that of backward by"),
+    (WrongNumberOfRows(5, 3), "parameter_rows is 7, but the 18 parameters cannot be divided into as many equal parts"),
     (ClaimsIndependentRows, "independent_rows is True, but y of rows computed separately differs.*: set it to False"),
     (KeepsTheLargestBatch, "y of forward for a batch of 2 after one of 5 differs from that of a new layer"),
     (KeepsTheFirstMean, "dL/dx of backward differs from central differences"),
@@ -1173,7 +1205,7 @@ NEEDS_NUMBA = pytest.mark.skipif(not compiled.available(), reason="numba is not 
     (CopiesLoseTheirState, "after 3 steps, a copy by copy.deepcopy does not continue .*: keep v in copies"),
     pytest.param(WronglyMarked, "update is marked @elementwise, but cannot be compiled: .*; remove the mark",
                  marks=NEEDS_NUMBA),
-    pytest.param(DiffersIfCompiled, "update is marked @elementwise, but compiled it gives a different theta",
+    pytest.param(DiffersIfCompiled, "update is marked @elementwise, but in parts it gives a different theta",
                  marks=NEEDS_NUMBA),
     (KeepsItsFirstRate, "inside Scheduled, its steps do not follow the schedule: use self.lr"),
 ])

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import time
 
 import numpy as np
 import pytest
@@ -15,9 +14,11 @@ from nn.workers import Workers
 from optimizers import OPTIMIZERS, get
 
 
-@pytest.fixture(autouse=True)
-def small_batches_are_divided(monkeypatch):
+@pytest.fixture(autouse=True, params=["examples", "parameters"])
+def small_batches_are_divided(monkeypatch, request):
+    """Divide every batch by its examples, or by examples and parameters."""
     monkeypatch.setattr(workers, "thread_count", lambda network, batch_size, threads: min(threads, batch_size))
+    monkeypatch.setattr(workers, "divides_parameters", lambda network, batch_size: request.param == "parameters")
 
 
 class Centred(ReLU):
@@ -27,6 +28,20 @@ class Centred(ReLU):
 
     def forward(self, x):
         return super().forward(x - x.mean(axis=0))
+
+
+class Undivided(Dense):
+    """A layer whose gradient cannot be computed in parts."""
+
+    parameter_rows = None
+
+    def __init__(self, n):
+        super().__init__(n, n)
+
+    def backward(self, dy, needs_dx=True):
+        np.matmul(self.x.T, dy, out=self.dW)
+        np.sum(dy, axis=0, out=self.db)
+        return self.backward_input(dy, needs_dx)
 
 
 def undivided_and_divided(loss="CrossEntropy", last_layer=None, n=11, threads=3):
@@ -134,21 +149,6 @@ def test_an_optimizer_can_be_copied_and_pickled_after_a_fit_on_threads(name):
         np.testing.assert_array_equal(model.theta, after)
 
 
-def test_all_parts_have_ended_when_an_error_is_raised():
-    *_, pool = undivided_and_divided("MeanSquaredError", threads=2)
-    done = []
-
-    def evaluate(k):
-        if k == 0:
-            raise ArithmeticError("in the first part")
-        time.sleep(0.1)
-        done.append(k)
-
-    with pool, pytest.raises(ArithmeticError, match="in the first part"):
-        pool._run_all(evaluate, 2)
-    assert done == [1]
-
-
 def test_a_subsample_without_rows_is_refused():
     _, parts, pool = undivided_and_divided("MeanSquaredError", threads=2)
     with pool, pytest.raises(ValueError, match="a subsample needs at least one row"):
@@ -169,5 +169,20 @@ def test_large_batches_are_divided_and_others_are_not(monkeypatch):
     assert thread_count([Dense(784, 50), ReLU(), Dropout(0.2), Dense(50, 10)], 6000) == 1
     # rows that are not independent
     assert thread_count([Centred(), *article], 6000) == 1
-    # adding up gradients costs more than threads save
-    assert thread_count([Dense(784, 4000), ReLU(), Dense(4000, 10)], 256) == 1
+    # of many parameters: divided if there is enough work for each thread
+    wide = [Dense(784, 1000), ReLU(), Dense(1000, 1000), ReLU(), Dense(1000, 10)]
+    assert thread_count(wide, 128) == 2
+    assert thread_count(wide, 128, threads=8) == 1
+    assert thread_count([Dense(784, 512), ReLU(), Dense(512, 512), ReLU(), Dense(512, 10)], 128) == 1
+    assert thread_count([*wide, Undivided(10)], 128) == 1
+
+
+def test_the_gradient_is_divided_by_parameters_if_there_are_more_of_them_than_activations(monkeypatch):
+    monkeypatch.undo()
+
+    def divides_parameters(layers, batch_size):
+        return workers.divides_parameters(Model([*layers, Softmax()], CrossEntropy()).network, batch_size)
+
+    assert not divides_parameters([Dense(784, 50), ReLU(), Dense(50, 10)], 6000)
+    assert divides_parameters([Dense(784, 1000), ReLU(), Dense(1000, 10)], 128)
+    assert not divides_parameters([Dense(784, 1000), Undivided(1000), Dense(1000, 10)], 128)

@@ -147,6 +147,33 @@ def check_rows(like: Layer) -> None:
                             "to False, or, if the layer draws random numbers, define select_rows")
 
 
+def check_parameter_rows(like: Layer) -> None:
+    """backward_input and backward_parameters together equal backward, in whatever parts the gradient is computed."""
+    for layer, (n, n_in, _) in layer_cases(like)[:8]:
+        bound, x = Bound(layer), np.random.default_rng(0).normal(size=(n, n_in))
+        rows = bound.layer.parameter_rows
+        if rows is None or not len(bound.grad):
+            return
+        if rows < 1 or len(bound.grad) % rows:
+            raise Fault(f"parameter_rows is {rows}, but the {len(bound.grad)} parameters cannot be divided into "
+                        "as many equal parts")
+        dy = np.random.default_rng(1).normal(size=bound.forward(x).shape)
+        expected, gradient = require_dx(bound.layer.backward(dy)).copy(), bound.grad.copy()
+        bound.grad.fill(np.nan)
+        dx = require_dx(bound.layer.backward_input(dy))
+        if (difference := distance(dx, expected)) > ROUNDING:
+            raise Fault(f"backward_input returned a dL/dx that differs from that of backward by {difference:.1e}")
+        size = len(gradient) // rows
+        for part in (slice(rows // 2, rows), slice(0, rows // 2)):
+            bound.layer.backward_parameters(x, dy, part)
+            written = np.flatnonzero(~np.isnan(bound.grad))
+            if not np.array_equal(written, np.arange(part.start * size, len(gradient))):
+                raise Fault(f"backward_parameters wrote other parts of the gradient than {part.start} to {part.stop} "
+                            f"of {rows}")
+        if (difference := distance(bound.grad, gradient)) > ROUNDING:
+            raise Fault(f"backward_parameters wrote a gradient that differs from that of backward by {difference:.1e}")
+
+
 def check_random(like: Layer) -> None:
     """resample draws new random numbers, and `random` says whether there are any."""
     layer, (_, n_in, _) = layer_cases(like)[0]
@@ -188,4 +215,4 @@ def check_large_inputs(like: Layer) -> None:
 
 CHECKS = (check_declarations, check_methods, check_width, check_fields, check_outputs, check_random, check_buffers,
           check_derivatives, check_jacobian, check_as_first, check_examples, check_batches, check_rows,
-          check_large_inputs, check_annotations)
+          check_parameter_rows, check_large_inputs, check_annotations)
