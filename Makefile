@@ -21,6 +21,7 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.bench
 	$(RUN) -m benchmarks.speed $(ARGS)
+	$(RUN) -m benchmarks.drift
 	$(RUN) -m benchmarks.attempts
 	$(RUN) -m benchmarks.steps
 	$(RUN) -m benchmarks.startup

@@ -5,6 +5,7 @@
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 import contextvars
 import ctypes
 from itertools import pairwise
@@ -53,6 +54,35 @@ def update_on_two_threads() -> None:
         team.run(lambda k: use(parts[k], gradient[parts[k]]), 2)
 
     objective._one_part = two_parts
+
+
+class ExecutorTeam:
+    """Threads of the standard library's executor."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __enter__(self) -> "ExecutorTeam":
+        self._pool = ThreadPoolExecutor(max(self._size - 1, 1), initializer=flush_on_this_thread)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    def run(self, f: Callable[[int], Any], n: int) -> list[Any]:
+        """Do what `Team.run` does."""
+        futures = [self._pool.submit(contextvars.copy_context().run, f, k) for k in range(1, n)]
+        try:
+            first = f(0)
+        finally:
+            wait(futures)
+        return [first, *(future.result() for future in futures)]
+
+
+def two_phases_executor() -> None:
+    """As `two_phases`, with the threads of the standard library's executor."""
+    two_phases()
+    vars(workers)["Team"] = ExecutorTeam
 
 
 class SpinningTeam:
@@ -121,6 +151,7 @@ def huge_pages() -> None:
 
 ATTEMPTS: dict[str, Callable[[], None]] = {
     "BLAS on all threads": one_thread, "two phases": two_phases, "two phases, waiting in a loop": two_phases_spinning,
+    "two phases, on a ThreadPoolExecutor": two_phases_executor,
     "half of the examples on each thread": examples, "BLAS, and the update on two threads": update_on_two_threads,
     "BLAS, on pages of 2 MB": huge_pages}
 

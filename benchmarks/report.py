@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import contextlib
+from datetime import date
 from importlib import metadata
 import os
 from pathlib import Path
@@ -35,21 +36,40 @@ def replace_part(name: str, text: str) -> None:
     write_atomically(RESULTS, lambda file: file.write(new.encode()))
 
 
+def replace_on_this_machine(name: str, text: str) -> None:
+    """Put `text` into the part `name` of RESULTS.md, in place of what it says of this processor, with today's date."""
+    head = f"### On {os.cpu_count()} cores of {processor()}"
+    old = RESULTS.read_text()
+    part = re.search(rf"<!-- {name} -->\n(.*?)<!-- end of {name} -->", old, re.DOTALL)
+    sections = re.split(r"(?m)^(?=### On )", part[1]) if part else []
+    kept = [section.strip() for section in sections if section.strip() and not section.startswith(head + ",")]
+    replace_part(name, "\n\n".join([*kept, f"{head}, {date.today()}\n\n{text.strip()}"]))
+
+
 def save_figure(figure: Any, name: str) -> None:
     """Write a figure to benchmarks/figures."""
     FIGURES.mkdir(exist_ok=True)
     write_atomically(FIGURES / name, lambda file: figure.savefig(file, format="png", dpi=100))
 
 
-def machine() -> str:
-    """Return one line about this machine: its processor, and the versions of Python, NumPy and BLAS."""
-    model = "an unknown processor"
+def processor() -> str:
+    """Return the name of the processor."""
+    names = []
     if Path("/proc/cpuinfo").exists():
         names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-        model = names[0] if names else model
+    return names[0] if names else platform.processor() or "an unknown processor"
+
+
+def file_name(text: str) -> str:
+    """Return a text as a part of a file's name."""
+    return re.sub(r"\W+", "-", text).strip("-").lower()
+
+
+def machine() -> str:
+    """Return one line about this machine: its processor, and the versions of Python, NumPy and BLAS."""
     blas = [f"{pool['internal_api']} {pool['version']} with {pool.get('architecture', 'its')} kernels"
             for pool in threadpool_info() if pool["user_api"] == "blas" and "numpy" in pool["filepath"]]
-    return (f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, NumPy {np.__version__}"
+    return (f"{os.cpu_count()} cores of {processor()}, Python {platform.python_version()}, NumPy {np.__version__}"
             + (f" ({blas[0]})" if blas else ""))
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed
 
-Every epoch draws an order, gathers its batches, and computes the mean loss and accuracy. The frameworks train one epoch
-each, one after the other, round by round. The first rounds are not counted.
+Every epoch draws an order, gathers its batches, and computes the mean loss and accuracy. The frameworks take turns,
+epoch by epoch. The first epochs are not counted.
 """
 
 import argparse
@@ -19,15 +19,14 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.networks import ARTICLE, new_model
 from benchmarks.peers import LR, Epoch, jax_epoch, keras_epoch, sklearn_epoch, torch_epoch
-from benchmarks.report import machine, replace_part, save_figure, table, versions
+from benchmarks.report import file_name, machine, processor, replace_on_this_machine, save_figure, table, versions
+from benchmarks.turns import Program, ratio, take_turns
 from datasets import Dataset, load
 from nn import History
 from nn.batches import Batches
-from nn.plots import COLOURS
 from optimizers import FirstOrder, compiled, get
 
 WORKLOADS = {  # the widths of the layers, and the size of a batch
@@ -95,19 +94,11 @@ def turn(runner: str, workload: str, data_dir: str | None) -> Epoch:
     return RUNNERS[runner][1](load("mnist", data_dir), *WORKLOADS[workload])
 
 
-def measure(data: Dataset, name: str, rounds: int) -> dict[str, float]:
-    """Return the median seconds of the warm epochs of each runner. They take turns, so that conditions are equal."""
-    runners = {runner: make(data, *WORKLOADS[name]) for runner, (needs, make) in RUNNERS.items()
-               if importlib.util.find_spec(needs)}
-    seconds: dict[str, list[float]] = {runner: [] for runner in runners}
-    with tqdm(total=(COLD + rounds) * len(runners), desc=name, unit=" epochs") as bar:
-        for _ in range(COLD + rounds):
-            for runner, run in runners.items():
-                started = perf_counter()
-                result = run()
-                seconds[runner].append(result if isinstance(result, float) else perf_counter() - started)
-                bar.update()
-    return {runner: statistics.median(values[COLD:]) for runner, values in seconds.items()}
+def measure(name: str, rounds: int, data_dir: str | None) -> dict[str, list[float]]:
+    """Return the seconds of the warm epochs of each runner that is installed. They take turns, each in its process."""
+    programs = {runner: Program("benchmarks.speed:turn", {"runner": runner, "workload": name, "data_dir": data_dir})
+                for runner, (needs, _) in RUNNERS.items() if importlib.util.find_spec(needs)}
+    return {runner: seconds[COLD:] for runner, seconds in take_turns(programs, COLD + rounds, name).items()}
 
 
 def shares(data: Dataset, name: str, epoch_seconds: float) -> dict[str, float]:
@@ -149,44 +140,43 @@ def shares(data: Dataset, name: str, epoch_seconds: float) -> dict[str, float]:
     return {**seconds, "the rest": epoch_seconds - sum(seconds.values())}
 
 
-def draw(seconds: dict[str, dict[str, float]]) -> Any:
-    """Return a figure with a bar chart for each workload."""
+def draw(seconds: dict[str, dict[str, list[float]]]) -> Any:
+    """Return a figure of the seconds of each epoch, one after the other, for each workload."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 0.9 + 0.32 * len(next(iter(seconds.values())))), layout="constrained")
-    for ax, (name, row) in zip(figure.subplots(1, len(seconds), sharey=True), seconds.items()):
-        names = list(row)[::-1]
-        ax.barh(names, [row[runner] for runner in names],
-                color=[COLOURS[1] if runner.startswith(OURS) else COLOURS[6] if "products" in runner else COLOURS[5]
-                       for runner in names])
-        ax.set(title=name, xlabel="seconds per epoch")
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    for ax, (name, row) in zip(figure.subplots(1, len(seconds)), seconds.items()):
+        for runner, turns in row.items():
+            ours = runner.startswith(OURS)
+            ax.plot(range(COLD + 1, COLD + len(turns) + 1), turns, "-" if ours else "--", lw=2 if ours else 1,
+                    label=runner)
+        ax.set(title=name, xlabel="epoch", ylim=(0, None))
         ax.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set(ylabel="seconds")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure
 
 
-def report(seconds: dict[str, dict[str, float]], rounds: int, epochs: str, profile: str) -> None:
-    """Draw, and write the part "speed" of RESULTS.md, or "speed, pinned" if the kernels of OpenBLAS are chosen."""
-    first = next(iter(next(iter(seconds.values()))))
-    kernels = os.environ.get("OPENBLAS_CORETYPE")
-    figure = "speed-pinned.png" if kernels else "speed.png"
+def report(seconds: dict[str, dict[str, list[float]]], rounds: int, epochs: str, profile: str) -> None:
+    """Draw, and write what was measured on this machine into the part "speed" of RESULTS.md."""
+    figure = f"speed-{file_name(processor())}.png"
     save_figure(draw(seconds), figure)
-    replace_part("speed, pinned" if kernels else "speed", f"""
+    replace_on_this_machine("speed", f"""
 {epochs}
 
-Seconds of a warm epoch: the median of {rounds} rounds. In each round all train one epoch, one after the other. In
-brackets are the seconds of {first} divided by those of the row: below 1 if we are faster. Adam, float32.
+Seconds of a warm epoch: the median of {rounds} rounds. In each round all train one epoch, one after the other, each in
+a process of its own, which sleeps while another one is measured. In brackets is the median of the ratios of the epochs
+of {OURS} to those of the row, of the same round: below 1 if we are faster. Adam, float32.
 
-The next table divides the seconds of {first} among the parts of an epoch. Each part is measured separately, on all of
-BLAS's threads or on one. The rest is activations, biases, the loss, the metrics and Python itself, minus what two
-threads save on the batches of seed. On adam-paper it is also waiting for memory: theta, its gradient, both of Adam's
-averages and the copies take 43 MB there, and the caches hold 32 MB. A part that is measured separately finds its
-matrices in the caches.
+The next table divides the seconds of {OURS} among the parts of an epoch. Each part is measured separately, on all of
+BLAS's threads or on one. The rest is activations, biases, the loss, the metrics, copies of theta and Python itself,
+minus what threads save. A part that is measured separately finds its matrices in the caches.
 
 {profile}
 
-![Seconds of an epoch](benchmarks/figures/{figure})
+![Seconds of each epoch](benchmarks/figures/{figure})
 
-Measured by `{f"OPENBLAS_CORETYPE={kernels} " if kernels else ""}python -m benchmarks.speed` on {machine()};
+Measured by `python -m benchmarks.speed --rounds {rounds}` on {machine()};
 {versions("torch", "jax", "optax", "scikit-learn", "keras", "numba")}.
 """)
 
@@ -195,17 +185,17 @@ def main() -> None:
     """Measure and print; write the results if all workloads were measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("--data-dir", help="the folder of the MNIST files")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=28)
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     args = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")
+    seconds = {name: measure(name, args.rounds, args.data_dir) for name in args.workload}
+    medians = {name: {runner: statistics.median(turns) for runner, turns in row.items()}
+               for name, row in seconds.items()}
+    rows = [[runner, *(f"{medians[name][runner]:.3f} ({ratio(row[OURS], row[runner]):.2f})"
+                       for name, row in seconds.items())] for runner in next(iter(seconds.values()))]
     data = load("mnist", args.data_dir)
-    seconds = {name: measure(data, name, args.rounds) for name in args.workload}
-    runners = list(next(iter(seconds.values())))
-    first = runners[0]
-    rows = [[runner, *(f"{row[runner]:.3f} ({row[first] / row[runner]:.2f})" for row in seconds.values())]
-            for runner in runners]
-    parts = {name: shares(data, name, row[first]) for name, row in seconds.items()}
+    parts = {name: shares(data, name, row[OURS]) for name, row in medians.items()}
     shared = [[part, *(f"{row[part]:.3f}" for row in parts.values())] for part in next(iter(parts.values()))]
     epochs, profile = table(["", *seconds], rows), table(["", *seconds], shared)
     print(epochs, profile, sep="\n\n")
