@@ -42,7 +42,7 @@ def advice() -> str:
     if any(name.lower() in GENERIC for name in kernels):
         return ("NumPy's matrix products are slow: its OpenBLAS has no code for this processor; install a newer NumPy, "
                 "or one that is built for it")
-    if threads() == 1 < cores:
+    if kernels and threads() == 1 < cores:
         return (f"NumPy's matrix products use 1 of {cores} cores: remove OPENBLAS_NUM_THREADS and OMP_NUM_THREADS from "
                 "the environment, or set them higher")
     return ""

@@ -20,7 +20,7 @@ Use = Callable[[slice, np.ndarray], None]
 def can_divide(network: Network) -> bool:
     """Return whether all layers can run on several threads. Dropout cannot: it draws a mask for a whole batch."""
     return not network.random and all(
-        layer.independent_rows and (not layer.shapes() or layer.parameter_rows) for layer in network.layers)
+        layer.independent_rows and (not layer.shapes() or layer.splits_backward) for layer in network.layers)
 
 
 def cut(n: int, parts: int) -> list[slice]:
@@ -50,7 +50,7 @@ class Division:
         # the input of each layer with parameters, and dL/dy, of all rows
         self._x: dict[int, np.ndarray] = {}
         self._dy: dict[int, np.ndarray] = {}
-        width = None
+        width = next((layer.input_width for layer in networks[0].body if layer.input_width), None)
         for i, layer in enumerate(networks[0].body):
             n_in = layer.input_width or width
             width = layer.output_width(n_in)

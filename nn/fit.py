@@ -19,7 +19,11 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class TakesSteps(Protocol):
-    """What `fit` needs of an optimizer. If it has attributes `lr` and `message`, they are put in the history."""
+    """What `fit` needs of an optimizer.
+
+    If it has attributes `lr` and `message`, they are put in the history. If it has a method `changes_in_parts(theta)`
+    that returns True, its step changes theta only through `BatchObjective.value_and_gradient_parts`, called once.
+    """
 
     def step(self, objective: Any) -> float:
         """Change objective.theta in place, once, and return the loss before the change.
@@ -226,6 +230,7 @@ class Steps:
                  callbacks: Callbacks, history: History) -> None:
         self.batches, self.optimizer, self.workers, self.callbacks = batches, optimizer, workers, callbacks
         self.history, self.theta, self.undo = history, network.theta, Undo(network.theta)
+        self.changes_in_parts = getattr(optimizer, "changes_in_parts", None)
         self.flush_denormals = FlushDenormals()
         self.refused = 0  # the number of steps that could not change theta
         self.classifies = network.loss.classifies(batches.target)
@@ -252,8 +257,9 @@ class Steps:
 
     def take_step(self, objective: BatchObjective, epoch: int, step: int) -> float:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""
-        self.undo.begin_step()
-        objective.undo = self.undo
+        in_parts = self.changes_in_parts is not None and self.changes_in_parts(self.theta)
+        self.undo.begin_step(in_parts)
+        objective.undo = self.undo if in_parts else None
         try:
             # an overflow that leads to an infinite loss needs no warning: the loss itself is checked
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):

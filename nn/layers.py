@@ -143,6 +143,17 @@ class Layer(Declared, ABC):
         """The number of equal parts in which `backward_parameters` can compute the gradient; None if it cannot."""
         return None
 
+    @cached_property
+    def splits_backward(self) -> bool:
+        """Whether `backward_input` and `backward_parameters` together do what `backward` does.
+
+        They do if the class defines `parameter_rows`, unless a subclass has changed `backward` or `shapes` alone.
+        """
+        defined = {name: next(number for number, kind in enumerate(type(self).__mro__) if name in vars(kind))
+                   for name in ("backward", "shapes", "backward_input", "backward_parameters")}
+        return self.parameter_rows is not None and (max(defined["backward_input"], defined["backward_parameters"])
+                                                    <= min(defined["backward"], defined["shapes"]))
+
     def bind(self, theta: np.ndarray, grad: np.ndarray) -> None:
         """Use these vectors, and new buffers of their dtype, from now on.
 
@@ -263,10 +274,13 @@ class Layer(Declared, ABC):
     def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice) -> None:
         """Write some of dL/dparameters over the old values.
 
+        It may use only its arguments: other objects may have computed `forward` and `backward_input` for the rows of
+        the batch, and the parameters may already have changed.
+
         Parameters
         ----------
         x : ndarray of shape (n, i)
-            The inputs of a batch; other threads may have computed `forward` for its rows.
+            The inputs of a batch.
         dy : ndarray of shape (n, o)
             dL/dy of the same batch.
         rows : slice

@@ -52,6 +52,12 @@ class Batch:
         self.x, self.target, self.scale, self.parent, self.gather = x, target, scale, parent, gather
         self.evaluations, self.gradients = 0, 0.0
 
+    def load(self) -> None:
+        """Fill x and target, if that has not been done."""
+        if self.gather is not None:
+            self.gather()
+            self.gather = None
+
     def count(self, gradients: float) -> None:
         """Add a cost, in gradients of one example."""
         self.gradients += gradients
@@ -162,21 +168,22 @@ class Network:
         return value, self.grad
 
     def backward(self, batch: Batch) -> float:
-        """Return the loss of the batch, and run the layers backward, without the gradients of the parameters."""
+        """Return the loss of the batch, and run the layers backward, where possible without gradients of parameters."""
         value = self._forward(batch)
         dy: np.ndarray | None = self.loss.gradient(self.z, batch.target, batch.scale,
                                                    self.loss.buffers("dz", self.z.shape))
         for i in range(len(self.body) - 1, self.first - 1, -1):
             assert dy is not None  # only the first layer returns None
             self.dy[i] = dy
-            dy = self.body[i].backward_input(dy, needs_dx=i > self.first)
+            layer = self.body[i]
+            backward = layer.backward_input if layer.splits_backward else layer.backward
+            dy = backward(dy, needs_dx=i > self.first)
         self._remember(batch, ran_backward=True)
         return value
 
     def _forward(self, batch: Batch) -> float:
         if batch.gather is not None:
-            batch.gather()
-            batch.gather = None
+            batch.load()
         self.z = self.forward(batch.x)
         return self.loss.value(self.z, batch.target, batch.scale)
 

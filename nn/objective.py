@@ -117,8 +117,6 @@ class BatchObjective:
         else:
             values, gradients = zip(*self._each(Network.value_and_gradient))
             value, gradient = sum(values), _add(gradients)
-        if self.undo is not None and math.isfinite(value):
-            self.undo.keep_all()
         return value, gradient
 
     def value_and_gradient_parts(self) -> tuple[float, Callable[[Use], None]]:
@@ -131,7 +129,7 @@ class BatchObjective:
         each_part : callable
             ``each_part(use)`` calls ``use(part, gradient)`` once for each of some parts that cover theta, perhaps on
             several threads at once. `part` is a slice of theta, `gradient` holds the derivatives with respect to
-            theta[part]. `use` may overwrite both.
+            theta[part]. `use` may overwrite both. No other method may be called before it.
         """
         if self._division is not None:
             value, each_part = self._in_phases(self._division)
@@ -139,7 +137,7 @@ class BatchObjective:
             values, gradients = zip(*self._each(Network.value_and_gradient))
             value, gradient = sum(values), _add(gradients)
             each_part = partial(_one_part, gradient)
-        if self.undo is None:
+        if self.undo is None or not math.isfinite(value):
             return value, each_part
         return value, partial(_keep_parts, self.undo, each_part)
 
@@ -282,10 +280,9 @@ class BatchObjective:
         rows, start = np.arange(self.examples)[rows], 0
         if not len(rows):
             raise ValueError("a subsample needs at least one row, but there are none")
-        if any(batch.gather is not None for batch in self._batches):
-            self.value()  # fills the arrays
         x, target = [], []
         for batch in self._batches:
+            batch.load()
             local = rows[(start <= rows) & (rows < start + len(batch.x))] - start
             x.append(batch.x[local])
             target.append(batch.target[local])

@@ -28,7 +28,7 @@ class Team:
     def __init__(self, size: int) -> None:
         self.size = size
         self._jobs: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(size - 1)]
-        self._ended: SimpleQueue[None] = SimpleQueue()  # gets an element for each function that has ended
+        self._threads: list[Thread] = []
 
     def __enter__(self) -> "Team":
         self._threads = [Thread(target=self._work, args=(jobs,), daemon=True) for jobs in self._jobs]
@@ -40,6 +40,7 @@ class Team:
         for jobs, thread in zip(self._jobs, self._threads):
             jobs.put(None)
             thread.join()
+        self._threads = []
 
     def run(self, f: Callable[[int], T], n: int) -> list[T]:
         """Call f(0) on this thread and f(1) to f(n - 1) each on its own thread.
@@ -49,7 +50,7 @@ class Team:
         f : callable
             The function.
         n : int
-            The number of calls, at most the number of threads.
+            The number of calls, at most the number of threads. Outside of the context all run on this thread.
 
         Returns
         -------
@@ -61,38 +62,45 @@ class Team:
         BaseException
             What a call raises. All calls have ended then.
         """
-        if n == 1:
-            return [f(0)]
+        if n == 1 or not self._threads:
+            return [f(k) for k in range(n)]
         outcomes: dict[int, tuple[Any, BaseException | None]] = {}
-        for k in range(1, n):
-            # a thread does not inherit this one's settings, such as what NumPy does about overflow
-            self._jobs[k - 1].put((contextvars.copy_context(), f, k, outcomes))
+        ended: SimpleQueue[None] = SimpleQueue()  # gets an element for each call that has ended
+        started = 0
         try:
+            for k in range(1, n):
+                # a thread does not inherit this one's settings, such as what NumPy does about overflow
+                self._jobs[k - 1].put((contextvars.copy_context(), f, k, outcomes, ended))
+                started = k
             first = f(0)
         finally:
-            self._wait(outcomes, n - 1)
+            self._wait(outcomes, ended, started)
         for _, error in outcomes.values():
             if error is not None:
                 raise error
         return [first, *(outcomes[k][0] for k in range(1, n))]
 
-    def _wait(self, outcomes: dict[int, Any], count: int) -> None:
+    @staticmethod
+    def _wait(outcomes: dict[int, Any], ended: "SimpleQueue[None]", count: int) -> None:
         """Wait for the other threads, also if this one is interrupted: they may still write into arrays."""
         interrupt = None
-        while len(outcomes) < count:
+        while True:
             try:
-                self._ended.get()
+                while len(outcomes) < count:
+                    ended.get()
+                break
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:
             raise interrupt
 
-    def _work(self, jobs: "SimpleQueue[Any]") -> None:
+    @staticmethod
+    def _work(jobs: "SimpleQueue[Any]") -> None:
         flush_on_this_thread()
-        for context, f, k, outcomes in iter(jobs.get, None):
+        for context, f, k, outcomes, ended in iter(jobs.get, None):
             try:
                 outcomes[k] = context.run(f, k), None
             except BaseException as error:
                 outcomes[k] = None, error
-            self._ended.put(None)
+            ended.put(None)
             del f, outcomes  # nothing of a step is kept while the thread waits

@@ -1,8 +1,9 @@
-"""Rules compiled to one loop if numba is installed, so that each number is read and written once in a step.
+"""Rules as one loop over the vectors, which can be applied to parts of them, on several threads.
 
-The rule is traced: it is run on objects that record the operations instead of doing them. The recorded operations are
-compiled once. Scalars, such as lr and the bias corrections, change from step to step and are arguments of the loop.
-Only operations that are correctly rounded are allowed, so that the loop and NumPy give the same bits.
+The rule is traced: it is run on objects that record the operations instead of doing them. If numba is installed, the
+recorded operations are compiled once to a loop, so that each number is read and written once in a step; otherwise NumPy
+does them. Scalars, such as lr and the bias corrections, change from step to step and are arguments of the loop. Only
+operations that are correctly rounded are allowed, so that both give the same bits as the rule itself.
 """
 
 from collections.abc import Callable
@@ -24,14 +25,14 @@ ALLOWED = {"add", "subtract", "multiply", "divide", "sqrt", "square", "absolute"
 
 
 def elementwise(method: Method) -> Method:
-    """Mark an `update` that may be compiled to one loop, as a decorator.
+    """Mark an `update` that may be applied in parts, and compiled to one loop, as a decorator.
 
     Parameters
     ----------
     method : function
-        An `update` or `decay_weights`. It must do nothing but elementwise arithmetic, in place, on theta, grad, scratch
-        and the vectors that are declared with `vector`, with Python numbers as scalars. The next step must not read the
-        last values of grad and scratch.
+        An `update`, `decay_weights` or `clip`. It must do nothing but elementwise arithmetic, in place, on theta, grad,
+        scratch and the vectors that are declared with `vector`, with Python numbers as scalars. The next step must not
+        read the last values of grad and scratch.
 
     Returns
     -------
@@ -40,9 +41,9 @@ def elementwise(method: Method) -> Method:
 
     Notes
     -----
-    The loop is compiled if numba is installed (the extra ``fast``) and theta has at least `MIN_SIZE` components of
-    float32 or float64. It gives the same bits as NumPy. If the function does anything else, the first step that would
-    be compiled raises a TypeError that names it.
+    If theta has at least `MIN_SIZE` components of float32 or float64, the function is applied in parts, perhaps on
+    several threads. It is compiled if numba is installed (the extra ``fast``). The result has the same bits. If the
+    function does anything else, the first step that would be done in parts raises a TypeError that names it.
 
     Examples
     --------
@@ -249,8 +250,8 @@ def rule(optimizer: Any, theta: np.ndarray) -> Callable[[slice, np.ndarray], Non
         make_loop = compiled_loop if available() else numpy_loop
         loop = make_loop(tuple(trace.operations), ("theta", "grad", *names))
     except (TypeError, AttributeError) as error:
-        raise TypeError(f"{type(optimizer).__name__}.update is marked @elementwise, but cannot be compiled: {error}; "
-                        "remove the mark") from error
+        raise TypeError(f"{type(optimizer).__name__}.update is marked @elementwise, but cannot be applied in parts: "
+                        f"{error}; remove the mark") from error
     finally:
         attributes.update(vectors)
     scalars = [theta.dtype.type(scalar) for scalar in trace.scalars]

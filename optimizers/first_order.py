@@ -25,7 +25,8 @@ class FirstOrder(Optimizer):
     """Base of the rules that need only the gradient.
 
     A rule is one method, `update`: a few in-place operations on whole vectors. `self.scratch` is a vector for
-    intermediate results, and the gradient may be overwritten. A rule that is marked with `elementwise` may be compiled.
+    intermediate results, and the gradient may be overwritten. A rule that is marked with `elementwise` may be compiled
+    and applied in parts.
 
     Parameters
     ----------
@@ -119,6 +120,22 @@ class FirstOrder(Optimizer):
                 self.t += 1
                 self.clip_and_update(theta, grad)
         return loss
+
+    def changes_in_parts(self, theta: np.ndarray) -> bool:
+        """Return whether `step` changes theta only through `Objective.value_and_gradient_parts`, called once.
+
+        Parameters
+        ----------
+        theta : ndarray of shape (P,)
+            The vector that steps change.
+
+        Returns
+        -------
+        bool
+            False for small vectors, rules that are not elementwise, and classes that override `step`.
+        """
+        return (theta.size >= compiled.MIN_SIZE and type(self).step is FirstOrder.step
+                and compiled.can_divide(self, theta))
 
     def clip_and_update(self, theta: np.ndarray, grad: np.ndarray) -> None:
         """Clip the gradient, and apply the weight decay and the rule.

@@ -103,6 +103,21 @@ class Optimizer(Declared, ABC):
             If theta is another vector than in the last step; see `start`.
         """
 
+    def changes_in_parts(self, theta: np.ndarray) -> bool:
+        """Return whether `step` changes theta only through `Objective.value_and_gradient_parts`, called once.
+
+        Parameters
+        ----------
+        theta : ndarray of shape (P,)
+            The vector that steps change.
+
+        Returns
+        -------
+        bool
+            By default False. Training then copies theta before each step, so that the step can be undone.
+        """
+        return False
+
     def arrays(self, P: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the arrays in the state.
 

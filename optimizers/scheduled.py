@@ -91,6 +91,9 @@ class Scheduled(Optimizer):
             self.schedule.observe(time, loss)
         return loss
 
+    def changes_in_parts(self, theta: np.ndarray) -> bool:
+        return self.optimizer.changes_in_parts(theta)
+
     def state(self) -> dict[str, Any]:
         return {"t": self.t, "peak": self.peak,
                 **{f"optimizer.{name}": value for name, value in self.optimizer.state().items()},

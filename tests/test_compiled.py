@@ -149,7 +149,7 @@ def test_a_rule_that_is_marked_wrongly_is_refused_and_keeps_its_arrays(update, w
             "update": compiled.elementwise(update)}
     optimizer = type("Wrong", (FirstOrder,), body)()
     optimizer.numbers = [0] * 1000
-    message = f"Wrong.update is marked @elementwise, but cannot be compiled: .*{why}.*; remove the mark"
+    message = f"Wrong.update is marked @elementwise, but cannot be applied in parts: .*{why}.*; remove the mark"
     with pytest.raises(TypeError, match=message):
         steps(optimizer)
     assert all(isinstance(array, np.ndarray) for array in (optimizer.m, optimizer.n, optimizer.scratch))

@@ -189,7 +189,7 @@ def test_a_rule_that_is_marked_wrongly_is_named():
         def update(self, theta, grad):
             theta -= self.lr * grad / np.linalg.norm(grad)
 
-    with pytest.raises(TypeError, match=r"Normalized\.update is marked @elementwise, but cannot be compiled"):
+    with pytest.raises(TypeError, match=r"Normalized\.update is marked @elementwise, but cannot be applied in parts"):
         small().fit(*small_data(), Normalized(), 2, progress=False, threads=2)
 
 
@@ -224,6 +224,68 @@ def test_blocks_cover_the_parameters_once_and_are_not_too_large():
         assert max(part.stop - part.start for part in parts) <= BLOCK + 512
         sizes = [sum(part.stop - part.start for _, _, part in blocks) for blocks in division._blocks]
         assert max(sizes) - min(sizes) <= 2 * 512
+
+
+class Masked(Dense):
+    """A dense layer whose subclass changes the gradient, and does not know that it may be computed in parts."""
+
+    def backward(self, dy, needs_dx=True):
+        dx = super().backward(dy, needs_dx)
+        self.dW[0] = 0
+        return dx
+
+
+def test_a_subclass_that_changes_backward_alone_is_not_divided():
+    model = Model([Masked(6, 5), Tanh(), Dense(5, 3), Softmax()], LOSSES["CrossEntropy"](), dtype="float64")
+    assert Dense(6, 5).splits_backward
+    assert not Masked(6, 5).splits_backward
+    assert not can_divide(model.network)
+    before = model.layers[0].W.copy()
+    model.fit(*small_data(), get("gd", lr=0.1), 3, progress=False, threads=2)
+    np.testing.assert_array_equal(model.layers[0].W[0], before[0])
+    assert (model.layers[0].W[1] != before[1]).all()
+    objective = model.objective(*small_data())
+    objective.hessian_product(np.ones_like(model.theta))
+    assert (model.layers[0].dW[0] == 0).all()
+
+
+class Lookahead(type(get("momentum"))):
+    """A rule that changes theta before the gradient is known."""
+
+    def step(self, objective):
+        objective.theta += 1.0
+        return super().step(objective)
+
+
+def test_a_step_that_changes_theta_in_another_way_too_can_be_undone():
+    x, y = small_data()
+    model, thetas = small(), []
+
+    class Interrupting(Lookahead):
+        def update(self, theta, grad):
+            raise KeyboardInterrupt
+
+    class Keeps:
+        def on_step_end(self, model, examples):
+            thetas.append(model.theta.copy())
+
+    optimizer = Lookahead(lr=0.01)
+    model.fit(x, y, optimizer, 2, 16, callbacks=[Keeps()], progress=False, threads=2)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, Interrupting(lr=0.01), 2, 16, progress=False, threads=2)
+    np.testing.assert_array_equal(model.theta, thetas[-1])
+
+
+def test_the_objective_of_a_fit_that_has_ended_still_works():
+    objectives = []
+
+    class Keeps(type(get("gd"))):
+        def step(self, objective):
+            objectives.append(objective)
+            return super().step(objective)
+
+    small().fit(*small_data(), Keeps(), 1, progress=False, threads=3)
+    assert np.isfinite(objectives[0].value())
 
 
 def test_cuts_cover_everything():

@@ -400,8 +400,10 @@ def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
                 before = tracemalloc.get_traced_memory()[0]
                 tracemalloc.reset_peak()
                 objective = workers.objective(rows, masks)
-                undo.begin_step()
-                objective.undo = undo
+                in_parts = optimizer.changes_in_parts(model.theta)
+                assert in_parts == (form not in ("plain", "parallel"))
+                undo.begin_step(in_parts)
+                objective.undo = undo if in_parts else None
                 optimizer.step(objective)
                 undo.end_step()
                 objective.correct()

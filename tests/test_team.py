@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from nn import team as team_module
 from nn.team import Team
 
 
@@ -47,27 +48,32 @@ def test_an_interrupt_waits_for_the_other_threads(monkeypatch):
         time.sleep(0.1 * k)
         done.append(k)
 
-    class Interrupts:
+    class Interrupted(team_module.SimpleQueue):
         """A queue whose first `get` is interrupted."""
 
-        def __init__(self, queue):
-            self.queue, self.first = queue, True
+        first = True
 
         def get(self):
             if self.first:
                 self.first = False
                 raise KeyboardInterrupt
-            return self.queue.get()
-
-        def put(self, item):
-            self.queue.put(item)
+            return super().get()
 
     with Team(3) as team:
-        team._ended = Interrupts(team._ended)
+        monkeypatch.setattr(team_module, "SimpleQueue", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             team.run(call, 3)
         assert done == [0, 1, 2]
+        monkeypatch.undo()
         assert team.run(lambda k: k, 3) == [0, 1, 2]
+
+
+def test_outside_of_the_context_all_calls_run_on_this_thread():
+    team = Team(3)
+    for _ in range(2):
+        assert team.run(lambda k: (k, threading.get_ident()), 3) == [(k, threading.get_ident()) for k in range(3)]
+        with team:
+            pass
 
 
 def test_threads_have_the_settings_of_numpy_of_the_caller():

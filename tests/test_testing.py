@@ -1203,7 +1203,7 @@ NEEDS_NUMBA = pytest.mark.skipif(not compiled.available(), reason="numba is not 
     (AcceptsAnyState, "restore accepts a state with other names: raise ValueError"),
     (RefusesOtherNamesOnly, "restore accepts a state with v of another shape"),
     (CopiesLoseTheirState, "after 3 steps, a copy by copy.deepcopy does not continue .*: keep v in copies"),
-    pytest.param(WronglyMarked, "update is marked @elementwise, but cannot be compiled: .*; remove the mark",
+    pytest.param(WronglyMarked, "update is marked @elementwise, but cannot be applied in parts: .*; remove the mark",
                  marks=NEEDS_NUMBA),
     pytest.param(DiffersIfCompiled, "update is marked @elementwise, but in parts it gives a different theta",
                  marks=NEEDS_NUMBA),

@@ -163,9 +163,12 @@ def check_parameter_rows(like: Layer) -> None:
         dx = require_dx(bound.layer.backward_input(dy))
         if (difference := distance(dx, expected)) > ROUNDING:
             raise Fault(f"backward_input returned a dL/dx that differs from that of backward by {difference:.1e}")
-        size = len(gradient) // rows
+        size, other = len(gradient) // rows, copy.copy(bound.layer)
+        other.bind(np.full_like(bound.theta, np.nan), bound.grad)
+        for name in ("x", "y", "dy"):
+            vars(other).pop(name, None)
         for part in (slice(rows // 2, rows), slice(0, rows // 2)):
-            bound.layer.backward_parameters(x, dy, part)
+            other.backward_parameters(x, dy, part)  # with other parameters, and without a forward
             written = np.flatnonzero(~np.isnan(bound.grad))
             if not np.array_equal(written, np.arange(part.start * size, len(gradient))):
                 raise Fault(f"backward_parameters wrote other parts of the gradient than {part.start} to {part.stop} "
