@@ -38,10 +38,10 @@ def replace_part(name: str, text: str) -> None:
 
 def replace_on_this_machine(name: str, text: str) -> None:
     """Put `text` into the part `name` of RESULTS.md, in place of what it says of this processor, with today's date."""
-    head = f"### On {os.cpu_count()} cores of {processor()}"
+    head = f"#### On {os.cpu_count()} cores of {processor()}"
     old = RESULTS.read_text()
     part = re.search(rf"<!-- {name} -->\n(.*?)<!-- end of {name} -->", old, re.DOTALL)
-    sections = re.split(r"(?m)^(?=### On )", part[1]) if part else []
+    sections = re.split(r"(?m)^(?=#### On )", part[1]) if part else []
     kept = [section.strip() for section in sections if section.strip() and not section.startswith(head + ",")]
     replace_part(name, "\n\n".join([*kept, f"{head}, {date.today()}\n\n{text.strip()}"]))
 
