@@ -21,8 +21,8 @@ class Team:
 
     Notes
     -----
-    A step needs two calls of `run`, and each may take less than a millisecond. ThreadPoolExecutor, which makes a future
-    with a condition for each call, takes about twice as long for the exchange between the threads.
+    After an interrupt, `run` still waits for the other threads. concurrent.futures.ThreadPoolExecutor is as fast, but
+    its `wait` can be interrupted while the threads still write into arrays.
     """
 
     def __init__(self, size: int) -> None:
