@@ -15,9 +15,8 @@ import tempfile
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
+from benchmarks.report import ROOT
 from optimizers import OPTIMIZERS
-
-ROOT = Path(__file__).parent.parent
 
 
 def train(checkout: Path, name: str, folder: Path, options: Sequence[str] = ()) -> dict[str, bytes]:

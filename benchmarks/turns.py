@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.report import ROOT
+
 PAUSE = 0.05  # seconds between two turns: threads that wait in a loop go to sleep meanwhile
 
 
@@ -44,6 +45,7 @@ class Process:
     """
 
     def __init__(self, program: Program) -> None:
+        self._function = program.function
         command = [sys.executable, "-m", "benchmarks.turns", program.function, json.dumps(dict(program.arguments))]
         self._process = subprocess.Popen(command, cwd=program.checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          text=True, env={**os.environ, "PYTHONPATH": str(program.checkout)})
@@ -67,7 +69,7 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ChildProcessError(f"{' '.join(self._process.args[2:])} has ended: its error is above")  # type: ignore
+            raise ChildProcessError(f"the process of {self._function} has ended: its error is above")
         return float(line)
 
 

@@ -91,11 +91,11 @@ class Division:
     def backward(self, k: int, batch: Batch) -> float:
         """Run the rows of thread k, a batch, forward and backward, and return their part of the loss."""
         network, rows = self._networks[k], self.rows[k]
-        value = network.backward(batch)
+        value, _ = network.value_and_gradient(batch, parameters=False)
         for whole, parts in ((self._x, network.x), (self._dy, network.dy)):
             for i, array in whole.items():
                 part = parts[i]
-                assert part is not None  # backward has set it
+                assert part is not None  # the line above has set it
                 if not np.may_share_memory(array, part):
                     np.copyto(array[rows], part)
         return value

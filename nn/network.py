@@ -102,7 +102,7 @@ class Network:
         # the last layer belongs to the loss if the two are computed together
         self.body = self.layers[:-1] if self.loss.includes else self.layers
         self.x: list[np.ndarray | None] = [None] * len(self.body)  # the last input of each layer
-        self.dy: list[np.ndarray | None] = [None] * len(self.body)  # and dL/dy, from `backward`
+        self.dy: list[np.ndarray | None] = [None] * len(self.body)  # and the last dL/dy
         self.first = next((i for i, layer in enumerate(self.body) if layer.shapes()), len(self.body))
         self._batch: Batch | None = None  # the batch for which the layers were run last; None if that is not known
         self._ran_backward = False
@@ -156,30 +156,21 @@ class Network:
         self._remember(batch, ran_backward=False)
         return value
 
-    def value_and_gradient(self, batch: Batch) -> tuple[float, np.ndarray]:
-        """Return the loss of the batch and its gradient (P,), which is `grad` itself."""
-        value = self._forward(batch)
-        dy: np.ndarray | None = self.loss.gradient(self.z, batch.target, batch.scale,
-                                                   self.loss.buffers("dz", self.z.shape))
-        for i in range(len(self.body) - 1, self.first - 1, -1):
-            assert dy is not None  # only the first layer returns None
-            dy = self.body[i].backward(dy, needs_dx=i > self.first)
-        self._remember(batch, ran_backward=True)
-        return value, self.grad
+    def value_and_gradient(self, batch: Batch, parameters: bool = True) -> tuple[float, np.ndarray]:
+        """Return the loss of the batch and its gradient (P,), which is `grad` itself.
 
-    def backward(self, batch: Batch) -> float:
-        """Return the loss of the batch, and run the layers backward, where possible without gradients of parameters."""
+        Without `parameters`, layers that can do so compute only dL/dx, and leave their part of `grad` as it is.
+        """
         value = self._forward(batch)
         dy: np.ndarray | None = self.loss.gradient(self.z, batch.target, batch.scale,
                                                    self.loss.buffers("dz", self.z.shape))
         for i in range(len(self.body) - 1, self.first - 1, -1):
             assert dy is not None  # only the first layer returns None
-            self.dy[i] = dy
-            layer = self.body[i]
-            backward = layer.backward_input if layer.splits_backward else layer.backward
+            layer, self.dy[i] = self.body[i], dy
+            backward = layer.backward if parameters or not layer.splits_backward else layer.backward_input
             dy = backward(dy, needs_dx=i > self.first)
         self._remember(batch, ran_backward=True)
-        return value
+        return value, self.grad
 
     def _forward(self, batch: Batch) -> float:
         if batch.gather is not None:
@@ -203,7 +194,7 @@ class Network:
             if not np.not_equal(self._theta_at_run, self.theta, out=differs).any():
                 return
         if backward:
-            self.backward(batch)
+            self.value_and_gradient(batch, parameters=False)
         else:
             self.value(batch)
 

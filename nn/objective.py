@@ -113,11 +113,9 @@ class BatchObjective:
         if self._division is not None:
             value, each_part = self._in_phases(self._division)
             each_part(lambda part, gradient: None)
-            gradient = self._networks[0].grad
-        else:
-            values, gradients = zip(*self._each(Network.value_and_gradient))
-            value, gradient = sum(values), _add(gradients)
-        return value, gradient
+            return value, self._networks[0].grad
+        values, gradients = zip(*self._each(Network.value_and_gradient))
+        return sum(values), _add(gradients)
 
     def value_and_gradient_parts(self) -> tuple[float, Callable[[Use], None]]:
         """Return the loss at theta, and a function that computes its gradient in parts.
@@ -134,8 +132,7 @@ class BatchObjective:
         if self._division is not None:
             value, each_part = self._in_phases(self._division)
         else:
-            values, gradients = zip(*self._each(Network.value_and_gradient))
-            value, gradient = sum(values), _add(gradients)
+            value, gradient = self.value_and_gradient()
             each_part = partial(_one_part, gradient)
         if self.undo is None or not math.isfinite(value):
             return value, each_part

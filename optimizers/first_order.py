@@ -122,18 +122,7 @@ class FirstOrder(Optimizer):
         return loss
 
     def changes_in_parts(self, theta: np.ndarray) -> bool:
-        """Return whether `step` changes theta only through `Objective.value_and_gradient_parts`, called once.
-
-        Parameters
-        ----------
-        theta : ndarray of shape (P,)
-            The vector that steps change.
-
-        Returns
-        -------
-        bool
-            False for small vectors, rules that are not elementwise, and classes that override `step`.
-        """
+        # a class that overrides step may also change theta in another way
         return (theta.size >= compiled.MIN_SIZE and type(self).step is FirstOrder.step
                 and compiled.can_divide(self, theta))
 
