@@ -14,7 +14,7 @@ from nn.objective import BatchObjective
 from nn.team import Team
 
 MIN_ACTIVATIONS = 1 << 20  # elements of a batch's activations: with fewer, threads cost more than they save
-MIN_PRODUCTS = 1 << 26  # multiplications in a step and thread, about a third: with fewer, BLAS divides them better
+MIN_PRODUCTS = 1 << 25  # multiplications in a step and thread, about a third: with fewer, BLAS divides them better
 
 
 def activations(network: Network, batch_size: int) -> int:

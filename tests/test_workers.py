@@ -173,7 +173,8 @@ def test_large_batches_are_divided_and_others_are_not(monkeypatch):
     wide = [Dense(784, 1000), ReLU(), Dense(1000, 1000), ReLU(), Dense(1000, 10)]
     assert thread_count(wide, 128) == 2
     assert thread_count(wide, 128, threads=8) == 1
-    assert thread_count([Dense(784, 512), ReLU(), Dense(512, 512), ReLU(), Dense(512, 10)], 128) == 1
+    assert thread_count([Dense(784, 512), ReLU(), Dense(512, 512), ReLU(), Dense(512, 10)], 128) == 2
+    assert thread_count([Dense(784, 256), ReLU(), Dense(256, 256), ReLU(), Dense(256, 10)], 128) == 1
     assert thread_count([*wide, Undivided(10)], 128) == 1
 
 
