@@ -1,4 +1,4 @@
-"""Attempts to make epochs of large networks faster, each in turns with the current code.
+"""Attempts to make epochs faster where we are slower than JAX, each in turns with the others.
 
     python -m benchmarks.attempts
 """
@@ -19,17 +19,35 @@ from benchmarks import speed
 from benchmarks.peers import Epoch
 from benchmarks.report import machine, replace_part, table, versions
 from benchmarks.turns import Program, ratio, take_turns
-from nn import objective, workers
+from nn import blas, objective, workers
 from nn.denormals import flush_on_this_thread
 from nn.team import Team
+from optimizers import compiled
 
-WORKLOADS = ("keras", "adam-paper")
 COLD = 2
 
 
 def one_thread() -> None:
     """One thread runs Python, and BLAS divides each product."""
     workers.thread_count = lambda network, batch_size, threads: 1
+
+
+def one_thread_of_blas() -> None:
+    """One thread runs everything."""
+    one_thread()
+    blas.limited(1).__enter__()
+
+
+def compiled_rule() -> None:
+    """As `one_thread`, with a compiled rule, whatever the size."""
+    one_thread()
+    compiled.MIN_SIZE = 1
+
+
+def one_thread_of_blas_and_compiled_rule() -> None:
+    """One thread runs everything, with a compiled rule, whatever the size."""
+    one_thread_of_blas()
+    compiled.MIN_SIZE = 1
 
 
 def two_phases() -> None:
@@ -149,23 +167,30 @@ def huge_pages() -> None:
     vars(np)["zeros"] = large
 
 
-ATTEMPTS: dict[str, Callable[[], None]] = {
+Attempts = dict[str, Callable[[], None]]
+SMALL: Attempts = {
+    "BLAS on all threads": one_thread, "BLAS on one thread": one_thread_of_blas,
+    "BLAS on all threads, the rule compiled": compiled_rule,
+    "BLAS on one thread, the rule compiled": one_thread_of_blas_and_compiled_rule,
+    "two phases": two_phases, "half of the examples on each thread": examples}
+LARGE: Attempts = {
     "BLAS on all threads": one_thread, "two phases": two_phases, "two phases, waiting in a loop": two_phases_spinning,
     "two phases, on a ThreadPoolExecutor": two_phases_executor,
     "half of the examples on each thread": examples, "BLAS, and the update on two threads": update_on_two_threads,
     "BLAS, on pages of 2 MB": huge_pages}
+ATTEMPTS = {"small": SMALL, "keras": LARGE, "adam-paper": LARGE}
 
 
 def turn(attempt: str, workload: str, data_dir: str | None) -> Epoch:
     """Return the epoch of an attempt; a process of its own calls this."""
-    ATTEMPTS[attempt]()
+    ATTEMPTS[workload][attempt]()
     return speed.turn(speed.OURS, workload, data_dir)
 
 
 def measure(workload: str, rounds: int, data_dir: str | None) -> list[list[str]]:
     """Return the rows of a workload: its name, the attempt, and the median of its times over those of the first."""
     programs = {name: Program("benchmarks.attempts:turn", {"attempt": name, "workload": workload, "data_dir": data_dir})
-                for name in ATTEMPTS}
+                for name in ATTEMPTS[workload]}
     seconds = {name: turns[COLD:] for name, turns in take_turns(programs, COLD + rounds, workload).items()}
     first = next(iter(seconds.values()))
     return [[f"{workload}: {name}", f"{statistics.median(turns):.3f}", f"{ratio(turns, first):.2f}"]
@@ -178,7 +203,7 @@ def main() -> None:
     parser.add_argument("--data-dir", help="the folder of the MNIST files")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    rows = [row for workload in WORKLOADS for row in measure(workload, args.rounds, args.data_dir)]
+    rows = [row for workload in ATTEMPTS for row in measure(workload, args.rounds, args.data_dir)]
     text = table(["attempt", "seconds", "ratio to the first"], rows)
     print(text)
     replace_part("attempts", f"""

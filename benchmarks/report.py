@@ -53,11 +53,13 @@ def save_figure(figure: Any, name: str) -> None:
 
 
 def processor() -> str:
-    """Return the name of the processor."""
-    names = []
-    if Path("/proc/cpuinfo").exists():
-        names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return names[0] if names else platform.processor() or "an unknown processor"
+    """Return the name of the processor, with family, model and frequency: virtual machines hide the rest of the name."""
+    path = Path("/proc/cpuinfo")
+    found = dict(re.findall(r"(?m)^([\w ]+?)\s*: (.*)$", path.read_text())) if path.exists() else {}
+    if "model name" not in found:
+        return platform.processor() or "an unknown processor"
+    frequency = f", {float(found['cpu MHz']) / 1000:.1f} GHz" if "cpu MHz" in found else ""
+    return f"{found['model name']} (family {found.get('cpu family')}, model {found.get('model')}{frequency})"
 
 
 def file_name(text: str) -> str:
