@@ -53,7 +53,7 @@ def save_figure(figure: Any, name: str) -> None:
 
 
 def processor() -> str:
-    """Return the name of the processor, with family, model and frequency: virtual machines hide the rest of the name."""
+    """Return the name of the processor, its family, model and frequency: virtual machines hide parts of the name."""
     path = Path("/proc/cpuinfo")
     found = dict(re.findall(r"(?m)^([\w ]+?)\s*: (.*)$", path.read_text())) if path.exists() else {}
     if "model name" not in found:
