@@ -21,6 +21,7 @@ from benchmarks.report import machine, replace_part, table, versions
 from benchmarks.turns import Program, ratio, take_turns
 from nn import blas, objective, workers
 from nn.denormals import flush_on_this_thread
+from nn.division import BLOCK, Division, Use
 from nn.team import Team
 from optimizers import compiled
 
@@ -72,6 +73,25 @@ def update_on_two_threads() -> None:
         team.run(lambda k: use(parts[k], gradient[parts[k]]), 2)
 
     objective._one_part = two_parts
+
+
+def one_block() -> None:
+    """As `two_phases`, but each thread writes the gradients of all its blocks to the same memory."""
+    two_phases()
+    memory: dict[int, np.ndarray] = {}
+
+    def gradient(division: Division, k: int, use: Use) -> None:
+        out = memory.setdefault(k, np.zeros(2 * BLOCK, division._networks[k].theta.dtype))
+        for i, rows, part in division._blocks[k]:
+            x, dy, n_out = division._x[i], division._dy[i], division._dy[i].shape[1]
+            block = out[: part.stop - part.start].reshape(-1, n_out)
+            weights = x[:, rows].T
+            np.matmul(weights, dy, out=block[: len(weights)])
+            if len(weights) < len(block):
+                np.sum(dy, axis=0, out=block[-1])
+            use(part, block.reshape(-1))
+
+    vars(workers)["Division"] = type("OneBlock", (Division,), {"gradient": gradient})
 
 
 class ExecutorTeam:
@@ -176,6 +196,7 @@ SMALL: Attempts = {
 LARGE: Attempts = {
     "BLAS on all threads": one_thread, "two phases": two_phases, "two phases, waiting in a loop": two_phases_spinning,
     "two phases, on a ThreadPoolExecutor": two_phases_executor,
+    "two phases, the gradient of each block in the same memory": one_block,
     "half of the examples on each thread": examples, "BLAS, and the update on two threads": update_on_two_threads,
     "BLAS, on pages of 2 MB": huge_pages}
 ATTEMPTS = {"small": SMALL, "keras": LARGE, "adam-paper": LARGE}

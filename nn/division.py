@@ -1,9 +1,8 @@
 """Division: the gradient of a batch on several threads, in two phases.
 
 First each thread takes some rows of the batch forward and backward through all layers. When all have finished, each
-computes the gradient of a contiguous share of the parameters, from all rows, block by block. So nothing is added up
-over the threads, and an optimizer can change a block of the parameters while its gradient is in the caches. Each thread
-writes all its blocks to the same memory, so the gradient never leaves the caches.
+computes the gradient of a contiguous share of the parameters, from all rows, block by block. So there is one gradient,
+nothing is added up over the threads, and an optimizer can change a block while it is in the caches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 
 from nn.network import Batch, Network
 
-BLOCK = 1 << 17  # parameters, about: their gradient takes half a megabyte
+BLOCK = 1 << 17  # parameters, about: their gradient and an optimizer's vectors then take two megabytes
 Use = Callable[[slice, np.ndarray], None]
 """Takes a slice of theta, and the gradient with respect to these parameters."""
 
@@ -30,7 +29,7 @@ def cut(n: int, parts: int) -> list[slice]:
 
 
 class Division:
-    """Batches of n rows, divided among networks that share one theta.
+    """Batches of n rows, divided among networks that share one theta and one gradient.
 
     Parameters
     ----------
@@ -61,8 +60,6 @@ class Division:
                 self._x[i] = np.zeros((n, n_in), networks[0].theta.dtype)
                 self._dy[i] = np.zeros((n, width), networks[0].theta.dtype)
         self._blocks = [list(self._share(part)) for part in cut(len(networks[0].theta), len(networks))]
-        self._gradients = [np.zeros(max((part.stop - part.start for _, _, part in blocks), default=0),
-                                    networks[0].theta.dtype) for blocks in self._blocks]  # of a block, for each thread
 
     def _share(self, part: slice) -> Iterator[tuple[int, slice, slice]]:
         """Yield the blocks that begin in this part of theta: the layer, its parameter rows, their slice of theta."""
@@ -105,8 +102,7 @@ class Division:
 
     def gradient(self, k: int, use: Use) -> None:
         """Compute the share of thread k in the gradient, after `backward` of all threads, and pass it to `use`."""
-        layers, gradient = self._networks[k].body, self._gradients[k]
+        network = self._networks[k]
         for i, rows, part in self._blocks[k]:
-            out = gradient[: part.stop - part.start]
-            layers[i].backward_parameters(self._x[i], self._dy[i], rows, out)
-            use(part, out)
+            network.body[i].backward_parameters(self._x[i], self._dy[i], rows)
+            use(part, network.grad[part])

@@ -271,8 +271,8 @@ class Layer(Declared, ABC):
         """
         return self.backward(dy, needs_dx)
 
-    def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice, out: np.ndarray) -> None:
-        """Compute some of dL/dparameters.
+    def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice) -> None:
+        """Write some of dL/dparameters over the old values.
 
         It may use only its arguments: other objects may have computed `forward` and `backward_input` for the rows of
         the batch, and the parameters may already have changed.
@@ -284,9 +284,7 @@ class Layer(Declared, ABC):
         dy : ndarray of shape (n, o)
             dL/dy of the same batch.
         rows : slice
-            Which of the `parameter_rows` equal parts of the gradient to compute; there is at least one.
-        out : ndarray of shape (m,)
-            The array to fill, with these parts one after the other.
+            Which of the `parameter_rows` equal parts of the gradient to write.
         """
         raise NotImplementedError
 
@@ -419,12 +417,11 @@ class Dense(Layer):
         return y
 
     def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        """dW = x^T dy, db = sum_n dy, dx = dy W^T."""
-        np.matmul(self.x.T, dy, out=self.dW)
-        self._sum(dy, self.db)
+        self.backward_parameters(self.x, dy, slice(self.n_in + 1))
         return self.backward_input(dy, needs_dx)
 
     def backward_input(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        """dx = dy W^T."""
         self.dy = dy
         if not needs_dx:
             return None
@@ -437,11 +434,11 @@ class Dense(Layer):
         """The rows of W, and b as one more."""
         return self.n_in + 1
 
-    def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice, out: np.ndarray) -> None:
-        x, out = x[:, rows], out.reshape(-1, self.n_out)  # out has a row more than x has columns if it includes db
-        np.matmul(x.T, dy, out=out[: x.shape[1]])
+    def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice) -> None:
+        """dW = x^T dy, db = sum_n dy."""
+        np.matmul(x[:, rows].T, dy, out=self.dW[rows])
         if rows.stop > self.n_in:
-            self._sum(dy, out[-1])
+            self._sum(dy, self.db)
 
     def _sum(self, dy: np.ndarray, out: np.ndarray) -> None:
         """Write the sum over the examples to `out`, by a matrix product, which is faster than np.sum."""

@@ -37,7 +37,8 @@ class BatchObjective:
     run_all : callable
         Evaluates the parts: takes f and n, returns [f(0), ..., f(n - 1)], perhaps computed on several threads.
     division : Division, optional
-        If it is given, it computes the gradient. Otherwise the gradient is the sum over the parts.
+        If it is given, it computes the gradient, and all networks have the same gradient vector. Otherwise the gradient
+        is the sum over the parts.
 
     Attributes
     ----------
@@ -111,9 +112,8 @@ class BatchObjective:
         """
         if self._division is not None:
             value, each_part = self._in_phases(self._division)
-            grad = self._networks[0].grad
-            each_part(lambda part, gradient: np.copyto(grad[part], gradient))
-            return value, grad
+            each_part(lambda part, gradient: None)
+            return value, self._networks[0].grad
         values, gradients = zip(*self._each(Network.value_and_gradient))
         return sum(values), _add(gradients)
 
@@ -127,7 +127,7 @@ class BatchObjective:
         each_part : callable
             ``each_part(use)`` calls ``use(part, gradient)`` once for each of some parts that cover theta, perhaps on
             several threads at once. `part` is a slice of theta, `gradient` holds the derivatives with respect to
-            theta[part], until `use` returns. `use` may overwrite both. No other method may be called before it.
+            theta[part]. `use` may overwrite both. No other method may be called before it.
         """
         if self._division is not None:
             value, each_part = self._in_phases(self._division)

@@ -70,6 +70,15 @@ def test_stress(seed, monkeypatch):
                 model.theta[:] -= 0.1 * gradient / (1 + np.linalg.norm(gradient))
 
 
+def test_grad_is_the_gradient_of_the_last_step():
+    x, y = small_data()
+    layers = [Dense(6, 8), ReLU(), Dense(8, 3), Softmax()]
+    model, serial = (Model(layers, LOSSES["CrossEntropy"](), seed=0, dtype="float64") for _ in range(2))
+    model.fit(x, y, get("gd"), 1, progress=False, threads=2)
+    _, gradient = serial.objective(x, y).value_and_gradient()
+    np.testing.assert_allclose(model.grad, gradient, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("name", FIRST_ORDER)
 def test_200_steps_on_other_numbers_of_threads_differ_by_less_than_1e_12(name):
     rng = np.random.default_rng(0)
