@@ -12,7 +12,7 @@ import numpy as np
 
 from nn.network import Batch, Network
 
-BLOCK = 1 << 17  # parameters, about: their gradient and an optimizer's vectors then take two megabytes
+BLOCK = 1 << 18  # parameters, about: their gradient takes a megabyte
 Use = Callable[[slice, np.ndarray], None]
 """Takes a slice of theta, and the gradient with respect to these parameters."""
 
