@@ -19,7 +19,7 @@ from benchmarks import speed
 from benchmarks.peers import Epoch
 from benchmarks.report import machine, replace_part, table, versions
 from benchmarks.turns import Program, ratio, take_turns
-from nn import blas, objective, workers
+from nn import blas, objective, undo, workers
 from nn.denormals import flush_on_this_thread
 from nn.division import BLOCK, Division, Use
 from nn.team import Team
@@ -92,6 +92,18 @@ def one_block() -> None:
             use(part, block.reshape(-1))
 
     vars(workers)["Division"] = type("OneBlock", (Division,), {"gradient": gradient})
+
+
+def no_undo() -> None:
+    """As `two_phases`, but theta is not copied, so that a step cannot be undone."""
+    two_phases()
+    undo.Undo.keep = lambda self, part: None
+
+
+def no_update() -> None:
+    """As `two_phases`, but theta does not change: what is left is the gradient."""
+    two_phases()
+    compiled.rule = lambda optimizer, theta: lambda part, gradient: None
 
 
 class ExecutorTeam:
@@ -197,6 +209,7 @@ LARGE: Attempts = {
     "BLAS on all threads": one_thread, "two phases": two_phases, "two phases, waiting in a loop": two_phases_spinning,
     "two phases, on a ThreadPoolExecutor": two_phases_executor,
     "two phases, the gradient of each block in the same memory": one_block,
+    "two phases, no copies to undo a step": no_undo, "two phases, no update": no_update,
     "half of the examples on each thread": examples, "BLAS, and the update on two threads": update_on_two_threads,
     "BLAS, on pages of 2 MB": huge_pages}
 ATTEMPTS = {"small": SMALL, "keras": LARGE, "adam-paper": LARGE}
