@@ -106,6 +106,10 @@ class FlushDenormals:
         if self._library is not None:
             self._library.fesetenv(self._before)
 
+    def restore(self) -> None:
+        """Give the thread the setting that it had before, if an interrupt has prevented that."""
+        self.__exit__()
+
 
 def flush_on_this_thread() -> None:
     """Flush denormal numbers on this thread from now on."""

@@ -96,7 +96,7 @@ class Division:
             for i, array in whole.items():
                 part = parts[i]
                 assert part is not None  # the line above has set it
-                if not np.may_share_memory(array, part):
+                if not _is_same(array[rows], part):
                     np.copyto(array[rows], part)
         return value
 
@@ -106,3 +106,8 @@ class Division:
         for i, rows, part in self._blocks[k]:
             network.body[i].backward_parameters(self._x[i], self._dy[i], rows)
             use(part, network.grad[part])
+
+
+def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether two arrays of one shape and dtype are the same elements of memory in the same order."""
+    return a.strides == b.strides and a.__array_interface__["data"] == b.__array_interface__["data"]

@@ -147,12 +147,13 @@ class Layer(Declared, ABC):
     def splits_backward(self) -> bool:
         """Whether `backward_input` and `backward_parameters` together do what `backward` does.
 
-        They do if the class defines `parameter_rows`, unless a subclass has changed `backward` or `shapes` alone.
+        They do if the class defines `parameter_rows`, unless a subclass has changed `forward`, `backward` or `shapes`
+        alone.
         """
         defined = {name: next(number for number, kind in enumerate(type(self).__mro__) if name in vars(kind))
-                   for name in ("backward", "shapes", "backward_input", "backward_parameters")}
-        return self.parameter_rows is not None and (max(defined["backward_input"], defined["backward_parameters"])
-                                                    <= min(defined["backward"], defined["shapes"]))
+                   for name in ("forward", "backward", "shapes", "backward_input", "backward_parameters")}
+        splits = max(defined.pop("backward_input"), defined.pop("backward_parameters"))
+        return self.parameter_rows is not None and splits <= min(defined.values())
 
     def bind(self, theta: np.ndarray, grad: np.ndarray) -> None:
         """Use these vectors, and new buffers of their dtype, from now on.

@@ -32,15 +32,21 @@ class Team:
 
     def __enter__(self) -> "Team":
         self._threads = [Thread(target=self._work, args=(jobs,), daemon=True) for jobs in self._jobs]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # for example an interrupt
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        for jobs, thread in zip(self._jobs, self._threads):
+        threads, self._threads = self._threads, []
+        for jobs in self._jobs:  # all of them, before this may be interrupted
             jobs.put(None)
-            thread.join()
-        self._threads = []
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
 
     def run(self, f: Callable[[int], T], n: int) -> list[T]:
         """Call f(0) on this thread and f(1) to f(n - 1) each on its own thread.
@@ -66,41 +72,45 @@ class Team:
             return [f(k) for k in range(n)]
         outcomes: dict[int, tuple[Any, BaseException | None]] = {}
         ended: SimpleQueue[None] = SimpleQueue()  # gets an element for each call that has ended
-        started = 0
         try:
             for k in range(1, n):
                 # a thread does not inherit this one's settings, such as what NumPy does about overflow
                 self._jobs[k - 1].put((contextvars.copy_context(), f, k, outcomes, ended))
-                started = k
             first = f(0)
-        finally:
-            self._wait(outcomes, ended, started)
+            while len(outcomes) < n - 1:
+                ended.get()
+        except BaseException:  # the other threads may still write into arrays
+            while True:
+                try:
+                    self._wait()
+                    break
+                except BaseException:  # such as another interrupt
+                    continue
+            raise
         for _, error in outcomes.values():
             if error is not None:
                 raise error
         return [first, *(outcomes[k][0] for k in range(1, n))]
 
-    @staticmethod
-    def _wait(outcomes: dict[int, Any], ended: "SimpleQueue[None]", count: int) -> None:
-        """Wait for the other threads, also if this one is interrupted: they may still write into arrays."""
-        interrupt = None
-        while True:
-            try:
-                while len(outcomes) < count:
-                    ended.get()
-                break
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
+    def _wait(self) -> None:
+        """Wait until each thread has done what it was given before."""
+        reached: SimpleQueue[None] = SimpleQueue()
+        for jobs in self._jobs:
+            jobs.put(reached)
+        for _ in self._jobs:
+            reached.get()
 
     @staticmethod
     def _work(jobs: "SimpleQueue[Any]") -> None:
         flush_on_this_thread()
-        for context, f, k, outcomes, ended in iter(jobs.get, None):
+        for job in iter(jobs.get, None):
+            if isinstance(job, SimpleQueue):  # of `_wait`
+                job.put(None)
+                continue
+            context, f, k, outcomes, ended = job
             try:
                 outcomes[k] = context.run(f, k), None
             except BaseException as error:
                 outcomes[k] = None, error
             ended.put(None)
-            del f, outcomes  # nothing of a step is kept while the thread waits
+            del f, outcomes, job  # nothing of a step is kept while the thread waits

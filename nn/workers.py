@@ -91,9 +91,13 @@ class Workers:
         self._blas_threads = available // n if threads or n > 1 else None
 
     def __enter__(self) -> "Workers":
-        if self._blas_threads is not None:
-            self._context.enter_context(blas.limited(self._blas_threads))
-        self._context.enter_context(self._team)
+        try:
+            if self._blas_threads is not None:
+                self._context.enter_context(blas.limited(self._blas_threads))
+            self._context.enter_context(self._team)
+        except BaseException:  # for example an interrupt
+            self._context.close()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -42,7 +42,8 @@ def elementwise(method: Method) -> Method:
     Notes
     -----
     If theta has at least `MIN_SIZE` components of float32 or float64, the function is applied in parts, perhaps on
-    several threads. It is compiled if numba is installed (the extra ``fast``). The result has the same bits. If the
+    several threads. It is compiled if numba is installed (the extra ``fast``). The result has the same bits, except
+    that maximum, minimum and sign may give zeros another sign. If the
     function does anything else, the first step that would be done in parts raises a TypeError that names it.
 
     Examples
@@ -66,6 +67,8 @@ class Trace:
         self.temporaries = 0
 
     def add(self, function: str, operands: tuple[Any, ...], out: "TracedVector | None") -> "TracedVector":
+        if function not in ALLOWED:
+            raise TypeError(f"{function} is not one of {', '.join(sorted(ALLOWED))}")
         names = []
         for operand in operands:
             if type(operand) is TracedVector and operand.trace is self:
@@ -155,12 +158,10 @@ def can_divide(optimizer: Any, theta: np.ndarray) -> bool:
 
 
 def _number(operations: tuple[Operation, ...]) -> tuple[list[Operation], list[str]]:
-    """Return the operations with numbered scalars, and the names of these. Raises TypeError if one is not allowed."""
+    """Return the operations with numbered scalars, and the names of these."""
     scalars: list[str] = []
     numbered = []
     for function, out, operands in operations:
-        if function not in ALLOWED:
-            raise TypeError(f"{function} is not one of {', '.join(sorted(ALLOWED))}")
         names = []
         for name in operands:
             if name == SCALAR:
@@ -247,13 +248,17 @@ def rule(optimizer: Any, theta: np.ndarray) -> Callable[[slice, np.ndarray], Non
         for name in vectors:
             if getattr(attributes[name], "name", "") != f"self_{name}":
                 raise TypeError(f"it replaces the array {name} instead of writing into it")
-        make_loop = compiled_loop if available() else numpy_loop
-        loop = make_loop(tuple(trace.operations), ("theta", "grad", *names))
+        kept = [name for name, value in attributes.items() if type(value) is TracedVector and name not in vectors]
+        if kept:
+            del attributes[kept[0]]
+            raise TypeError(f"it keeps a vector of the step in self.{kept[0]}")
     except (TypeError, AttributeError) as error:
         raise TypeError(f"{type(optimizer).__name__}.update is marked @elementwise, but cannot be applied in parts: "
                         f"{error}; remove the mark") from error
     finally:
         attributes.update(vectors)
+    make_loop = compiled_loop if available() else numpy_loop
+    loop = make_loop(tuple(trace.operations), ("theta", "grad", *names))
     scalars = [theta.dtype.type(scalar) for scalar in trace.scalars]
 
     def apply(part: slice, gradient: np.ndarray) -> None:

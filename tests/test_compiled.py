@@ -140,7 +140,7 @@ def uses_size(self, theta, grad):
     (uses_size, "'TracedVector' object has no attribute 'size'"),
     (norm, "no implementation found for 'numpy.linalg.norm'"),
     (other_array, "ndarray is neither a vector of this step nor a Python number"),
-    (keeps_a_vector, "TracedVector is neither a vector of this step nor"),
+    (keeps_a_vector, "it keeps a vector of the step in self.before"),
     (inexact, "tanh is not one of absolute, add, divide"),
     (promoted, "float64 is neither a vector of this step nor a Python number"),
 ])

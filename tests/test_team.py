@@ -49,13 +49,13 @@ def test_an_interrupt_waits_for_the_other_threads(monkeypatch):
         done.append(k)
 
     class Interrupted(team_module.SimpleQueue):
-        """A queue whose first `get` is interrupted."""
+        """A queue: the first two `get` of all such queues are interrupted."""
 
-        first = True
+        left = [None, None]
 
         def get(self):
-            if self.first:
-                self.first = False
+            if self.left:
+                self.left.pop()
                 raise KeyboardInterrupt
             return super().get()
 
