@@ -12,7 +12,8 @@ import numpy as np
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 MAX_DIMENSIONS = 32  # every version of NumPy supports this many
-MAX_COMPRESSION_RATIO = 1032  # the limit of the deflate format
+MAX_COMPRESSION_RATIO = 100  # of a gzip file that is read: MNIST has 5, a file made to fill the memory 1,000
+MAX_GZIP_HEADER = 1 << 16  # bytes; the header may hold a name and a comment, which end with a zero
 CHUNK_SIZE = 1 << 20  # bytes per read; gzip copies each chunk to its own buffer, so chunks are small
 
 
@@ -77,6 +78,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
             size = os.fstat(file.fileno()).st_size
             if file.peek(2)[:2] != b"\x1f\x8b":
                 return _read_array(file, path, size)
+            _check_gzip_header(file, path)
             with gzip.GzipFile(fileobj=file) as decompressed:
                 return _read_array(decompressed, path, size, _stated_size(file, size))
     except (OSError, EOFError, zlib.error) as error:
@@ -84,6 +86,21 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         raise DataError(f"{path}: expected a complete IDX file, found: {found}") from None
     except MemoryError:
         raise DataError(f"{path}: expected an IDX file that fits in memory, found a larger one") from None
+
+
+def _check_gzip_header(file: io.BufferedReader, path: str | os.PathLike[str]) -> None:
+    """Raise DataError if the header is longer than `MAX_GZIP_HEADER`: gzip would read it byte by byte."""
+    head = file.read(MAX_GZIP_HEADER)
+    file.seek(0)
+    flags, end = head[3] if len(head) > 3 else 0, 10
+    if flags & 4:  # an extra field, after its length
+        end += 2 + int.from_bytes(head[10:12], "little")
+    for flag in (8, 16):  # a name and a comment
+        if flags & flag:
+            end = head.find(b"\0", end) + 1
+            if not end:
+                raise DataError(f"{path}: expected a gzip header of at most {MAX_GZIP_HEADER:,} bytes, found a longer "
+                                "one")
 
 
 def _stated_size(file: io.BufferedReader, size: int) -> int:
@@ -104,7 +121,8 @@ def _read_array(
     if stated_size is None and total != size:
         raise DataError(f"{expected}, found {size:,}")
     if stated_size is not None and total > size * MAX_COMPRESSION_RATIO:
-        raise DataError(f"{expected}, found a gzip file of {size:,} bytes, which is too small to contain them")
+        raise DataError(f"{expected}, found a gzip file of {size:,} bytes, which is too small to contain them: if "
+                        "they are what you want, decompress it first")
     if stated_size is not None and total % 2**32 != stated_size:
         raise DataError(f"{expected}, found a truncated or damaged gzip file, which states {stated_size:,} bytes")
 

@@ -22,10 +22,13 @@ class File:
         The size in bytes.
     sha256 : str
         The sha256 in hexadecimal. A file with another sha256 is never used.
+    unpacked_sha256 : str
+        The sha256 of the unpacked file, which is used if it is in the folder; empty if it is not known.
     """
 
     size: int
     sha256: str
+    unpacked_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,14 @@ SOURCES = {
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ),
         files=_files(
-            File(9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-            File(28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            File(1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-            File(4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+            File(9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                 "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+            File(28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                 "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+            File(1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                 "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+            File(4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                 "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
         ),
         classes=tuple("0123456789"),
     ),
@@ -120,8 +127,8 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> Dataset:
 
     Notes
     -----
-    Every file is verified by its sha256. Files that are missing or damaged are downloaded into the folder, 11 MB in
-    total. If the folder has all files, nothing is written to it.
+    Every file is verified by its sha256. Files that were unpacked by hand are used as well. Files that are missing or
+    damaged are downloaded into the folder, 11 MB in total. If the folder has all files, nothing is written to it.
 
     References
     ----------
@@ -212,7 +219,8 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     mirrors = list(source.mirrors)
     for file_name, found in _missing(source, folder).items():
         _download_from_mirrors(source, folder, file_name, found, mirrors)
-    train_images, train_labels, test_images, test_labels = (folder / file_name for file_name in source.files)
+    train_images, train_labels, test_images, test_labels = (_present(source, folder, name) or folder / name
+                                                            for name in source.files)
     # The larger part is read first: the memory for its bytes is free again before the smaller part is read.
     x_train, y_train, image_shape = read_examples(train_images, train_labels, max_value=255)
     x_test, y_test, _ = read_examples(test_images, test_labels, max_value=255)
@@ -229,12 +237,22 @@ def _folder(source: Source, data_dir: str | os.PathLike[str] | None) -> Path:
     return Path(platformdirs.user_cache_dir("feedforward"), source.name)
 
 
+def _present(source: Source, folder: Path, name: str) -> Path | None:
+    """Return the verified file of that name, or the same file unpacked; None if there is neither."""
+    file, path = source.files[name], folder / name
+    unpacked = [folder / form for form in (name.removesuffix(".gz"), name.removesuffix(".gz").replace("-idx", ".idx"))]
+    if sha256_of(path) == file.sha256:
+        return path
+    return next((path for path in unpacked if file.unpacked_sha256 and sha256_of(path) == file.unpacked_sha256), None)
+
+
 def _missing(source: Source, folder: Path) -> dict[str, str | None]:
     """Map each missing file's name to the sha256 found in its place, or None; raise if the folder cannot be used."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is not a folder: name the folder that has the four files with {_options(source)}")
     found = {name: sha256_of(folder / name) for name in source.files}
-    missing = {name: sha256 for name, sha256 in found.items() if sha256 != source.files[name].sha256}
+    missing = {name: sha256 for name, sha256 in found.items()
+               if sha256 != source.files[name].sha256 and _present(source, folder, name) is None}
     known = {file.sha256: other.name for other in SOURCES.values() for file in other.files.values()}
     for name, sha256 in missing.items():
         dataset = known.get(sha256 or "", source.name)

@@ -1,11 +1,11 @@
 """Checks of the arguments that users pass. An argument that does not fit raises a ValueError that says why."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from nn.fields import Count, check_value
+from nn.fields import Bounds, Count, check_value
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.network import chunks
@@ -135,7 +135,7 @@ def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) 
     return loss.encode(array, width, dtype)
 
 
-def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None) -> None:
+def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None, least: int = 1) -> None:
     """Check the numbers that a user passes to `Model.fit`.
 
     Parameters
@@ -148,13 +148,16 @@ def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None) -> None
         The number of examples.
     threads : int, optional
         The number of threads.
+    least : int
+        The smallest number of epochs.
 
     Raises
     ------
     ValueError
         If one is not a whole number of at least 1, or there are fewer examples than in a batch.
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("threads", threads)):
+    check_value("fit", "epochs", Annotated[int, Bounds(least=least)], epochs)
+    for name, value in (("batch_size", batch_size), ("threads", threads)):
         if value is not None:
             check_value("fit", name, Count, value)
     if batch_size > n:
@@ -183,7 +186,14 @@ def check_takes_steps(optimizer: Any) -> None:
 
 
 def _as_array(name: str, values: Any) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} is a masked array, and masks are not used: remove the masked rows, or write "
+                         f"{name}.filled(value)")
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:
         raise ValueError(f"{name} is ragged: give rows of one length, an array (N, ...)") from None
+    if array.dtype.kind in "mM":
+        raise ValueError(f"{name} holds times ({array.dtype}), not numbers: convert it, for example to seconds by "
+                         f"{name} / np.timedelta64(1, 's')")
+    return array

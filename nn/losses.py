@@ -355,10 +355,12 @@ class CrossEntropy(Loss):
             raise ValueError("CrossEntropy needs an output for each class, at least 2: for one output of two classes "
                              "write Dense(..., 1), Sigmoid() and BinaryCrossEntropy()")
         target = super().encode(y, width, dtype)
-        if not np.allclose(target.sum(axis=1), 1, atol=1e-3):
+        sums = target.sum(axis=1, keepdims=True)
+        if not np.allclose(sums, 1, atol=1e-3):
             raise ValueError("CrossEntropy: each row of y must sum to 1: give integer labels (N,) or one-hot rows; for "
                              "several labels in a row use Sigmoid() and BinaryCrossEntropy()")
-        return target
+        # the gradient y - target is exact for sums of 1
+        return target if (sums == 1).all() else target / sums
 
     def classifies(self, target: np.ndarray) -> bool:
         return True

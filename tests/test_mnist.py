@@ -518,3 +518,25 @@ def test_peak_memory_of_real_mnist_is_little_more_than_its_arrays(real_folder: P
     finally:
         tracemalloc.stop()
     assert peak < 1.1 * (data.x_train.nbytes + data.x_test.nbytes)
+
+
+@pytest.mark.parametrize("form", ["{}-idx{}-ubyte", "{}.idx{}-ubyte"])
+def test_files_that_were_unpacked_by_hand_are_used(form, tmp_path, monkeypatch):
+    """Files of a small dataset, unpacked, under both names that programs give them."""
+    source, packed = mnist.SOURCES["mnist"], tmp_path / "packed"
+    packed.mkdir()
+    rng, files = np.random.default_rng(0), {}
+    for name in source.files:
+        part, rank = name.split("-idx")[0], int(name.split("-idx")[1][0])
+        n = 20 if part.startswith("train") else 10
+        header = bytes([0, 0, 8, rank]) + b"".join(size.to_bytes(4, "big") for size in (n, 4, 4)[:rank])
+        content = header + (rng.bytes(n * 16) if rank == 3 else bytes(range(10)) * (n // 10))
+        data = gzip.compress(content)
+        files[name] = mnist.File(len(data), hashlib.sha256(data).hexdigest(), hashlib.sha256(content).hexdigest())
+        (packed / name).write_bytes(data)
+        (tmp_path / form.format(part, rank)).write_bytes(content)
+    monkeypatch.setitem(mnist.SOURCES, "mnist", dataclasses.replace(source, files=files))
+    expected, data = mnist.load_mnist(packed), mnist.load_mnist(tmp_path)
+    np.testing.assert_array_equal(data.x_train, expected.x_train)
+    np.testing.assert_array_equal(data.y_test, expected.y_test)
+    assert mnist.list_missing("mnist", tmp_path) == []

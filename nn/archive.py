@@ -1,0 +1,237 @@
+"""Archives: a description and named arrays in one safetensors file, with a checksum of all its bytes; never pickle.
+
+The description is JSON, in the entry "feedforward" of the file's metadata. The entry "sha256" is the SHA-256 of the
+whole file with 64 zeros in place of that entry's value.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+import csv
+import hashlib
+import json
+import os
+from pathlib import Path
+import re
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from nn.files import write_atomically
+
+NO_CHECKSUM = b"0" * 64
+CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # quotes within other texts of the header are escaped
+CHUNK = 1 << 20  # bytes
+MAX_HEADER = 100_000_000  # bytes; that of safetensors
+MAX_REASON = 300  # characters of a reason in a message
+
+
+class InvalidFile(ValueError):
+    """Raised if a file is damaged, or is not what it should be.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from nn import InvalidFile, Model
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "model.safetensors"
+    ...     size = path.write_bytes(b"something else")
+    ...     try:
+    ...         model = Model.load(path)
+    ...     except InvalidFile as error:
+    ...         print("not a model" in str(error))
+    True
+    """
+
+
+@contextmanager
+def one_line_errors(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Turn the errors that an invalid file causes into an InvalidFile of one line.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, which the message names.
+    what : str
+        What the file should be, such as "a model".
+
+    Raises
+    ------
+    InvalidFile
+        Instead of the errors within the context, except OSError and MemoryError.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
+            OverflowError, csv.Error) as error:
+        reason = " ".join(str(error)[:MAX_REASON].split()) or type(error).__name__
+        raise InvalidFile(f"{path} is not {what} that can be loaded: {reason}") from None
+
+
+def parse(text: str) -> Any:
+    """Return the content of a JSON text. Raises ValueError if it is not JSON, or if a key occurs twice in an object.
+
+    Parameters
+    ----------
+    text : str
+        The text. Infinity and NaN are not JSON.
+
+    Returns
+    -------
+    object
+        A dict, list, text, number, bool or None.
+    """
+    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"the key {name!r} occurs twice")
+        result[name] = value
+    return result
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number in JSON")
+
+
+def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
+          keep: Path | None = None) -> Path:
+    """Write an archive, completely or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    description : mapping
+        What JSON can hold, except infinity and NaN.
+    arrays : mapping
+        Arrays of numbers by name.
+    keep : Path, optional
+        Where to keep the file that is replaced.
+
+    Returns
+    -------
+    Path
+        The path.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If JSON cannot hold the description. Then nothing is written.
+    OSError
+        If the file cannot be written.
+    """
+    data = encode(description, arrays)
+    match = CHECKSUM.search(data)
+    assert match is not None  # encode has put it there
+    position = slice(*match.span(1))
+    digest = hashlib.sha256(data).hexdigest().encode()
+
+    def fill(file: BinaryIO) -> None:
+        for part in (memoryview(data)[: position.start], digest, memoryview(data)[position.stop :]):
+            file.write(part)
+
+    return write_atomically(path, fill, keep)
+
+
+def encode(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the bytes of an archive, with zeros in place of the checksum.
+
+    Parameters
+    ----------
+    description : mapping
+        What JSON can hold, except infinity and NaN.
+    arrays : mapping
+        Arrays of numbers by name.
+
+    Returns
+    -------
+    bytes
+        The content of the file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If JSON or safetensors cannot hold them.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    text = json.dumps(description, allow_nan=False)
+    contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+    try:
+        return save(contiguous, {"feedforward": text, "sha256": NO_CHECKSUM.decode()})
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"arrays of {', '.join(sorted({str(array.dtype) for array in arrays.values()}))} cannot be "
+                         f"written ({error})") from None
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
+    """Return the description and the arrays of an archive. Call it within `one_line_errors`.
+
+    Nothing in the file is executed, and no memory is allocated for arrays that the file does not hold.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    description : dict
+        The description.
+    arrays : dict
+        The arrays by name.
+    has_checksum : bool
+        Whether the file has a checksum, which was right. Files of earlier versions have none.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file, or is damaged. Other errors are possible, which `one_line_errors` turns into an
+        InvalidFile.
+    """
+    from safetensors import safe_open
+
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    with path.open("rb") as file:  # raises an OSError that names the path; safetensors' own does not
+        has_checksum = _check(file)
+    with safe_open(path, "numpy") as tensors:
+        metadata = tensors.metadata() or {}
+        if "feedforward" not in metadata:
+            raise ValueError("it holds tensors, but no description of feedforward")
+        description = parse(metadata["feedforward"])
+        if not isinstance(description, dict):
+            raise ValueError("its description is not a JSON object")
+        names = tensors.keys()
+        return description, {name: tensors.get_tensor(name) for name in names}, has_checksum
+
+
+def _check(file: BinaryIO) -> bool:
+    """Return whether an open file has a checksum. Raises ValueError if it is wrong."""
+    first = file.read(8)
+    length = int.from_bytes(first, "little")
+    if len(first) < 8 or length > min(os.fstat(file.fileno()).st_size - 8, MAX_HEADER):
+        raise ValueError("its header is not complete, or too long")
+    header = file.read(length)
+    match = CHECKSUM.search(header)
+    if match is None:
+        return False
+    start, stop = match.span(1)
+    digest = hashlib.sha256(first)
+    for part in (memoryview(header)[:start], NO_CHECKSUM, memoryview(header)[stop:]):
+        digest.update(part)
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    if digest.hexdigest().encode() != match[1]:
+        raise ValueError("it is damaged: its checksum is not that of its content")
+    return True

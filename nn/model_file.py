@@ -1,0 +1,153 @@
+"""Model files: the description and the parameters of a model in an archive."""
+
+from collections.abc import Mapping, Sequence
+import json
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn import archive
+from nn.arrays import Shapes, size, views
+from nn.fields import lookup
+from nn.layers import Layer
+from nn.losses import Loss
+from nn.registry import build_layer, build_loss, describe, is_registered
+
+FORMAT = 3  # the format of the description
+READABLE = (1, 2, 3)  # the formats that can be read; in format 1 the loss is a class name without fields
+CHECKED = 3  # the first format with a checksum
+DTYPES = {"float32": np.float32, "float64": np.float64}
+
+
+class Components(NamedTuple):
+    """The components of a model.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The layers in order.
+    loss : Loss
+        The loss.
+    seed : int
+        The seed.
+    dtype : {"float32", "float64"}
+        The dtype of the model.
+    theta : ndarray of shape (P,)
+        The parameters.
+    """
+
+    layers: Sequence[Layer]
+    loss: Loss
+    seed: int
+    dtype: str
+    theta: np.ndarray
+
+    def description(self) -> dict[str, Any]:
+        """Return everything but theta.
+
+        Returns
+        -------
+        dict
+            A dict for JSON: layers, loss, dtype and seed.
+        """
+        return {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss),
+                "dtype": self.dtype, "seed": self.seed}
+
+
+def named_shapes(layers: Sequence[Layer]) -> Shapes:
+    """Return the shape of every parameter by its name in the file, "0.W" for the W of layer 0, in theta's order."""
+    return {f"{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.shapes().items()}
+
+
+def write(path: str | os.PathLike[str], components: Components) -> None:
+    """Write the components of a model to a file, completely or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    components : Components
+        The components to write.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not finite, or a class is not registered. Then nothing is written.
+    OSError
+        If the file cannot be written.
+    """
+    if not np.isfinite(components.theta).all():
+        raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
+    for i, layer in enumerate(components.layers):
+        _check_registered(f"layer {i}", layer, path)
+    _check_registered("the loss", components.loss, path)
+    description = {"format": FORMAT, **components.description()}
+    try:
+        json.dumps(description, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a field of a layer or of the loss cannot be written ({error}): {path} was not written; use "
+                         "finite numbers, texts, bool and lists of them") from None
+    archive.write(path, description, views(components.theta, named_shapes(components.layers)))
+
+
+def _check_registered(what: str, described: Layer | Loss, path: str | os.PathLike[str]) -> None:
+    if not is_registered(described):
+        name = type(described).__name__
+        raise ValueError(f"{what} ({described}) is of a class that is not registered, so no file may name it: {path} "
+                         f"was not written; call nn.register({name}) first")
+
+
+def read(path: str | os.PathLike[str]) -> Components:
+    """Return the components of the model that `write` wrote. Call it within `archive.one_line_errors`.
+
+    Nothing in the file is executed, and no memory is allocated for parameters that the file does not hold.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    Components
+        The content of the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file. Many other errors are possible, which `one_line_errors` turns into an InvalidFile.
+    """
+    described, arrays, has_checksum = archive.read(path)
+    if described["format"] not in READABLE:
+        raise ValueError(f"its format is {described['format']!r}, and this version reads "
+                         f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}: use a newer version of feedforward")
+    if described["format"] >= CHECKED and not has_checksum:
+        raise ValueError("it has no checksum")
+    layers = [build_layer(description) for description in described["layers"]]
+    loss = build_loss({"loss": described["loss"]} if described["format"] == 1 else described["loss"])
+    dtype = np.dtype(lookup("dtype", described["dtype"], DTYPES))
+    theta = join_parameters(arrays, named_shapes(layers), dtype)
+    return Components(layers, loss, described["seed"], dtype.name, theta)
+
+
+def join_parameters(arrays: Mapping[str, np.ndarray], shapes: Shapes, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return the parameters (P,) that a file holds. Raises ValueError unless it has exactly these names and shapes."""
+    found = {name: array.shape for name, array in arrays.items()}
+    if shapes != found:
+        raise ValueError(f"its layers need {_brief(shapes)}, but it holds {_brief(found)}")
+    theta = np.empty(size(shapes), dtype)
+    for name, view in views(theta, shapes).items():
+        if arrays[name].dtype != dtype:
+            raise ValueError(f"its {name} is {arrays[name].dtype}, not {dtype} as it says")
+        view[...] = arrays[name]
+    if not np.isfinite(theta).all():
+        raise ValueError("its parameters hold NaN or infinity")
+    return theta
+
+
+def _brief(shapes: Shapes) -> str:
+    text = ", ".join(f"{name} {list(shape)}" for name, shape in list(shapes.items())[:6])
+    return f"{text or 'nothing'}{', ...' if len(shapes) > 6 else ''} ({size(shapes):,} numbers)"

@@ -1,0 +1,212 @@
+"""Saving and loading: nothing is lost, and an invalid file gives a message of one line."""
+
+import copy
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+from test_model import small, small_data
+
+from feedforward.testing.cases import make_layer
+from nn import ELU, LAYERS, LOSSES, CrossEntropy, Dense, InvalidFile, Model, Sigmoid, Softmax
+from nn.activations import Elementwise
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_layer_and_loss_is_loaded_bit_for_bit(loss, dtype, tmp_path):
+    last_layer = {"CrossEntropy": Softmax(), "BinaryCrossEntropy": Sigmoid()}.get(loss, ELU(alpha=0.5))
+    layers = [make_layer(kind, 4, 4) for kind in LAYERS.values()]
+    model = Model([*layers, Dense(4, 3, init="glorot"), last_layer], LOSSES[loss](), seed=5, dtype=dtype)
+    model.save(tmp_path / "model.safetensors")
+    loaded = Model.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.theta, model.theta)
+    assert loaded.theta.dtype == model.theta.dtype
+    assert loaded.components().description() == model.components().description()
+    x = np.random.default_rng(0).normal(size=(7, 4))
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("loss", ["CrossEntropy", "BinaryCrossEntropy"])
+def test_format_1_in_which_the_loss_is_a_name_is_loaded(loss, tmp_path):
+    model = Model([Dense(3, 2), Softmax()], LOSSES[loss](), seed=4)
+    tensors, described = saved(model)
+    described["loss"] = loss
+    (tmp_path / "m").write_bytes(described_as(json.dumps({"format": 1, **described}), tensors))
+    loaded = Model.load(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.theta, model.theta)
+    assert loaded.components().description() == model.components().description()
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    small(1).save(path)
+    before = path.read_bytes()
+
+    def raise_disk_full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", raise_disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        small(2).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
+def saved(model=None):
+    """Return the tensors and the description of a valid file."""
+    model = model or small()
+    tensors = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(model.layers) for name in layer.shapes()}
+    return tensors, model.components().description()
+
+
+def altered(change):
+    tensors, described = saved()
+    change(tensors, described)
+    return described_as(json.dumps({"format": 2, **described}), tensors)
+
+
+def described_as(text, tensors=None):
+    return save(tensors or {"a": np.zeros(3)}, {"feedforward": text})
+
+
+def set_in_layer(i, **fields):
+    return lambda tensors, described: described["layers"][i].update(fields)
+
+
+WRONG = {
+    "no checksum": (described_as('{"format": 3}'), "it has no checksum"),
+    "one key twice": (described_as('{"format": 2, "format": 2}'), "the key 'format' occurs twice"),
+    "empty": (b"", "header"),
+    "not safetensors": (b"<html>not found</html>" * 100, "header"),
+    "pickle": (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n", "header"),
+    "truncated": (altered(lambda t, d: None)[:-9], "not a model"),
+    "trailing": (altered(lambda t, d: None) + b"x", "not a model"),
+    "a header of 2^60 bytes": ((2**60).to_bytes(8, "little") + b"{}", "header"),
+    "of another program": (save({"a": np.zeros(3)}), "it holds tensors, but no description of feedforward"),
+    "a later format": (described_as('{"format": 4}'), "its format is 4, and this version reads 1, 2 and 3: use"),
+    "description not JSON": (described_as("{"), "Expecting"),
+    "description deep": (described_as("[" * 100_000), "not a model"),
+    "description a list": (described_as("[]"), "not a model"),
+    "layers a number": (altered(lambda t, d: d.update(layers=3)), "not a model"),
+    "layers of numbers": (altered(lambda t, d: d.update(layers=[3, 4])), "not a model"),
+    "unknown layer": (altered(set_in_layer(1, layer="os.system")), "unknown layer 'os.system': choose from Dense"),
+    "layer not a name": (altered(set_in_layer(1, layer=["Dense"])), "unknown layer"),
+    "unknown field": (altered(set_in_layer(0, units=3)),
+                      "Dense has no field 'units': write n_in and n_out, such as .*; its fields are n_in, n_out, init"),
+    "huge layer": (altered(set_in_layer(0, n_in=10**9, n_out=10**9)),
+                   r"its layers need 0.W \[1000000000, 1000000000\]"),
+    "infinite layer": (altered(set_in_layer(0, n_in=float("inf"))), "Infinity is not a number in JSON"),
+    "negative layer": (altered(set_in_layer(0, n_in=-6)), "n_in must be a whole number of at least 1, not -6"),
+    "unknown initializer": (altered(set_in_layer(0, init="__import__")), "unknown initializer"),
+    "bad rate": (altered(set_in_layer(2, rate=float("nan"))), "NaN is not a number in JSON"),
+    "unknown loss": (altered(lambda t, d: d.update(loss={"loss": "Hinge"})),
+                     "unknown loss 'Hinge': choose from CrossEntropy"),
+    "unknown dtype": (altered(lambda t, d: d.update(dtype="float8")), "unknown dtype 'float8'"),
+    "bad seed": (altered(lambda t, d: d.update(seed="x")), "seed must be"),
+    "layers that do not fit": (altered(set_in_layer(3, n_in=4)), "its layers need"),
+    "missing tensor": (altered(lambda t, d: t.pop("0.b")), r"but it holds 0.W \[6, 5\]"),
+    "one tensor more": (altered(lambda t, d: t.update(extra=np.zeros(2))), "its layers need"),
+    "another shape": (altered(lambda t, d: t.update({"0.b": np.zeros((5, 1), "float32")})), "its layers need"),
+    "another dtype": (altered(lambda t, d: t.update({"0.b": np.zeros(5, "float64")})), "its 0.b is float64, not"),
+    "NaN": (altered(lambda t, d: t["0.b"].fill(np.nan)), "its parameters hold NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_invalid_file_gives_an_error_of_one_line(case, tmp_path):
+    data, message = WRONG[case]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=message) as caught:
+        Model.load(path)
+    assert str(caught.value).startswith(f"{path} is not a model that can be loaded: ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_random_damage_gives_a_model_or_an_error_of_one_line(tmp_path):
+    good = altered(lambda t, d: None)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "model.safetensors"
+    for _ in range(300):
+        data = bytearray(good)
+        for position in rng.integers(0, len(good), 3):
+            data[position] = rng.integers(0, 256)
+        path.write_bytes(data)
+        message = ""
+        try:
+            assert np.isfinite(Model.load(path).theta).all()
+        except ValueError as error:
+            message = str(error)
+        assert "\n" not in message
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    small().save(path)
+    data = path.read_bytes()
+    for i in np.random.default_rng(0).choice(8 * len(data), 1000, replace=False):
+        flipped = bytearray(data)
+        flipped[i // 8] ^= 1 << i % 8
+        path.write_bytes(flipped)
+        with pytest.raises(InvalidFile, match="is not a model that can be loaded"):
+            Model.load(path)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Model.load(tmp_path / "nowhere.safetensors")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        Model.load(tmp_path)
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere: make it first"):
+        small().save(tmp_path / "nowhere" / "model.safetensors")
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        small().save(tmp_path)
+    model = small()
+    model.theta[3] = np.nan
+    with pytest.raises(ValueError, match=r"the model's weights hold NaN or infinity: .* was not written"):
+        model.save(tmp_path / "model.safetensors")
+
+
+def test_a_loaded_model_trains_like_the_saved_one(tmp_path):
+    model, (x, y) = small(), small_data()
+    model.save(tmp_path / "m")
+    from optimizers import get
+
+    loaded = Model.load(tmp_path / "m")
+    for m in (model, loaded):
+        m.fit(x, y, get("adam"), epochs=2, batch_size=10, progress=False)
+    np.testing.assert_array_equal(model.theta, loaded.theta)
+
+
+class Cube(Elementwise):
+    """A layer that is not registered."""
+
+    def f(self, x, out):
+        return np.power(x, 3, out=out)
+
+    def df(self, x, y, out):
+        return np.multiply(np.square(x, out=out), 3, out=out)
+
+    def d2f(self, x, y, out):
+        return np.multiply(x, 6, out=out)
+
+
+def test_a_layer_that_is_not_registered_is_copied_and_pickled_but_not_saved(tmp_path):
+    model = Model([Dense(3, 4), Cube(), Dense(4, 2), Softmax()], CrossEntropy(), seed=3)
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    for duplicate in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(duplicate.predict(x), model.predict(x))
+        assert not np.shares_memory(duplicate.theta, model.theta)
+    with pytest.raises(ValueError, match=r"layer 1 \(Cube\(\)\) is of a class that is not registered.* was not "
+                                         r"written; call nn\.register\(Cube\) first"):
+        model.save(tmp_path / "model.safetensors")
+    assert not any(tmp_path.iterdir())
