@@ -1,7 +1,9 @@
 """Feedforward networks: layers, losses, and the model that trains them."""
 
 from nn.activations import ELU, GELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.archive import InvalidFile
 from nn.callbacks import CSVLog, EarlyStopping, Progress
+from nn.checkpoint import Checkpoint
 from nn.denormals import set_flush_denormal
 from nn.fit import Diverged
 from nn.history import Epoch, History
@@ -14,8 +16,8 @@ from nn.registry import ACTIVATIONS, LAYERS, LOSSES
 from nn.registry import register as register
 
 __all__ = [
-    "ACTIVATIONS", "BinaryCrossEntropy", "CSVLog", "CrossEntropy", "Dense", "Diverged", "Dropout", "ELU",
-    "EarlyStopping", "Elementwise", "Epoch", "GELU", "History", "INITIALIZERS", "LAYERS", "LOSSES", "Layer",
-    "LeakyReLU", "Loss", "MeanSquaredError", "Model", "Progress", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh",
-    "accuracy", "confusion_matrix", "parameter", "set_flush_denormal",
+    "ACTIVATIONS", "BinaryCrossEntropy", "CSVLog", "Checkpoint", "CrossEntropy", "Dense", "Diverged", "Dropout", "ELU",
+    "EarlyStopping", "Elementwise", "Epoch", "GELU", "History", "INITIALIZERS", "InvalidFile", "LAYERS", "LOSSES",
+    "Layer", "LeakyReLU", "Loss", "MeanSquaredError", "Model", "Progress", "ReLU", "Sigmoid", "Softmax", "Softplus",
+    "Tanh", "accuracy", "confusion_matrix", "parameter", "set_flush_denormal",
 ]

@@ -2,24 +2,32 @@
 
 A callback is any object with at least one of these methods; `epoch` is the dict of that epoch, as in history.epochs:
 
-    on_fit_begin(model, plan)        plan: {"first", "last", "steps", "examples"}: the first and the last epoch, from 1,
-                                     and the number of steps and examples in each
+    on_fit_begin(model, plan)        plan: {"first", "last", "steps", "examples", "training"}: the first and the last
+                                     epoch, from 1, the number of steps and examples in each, and the parts of the fit
     on_step_end(model, examples)     examples: the number of examples in the batch
     on_epoch_end(model, epoch)       model.stop_training = True ends the fit
-    on_fit_end(model, history)       always, even if the fit ends early or with an error
+    on_training_end(model, history)  after the last step, also after an error, before any on_fit_end
+    on_fit_end(model, history)       also if the fit ends early or with an error
+
+If it has methods `state()`, which returns numbers and arrays by name, and `restore(values)`, checkpoints include them.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 import csv
+import io
 import math
 import os
 from pathlib import Path
 import shutil
 import sys
 from typing import Annotated, Any
+import warnings
 
 import numpy as np
 
 from nn.fields import Bounds, Count, NonNegative, check_value
+from nn.files import write_atomically
 from nn.fit import Plan
 from nn.history import Epoch, History
 
@@ -41,6 +49,11 @@ class Progress:
     lines : int
         The approximate number of lines to print without a terminal, at least 1.
 
+    Attributes
+    ----------
+    error : str
+        Why the progress could not be shown; empty if it could. Training then goes on without it.
+
     Raises
     ------
     ValueError
@@ -58,6 +71,8 @@ class Progress:
                  lines: int = 10) -> None:
         self.description, self.unit, self.position = description, unit, position
         self.lines: int = check_value("Progress", "lines", Count, lines)
+        self.error = ""
+        self.bar: Any = None
 
     def on_fit_begin(self, model: Any, plan: Plan) -> None:
         """Show the bar.
@@ -73,13 +88,16 @@ class Progress:
 
         self.plan = plan
         self.bar = None
-        if sys.stderr.isatty():
+        with self._output():
+            if sys.stderr is None or not sys.stderr.isatty():
+                return
             # some terminals report a size of 0 by 0, for which tqdm would draw nothing
             columns, lines = shutil.get_terminal_size()
+            batches, position = plan["training"].batches, plan["training"].history.position
             self.bar = tqdm(total=(plan["last"] - plan["first"] + 1) * plan["examples"], unit=f" {self.unit}",
-                            unit_scale=True, ncols=columns, nrows=lines, position=self.position,
-                            leave=self.position is None, desc=self._title(plan["first"] - 1),
-                            bar_format="{desc}  {rate_fmt}  {remaining} |{bar}|")
+                            initial=position.steps * batches.size if position is not None else 0, unit_scale=True,
+                            ncols=columns, nrows=lines, position=self.position, leave=self.position is None,
+                            desc=self._title(plan["first"] - 1), bar_format="{desc}  {rate_fmt}  {remaining} |{bar}|")
 
     def on_step_end(self, model: Any, examples: int) -> None:
         """Update the bar.
@@ -92,7 +110,8 @@ class Progress:
             The number of examples in the batch.
         """
         if self.bar is not None:
-            self.bar.update(examples)
+            with self._output():
+                self.bar.update(examples)
 
     def on_epoch_end(self, model: Any, epoch: Epoch) -> None:
         """Show the metrics of the epoch.
@@ -110,7 +129,9 @@ class Progress:
             self.bar.set_description_str("  ".join([self._title(n), *metrics]), refresh=False)
         elif n == last or (self.lines > 1 and (n == 1 or n % max(1, last // self.lines) == 0)):
             rate = n * self.plan["examples"] / max(epoch["seconds"], 1e-9)
-            print(self._title(n), *metrics, f"{rate:,.0f} {self.unit}/s", sep="  ", file=sys.stderr, flush=True)
+            if sys.stderr is not None and not self.error:
+                with self._output():
+                    print(self._title(n), *metrics, f"{rate:,.0f} {self.unit}/s", sep="  ", file=sys.stderr, flush=True)
 
     def on_fit_end(self, model: Any, history: History) -> None:
         """Close the bar.
@@ -123,7 +144,18 @@ class Progress:
             The dicts of all epochs.
         """
         if self.bar is not None:
-            self.bar.close()
+            with self._output():
+                self.bar.close()
+
+    @contextmanager
+    def _output(self) -> Iterator[None]:
+        """Within the context, an error of the output ends the progress, not the training."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # a ValueError if stderr is closed
+            if self.bar is not None:
+                self.bar.disable = True
+            self.bar, self.error = None, f"the progress could not be shown: {error}"
 
     def _title(self, epoch: int) -> str:
         return f"{self.description} {epoch}/{self.plan['last']}".strip()
@@ -168,9 +200,10 @@ class EarlyStopping:
         self.monitor, self.restore_best = monitor, restore_best
         self.patience: int = check_value("EarlyStopping", "patience", Annotated[int, Bounds(least=0)], patience)
         self.min_delta: float = check_value("EarlyStopping", "min_delta", NonNegative, min_delta)
+        self._restored: tuple[tuple[float, int, bool], np.ndarray] | None = None
 
     def on_fit_begin(self, model: Any, plan: Plan) -> None:
-        """Reset the best value.
+        """Reset the best value, unless it was restored.
 
         Parameters
         ----------
@@ -179,7 +212,13 @@ class EarlyStopping:
         plan : dict
             See `nn.callbacks`.
         """
-        self.best, self.best_epoch, self.best_theta = math.inf, plan["first"] - 1, model.theta.copy()
+        if self._restored is None:
+            self.best, self.best_epoch, self.best_theta = math.inf, plan["first"] - 1, model.theta.copy()
+            self.stopped = False
+        else:
+            (self.best, self.best_epoch, self.stopped), self.best_theta = self._restored
+            self._restored = None
+        model.stop_training = model.stop_training or self.stopped
 
     def on_epoch_end(self, model: Any, epoch: Epoch) -> None:
         """Keep theta if the metric is the best so far; end the fit if it has not improved for `patience` epochs.
@@ -205,7 +244,7 @@ class EarlyStopping:
             self.best, self.best_epoch = value, epoch["epoch"]
             np.copyto(self.best_theta, model.theta)
         elif epoch["epoch"] - self.best_epoch >= self.patience:
-            model.stop_training = True
+            model.stop_training = self.stopped = True
 
     def on_fit_end(self, model: Any, history: History) -> None:
         """Restore theta of the best epoch.
@@ -220,6 +259,32 @@ class EarlyStopping:
         if self.restore_best and self.best < math.inf:
             np.copyto(model.theta, self.best_theta)
 
+    def state(self) -> dict[str, Any]:
+        """Return what the next epochs depend on.
+
+        Returns
+        -------
+        dict
+            The best value, its epoch and theta, and whether this callback has ended the fit.
+        """
+        return {"best": self.best, "best_epoch": self.best_epoch, "stopped": self.stopped,
+                "best_theta": self.best_theta}
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Continue from a state at the next fit.
+
+        Parameters
+        ----------
+        values : mapping
+            The state, from `state`.
+        """
+        self._restored = ((float(values["best"]), int(values["best_epoch"]), bool(values["stopped"])),
+                          np.array(values["best_theta"]))
+
+    def __repr__(self) -> str:
+        return (f"EarlyStopping({self.monitor!r}, patience={self.patience}, min_delta={self.min_delta}, "
+                f"restore_best={self.restore_best})")
+
 
 class CSVLog:
     """Write each epoch to a CSV file as soon as it is complete.
@@ -227,7 +292,12 @@ class CSVLog:
     Parameters
     ----------
     path : str or path-like
-        The file. A fit that starts with epoch 1 overwrites it; a continued one appends to it.
+        The file. Each fit overwrites it; it then holds all epochs of the history.
+
+    Attributes
+    ----------
+    error : str
+        Why the last line could not be written; empty if it was. Training goes on, and the whole file is written later.
 
     Notes
     -----
@@ -249,9 +319,10 @@ class CSVLog:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.error = ""
 
     def on_fit_begin(self, model: Any, plan: Plan) -> None:
-        """Empty the file if this is the first epoch.
+        """Write the epochs before this fit, if any.
 
         Parameters
         ----------
@@ -259,12 +330,19 @@ class CSVLog:
             The model that is trained.
         plan : dict
             See `nn.callbacks`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder.
         """
-        if plan["first"] == 1:
-            self.path.write_text("")
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.path.parent}: make it first")
+        self._history, self._complete = plan["training"].history, False
+        self._write(self._history.epochs)
 
     def on_epoch_end(self, model: Any, epoch: Epoch) -> None:
-        """Append a line, after a header if the file is empty.
+        """Append a line.
 
         Parameters
         ----------
@@ -273,8 +351,43 @@ class CSVLog:
         epoch : dict
             The dict of the epoch.
         """
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(epoch), lineterminator="\n")
-            if not self.path.stat().st_size:
+        self._write(self._history.epochs)
+
+    def on_fit_end(self, model: Any, history: History) -> None:
+        """Write again what could not be written.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        history : History
+            The dicts of all epochs.
+        """
+        if not self._complete:
+            self._write(history.epochs)
+
+    def _write(self, epochs: Sequence[Epoch]) -> None:
+        """Append the last epoch, or write all epochs if the file does not hold those before."""
+        try:
+            if self._complete and len(epochs) > 1:
+                self._complete = False
+                with self.path.open("a", newline="") as file:
+                    file.write(self._lines(epochs[-1:], header=False))
+            else:
+                write_atomically(self.path, lambda file: file.write(self._lines(epochs).encode()))
+            self._complete, self.error = True, ""
+        except OSError as error:
+            first, self._complete, self.error = not self.error, False, str(error)
+            if first:
+                warnings.warn(f"no log was written, and training goes on: {error}", stacklevel=2)
+
+    @staticmethod
+    def _lines(epochs: Sequence[Epoch], header: bool = True) -> str:
+        text = io.StringIO()
+        for epoch in epochs:
+            writer = csv.DictWriter(text, list(epoch), lineterminator="\n")
+            if header:
                 writer.writeheader()
+                header = False
             writer.writerow(epoch)
+        return text.getvalue()

@@ -1,187 +1,425 @@
-"""Model files: a description and a vector of parameters in one safetensors file, never pickle."""
+"""Checkpoints: everything that a training needs to be continued, bit for bit, in one file."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+import copy
+import hashlib
 import json
+import math
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import monotonic
+from types import NoneType
+from typing import Any, NamedTuple, cast
+import warnings
 
 import numpy as np
 
-from nn.arrays import Shapes, size, views
-from nn.fields import lookup
-from nn.files import write_atomically
-from nn.layers import Layer
-from nn.losses import Loss
-from nn.registry import build_layer, build_loss, describe, is_registered
+from nn import archive, blas
+from nn.archive import InvalidFile
+from nn.batches import Batches
+from nn.fields import Count, check_value
+from nn.fit import Plan, Training
+from nn.history import Epoch, History, Position
 
-FORMAT = 2  # the format of the description, which is the entry "feedforward" of the file's metadata
-READABLE = (1, 2)  # the formats that can be read; in format 1 the loss is a class name without fields
-DTYPES = {"float32": np.float32, "float64": np.float64}
+FORMAT = 1
+PERIOD = 60  # seconds between two checkpoints by default
+SAMPLE = 1000  # examples from which data are recognized
+TEXTS = ("message", "form_used")  # attributes of an optimizer that say what its last step has done
 
 
-class Components(NamedTuple):
-    """The components of a model.
+class Saved(NamedTuple):
+    """The content of a checkpoint: a description, arrays by name, and the file from which it was read."""
+
+    description: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    path: Path
+
+
+class Checkpoint:
+    """Save the training at intervals and at the end of the fit, so that it can be continued exactly.
+
+    It must follow all callbacks with a state, such as EarlyStopping. The same lines start and continue a training::
+
+        checkpoint = Checkpoint("run.checkpoint")
+        callbacks = [EarlyStopping(), checkpoint]
+        history = checkpoint.restore(model, optimizer, callbacks)
+        model.fit(x, y, optimizer, epochs=100 - len(history), history=history, callbacks=callbacks)
 
     Parameters
     ----------
-    layers : sequence of Layer
-        The layers in order.
-    loss : Loss
-        The loss.
-    seed : int
-        The seed.
-    dtype : {"float32", "float64"}
-        The dtype of the model.
-    theta : ndarray of shape (P,)
-        The parameters.
+    path : str or path-like
+        The file. The checkpoint before is kept beside it, in a file whose name ends in ``.previous``.
+    every : int or str, optional
+        A number of epochs, such as 10, or of steps, such as "200s". By default about once a minute.
+
+    Attributes
+    ----------
+    notes : dict
+        What to save in addition: what JSON can hold. `restore` sets them.
+    error : str
+        Why the last checkpoint could not be written; empty if it was.
+
+    Raises
+    ------
+    ValueError
+        If `every` is not such a number; during the fit, if the optimizer has no state, or another callback that has
+        one follows.
+
+    Notes
+    -----
+    A checkpoint holds weights, the state of optimizer, schedule and callbacks, the history, the position in the epoch
+    and the source of dropout masks. Continued on the same machine with the same number of threads, a training ends with
+    the same bits as one that was never interrupted. If a checkpoint cannot be written, there is a warning, and training
+    goes on.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from nn import Checkpoint, Dense, MeanSquaredError, Model
+    >>> from optimizers import get
+    >>> x = [[0.0], [1.0], [2.0]]
+    >>> with TemporaryDirectory() as folder:
+    ...     for epochs in (3, 5):
+    ...         model, optimizer = Model([Dense(1, 1)], MeanSquaredError()), get("adam")
+    ...         checkpoint = Checkpoint(Path(folder) / "checkpoint", every=1)
+    ...         history = checkpoint.restore(model, optimizer)
+    ...         print(len(history))
+    ...         history = model.fit(x, x, optimizer, epochs - len(history), history=history, callbacks=[checkpoint],
+    ...                             progress=False)
+    0
+    3
+    >>> len(history)
+    5
     """
 
-    layers: Sequence[Layer]
-    loss: Loss
-    seed: int
-    dtype: str
-    theta: np.ndarray
+    def __init__(self, path: str | os.PathLike[str], every: int | str | None = None) -> None:
+        self.path, self.every = Path(path), every
+        self._epochs = self._steps = 0
+        if isinstance(every, str) and every.endswith("s") and every[:-1].isdecimal():
+            self._steps = check_value("Checkpoint", "every", Count, int(every[:-1]))
+        elif every is not None:
+            if not isinstance(every, (int, np.integer)) or every < 1:
+                raise ValueError(f"Checkpoint: every must be a number of epochs, such as 10, or of steps, such as "
+                                 f"'200s', each at least 1, not {every!r}")
+            self._epochs = int(every)
+        self.notes: dict[str, Any] = {}
+        self.error = ""
+        self._optimizer: Any = None  # the one that is trained or was restored, and its text at first
+        self._text = ""  # fields may be changed during the training
+        self._expected: Mapping[str, Any] = {}  # the data and settings of the training that was restored
+        self._damaged = False  # whether the newest file is
 
-    def description(self) -> dict[str, Any]:
-        """Return everything but theta.
+    @property
+    def previous(self) -> Path:
+        """The file of the checkpoint before the newest."""
+        return self.path.with_name(self.path.name + ".previous")
+
+    def on_fit_begin(self, model: Any, plan: Plan) -> None:
+        """Check that the training can be saved, and is the one that was restored.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        plan : dict
+            See `nn.callbacks`.
+
+        Raises
+        ------
+        ValueError
+            If it is not.
+        FileNotFoundError
+            If there is no such folder.
+        """
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.path.parent}: make it first")
+        self._training = plan["training"]
+        kind = type(self._training.optimizer).__name__
+        if not (hasattr(self._training.optimizer, "state") and hasattr(self._training.optimizer, "restore")):
+            raise ValueError(f"Checkpoint: {kind} has no methods state() and restore(): derive it from Optimizer")
+        following = self._training.callbacks.after(self)
+        if late := [type(callback).__name__ for callback in following if hasattr(callback, "state")]:
+            raise ValueError(f"Checkpoint must follow {' and '.join(late)}, so that it saves what they do: put it at "
+                             "the end of callbacks")
+        if self._training.optimizer is not self._optimizer:
+            self._optimizer, self._text, self._expected = (
+                self._training.optimizer, identity(self._training.optimizer), {})
+        self._settings = settings(self._training)
+        if differences := compare(self._expected, self._settings):
+            raise ValueError(f"{self.path} is of a training with other settings: {differences}")
+        self._expected = {}
+        self._taken, self._last, self._due = 0, monotonic(), False
+        description, arrays = self._content(model)
+        try:
+            archive.encode(description, arrays)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Checkpoint: this training cannot be saved: {error}; fields, notes and states may hold "
+                             "numbers, texts, bool, and arrays of numbers") from None
+
+    def on_step_end(self, model: Any, examples: int) -> None:
+        """Save if it is time.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        examples : int
+            The number of examples in the batch.
+        """
+        self._taken += 1
+        if self._steps:
+            self._due = self._due or self._taken % self._steps == 0
+        else:
+            self._due = self._due or (not self._epochs and monotonic() - self._last >= PERIOD)
+        position = self._training.history.position
+        if self._due and position is not None and position.steps < position.total:  # else at the end of the epoch
+            self.save(model)
+
+    def on_epoch_end(self, model: Any, epoch: Epoch) -> None:
+        """Save if it is time.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        epoch : dict
+            The dict of the epoch.
+        """
+        if self._due or (self._epochs and epoch["epoch"] % self._epochs == 0):
+            self.save(model)
+
+    def on_training_end(self, model: Any, history: History) -> None:
+        """Save, unless an error has interrupted a step or the end of an epoch.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        history : History
+            The dicts of all epochs.
+        """
+        position = history.position
+        if position is not None and position.intact and position.steps < position.total:
+            self.save(model)
+
+    def save(self, model: Any) -> None:
+        """Write a checkpoint now, unless the weights are not finite. If it cannot be written, warn, and set `error`.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        """
+        if not np.isfinite(model.theta).all():
+            return
+        try:
+            archive.write(self.path, *self._content(model), keep=None if self._damaged else self.previous)
+            self.error, self._damaged = "", False
+        except Exception as error:  # whatever it is, it must not end the training
+            first, self.error = not self.error, str(error) or type(error).__name__
+            if first:
+                warnings.warn(f"no checkpoint was written, and training goes on: {self.error}", stacklevel=2)
+        self._last, self._due = monotonic(), False
+
+    def _content(self, model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        training = self._training
+        history, position = training.history, training.history.position
+        assert position is not None  # it is set while a fit works
+        arrays = {"theta": model.theta}
+        for prefix, values in states(training.optimizer, training.callbacks.all):
+            arrays |= {f"{prefix}.{name}": np.asarray(value) for name, value in values.items()}
+        return {
+            "checkpoint": FORMAT, "model": model.components().description(),
+            "optimizer": self._text, "fields": _to_json(changeable_fields(training.optimizer)),
+            "texts": {name: getattr(training.optimizer, name, "") for name in TEXTS},
+            "callbacks": [identity(callback) for callback in with_state(training.callbacks.all)],
+            "settings": self._settings, "epochs": [_to_json(cast(dict[str, Any], epoch)) for epoch in history.epochs],
+            "message": history.message, "position": position.description(), "notes": self.notes}, arrays
+
+    def read(self) -> Saved | None:
+        """Return the newest checkpoint that is not damaged; None if there is none.
 
         Returns
         -------
-        dict
-            A dict for JSON: layers, loss, dtype and seed.
+        Saved or None
+            A named tuple: description, arrays and path.
+
+        Raises
+        ------
+        InvalidFile
+            If all that exist are damaged.
         """
-        return {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss),
-                "dtype": self.dtype, "seed": self.seed}
+        problems = []
+        for path in (self.path, self.previous):
+            try:
+                with archive.one_line_errors(path, "a checkpoint"):
+                    description, arrays, has_checksum = archive.read(path)
+                    if "checkpoint" not in description or not has_checksum:
+                        raise ValueError("it holds something else")
+                    if description["checkpoint"] != FORMAT:
+                        raise ValueError(f"its format is {description['checkpoint']!r}, and this version reads {FORMAT}"
+                                         ": use a newer version of feedforward")
+            except FileNotFoundError:
+                continue
+            except (InvalidFile, OSError) as error:
+                problems.append(str(error))
+                continue
+            self._damaged = bool(problems)
+            if problems:
+                warnings.warn(f"{problems[0]}; {path}, the one before it, is used", stacklevel=2)
+            return Saved(description, arrays, path)
+        if problems:
+            raise InvalidFile("; ".join(problems))
+        return None
+
+    def restore(self, model: Any, optimizer: Any, callbacks: Sequence[Any] = (), saved: Saved | None = None) -> History:
+        """Set model, optimizer and callbacks to the last checkpoint, if there is one.
+
+        Parameters
+        ----------
+        model : Model
+            A model with the same layers, loss, seed and dtype.
+        optimizer : Optimizer
+            An optimizer of the same class with the same fields.
+        callbacks : sequence
+            The same callbacks. Those without methods ``state`` and ``restore`` may differ.
+        saved : Saved, optional
+            What `read` has returned.
+
+        Returns
+        -------
+        History
+            The history, for `fit`; without epochs if there is no checkpoint.
+
+        Raises
+        ------
+        InvalidFile
+            If the files are damaged.
+        ValueError
+            If something differs from the training that was saved. The message names each difference. Nothing has then
+            changed.
+        """
+        saved = saved or self.read()
+        if saved is None:
+            return History()
+        now = json.loads(json.dumps({
+            "model": model.components().description(), "optimizer": identity(optimizer),
+            "callbacks": [identity(callback) for callback in with_state(callbacks)]}))
+        with archive.one_line_errors(saved.path, "a checkpoint"):
+            description, arrays = saved.description, saved.arrays
+            differences = compare({name: description[name] for name in now}, now)
+        if differences:
+            raise ValueError(f"{saved.path} is of a training with other settings: {differences}")
+        with archive.one_line_errors(saved.path, "a checkpoint"):
+            if arrays["theta"].shape != model.theta.shape or arrays["theta"].dtype != model.theta.dtype:
+                raise ValueError("its weights do not fit the model that it describes")
+            history, fields = _history(description), _from_json(description["fields"])
+            if fields.keys() != changeable_fields(optimizer).keys():
+                raise ValueError("its fields are not those of the optimizer that it describes")
+            notes, settings = dict(description["notes"]), dict(description["settings"])
+            texts = {name: str(description["texts"][name]) for name in TEXTS}
+            before = copy.copy(optimizer)
+            for name, value in fields.items():
+                if getattr(before, name) != value:
+                    setattr(before, name, value)  # raises ValueError for a value that is not allowed
+            for prefix, callback in owners(optimizer, callbacks)[1:]:
+                callback.restore(_part(prefix, arrays))
+            optimizer.restore(_part("optimizer", arrays), model.theta)
+        for name, value in fields.items():
+            if getattr(optimizer, name) != value:
+                setattr(optimizer, name, value)
+        for name, text in texts.items():
+            if hasattr(optimizer, name):
+                setattr(optimizer, name, text)
+        model.theta[:] = arrays["theta"]
+        self.notes, self._expected, self._optimizer, self._text = notes, settings, optimizer, now["optimizer"]
+        return history
 
 
-def named_shapes(layers: Sequence[Layer]) -> Shapes:
-    """Return the shape of every parameter by its name in the file, "0.W" for the W of layer 0, in theta's order."""
-    return {f"{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.shapes().items()}
+def owners(optimizer: Any, callbacks: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Return the optimizer and the callbacks that have a state, each with the first part of its arrays' names."""
+    return [("optimizer", optimizer), *((f"callback{i}", callback) for i, callback in enumerate(with_state(callbacks)))]
 
 
-def write(path: str | os.PathLike[str], components: Components) -> None:
-    """Write the components of a model to a file, completely or not at all.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-    components : Components
-        The components to write.
-
-    Raises
-    ------
-    ValueError
-        If the weights are not finite, or a class is not registered. Then nothing is written.
-    OSError
-        If the file cannot be written.
-    """
-    if not np.isfinite(components.theta).all():
-        raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
-    for i, layer in enumerate(components.layers):
-        _check_registered(f"layer {i}", layer, path)
-    _check_registered("the loss", components.loss, path)
-    from safetensors.numpy import save
-
-    try:
-        description = json.dumps({"format": FORMAT, **components.description()})
-    except TypeError as error:
-        raise ValueError(f"a field of a layer or of the loss cannot be written ({error}): {path} was not written; use "
-                         "numbers, texts, bool and lists of them") from None
-    data = save(views(components.theta, named_shapes(components.layers)), {"feedforward": description})
-    write_atomically(path, lambda file: file.write(data))
+def states(optimizer: Any, callbacks: Sequence[Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the states of the optimizer and the callbacks, each with the first part of its arrays' names."""
+    return [(prefix, owner.state()) for prefix, owner in owners(optimizer, callbacks)]
 
 
-def _check_registered(what: str, described: Layer | Loss, path: str | os.PathLike[str]) -> None:
-    if not is_registered(described):
-        name = type(described).__name__
-        raise ValueError(f"{what} ({described}) is of a class that is not registered, so no file may name it: {path} "
-                         f"was not written; call nn.register({name}) first")
+def with_state(callbacks: Sequence[Any]) -> list[Any]:
+    """Return the callbacks that have a state."""
+    return [callback for callback in callbacks if hasattr(callback, "state") and hasattr(callback, "restore")]
 
 
-@contextmanager
-def one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the errors that an invalid file causes into a ValueError of one line.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file, which the message names.
-
-    Raises
-    ------
-    ValueError
-        Instead of the errors within the context, except OSError.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is not a model that can be loaded: {reason}") from None
+def identity(thing: Any) -> str:
+    """Return what an optimizer or a callback is: its class and, if its text shows them, its fields."""
+    shows_fields = any("__repr__" in vars(kind) for kind in type(thing).__mro__[:-1])  # the last one is object
+    return repr(thing) if shows_fields else type(thing).__name__
 
 
-def read(path: str | os.PathLike[str]) -> Components:
-    """Return the components of the model that `write` wrote. Call it within `one_line_errors`.
-
-    Nothing in the file is executed, and no memory is allocated for parameters that the file does not hold.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    Components
-        The content of the file.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is not such a file. Many other errors are possible, which `one_line_errors` turns into a ValueError.
-    """
-    from safetensors import safe_open
-
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name the .safetensors file in it")
-    path.open("rb").close()  # raises an OSError that names the path; safetensors' own does not
-    with safe_open(path, "numpy") as file:
-        metadata = file.metadata() or {}
-        if "feedforward" not in metadata:
-            raise ValueError("it holds tensors, but no description of a model")
-        described = json.loads(metadata["feedforward"])
-        if described["format"] not in READABLE:
-            raise ValueError(f"its format is {described['format']!r}, and this version reads "
-                             f"{' and '.join(map(str, READABLE))}")
-        layers = [build_layer(description) for description in described["layers"]]
-        loss = build_loss({"loss": described["loss"]} if described["format"] == 1 else described["loss"])
-        dtype = np.dtype(lookup("dtype", described["dtype"], DTYPES))
-        theta = _read_parameters(file, named_shapes(layers), dtype)
-    return Components(layers, loss, described["seed"], dtype.name, theta)
+def changeable_fields(optimizer: Any) -> dict[str, Any]:
+    """Return the fields of an optimizer that are numbers and the like: callbacks may change them."""
+    described = optimizer.description() if hasattr(optimizer, "description") else {}
+    return {name: value for name, value in described.items() if isinstance(value, (int, float, str, NoneType))}
 
 
-def _read_parameters(file: Any, shapes: Shapes, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return the parameters (P,) of an open file, which must hold arrays of exactly these names and shapes."""
-    found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    if shapes != found:
-        raise ValueError(f"its layers need {_brief(shapes)}, but it holds {_brief(found)}")
-    theta = np.empty(size(shapes), dtype)
-    for name, view in views(theta, shapes).items():
-        if file.get_slice(name).get_dtype() != f"F{8 * dtype.itemsize}":
-            raise ValueError(f"its {name} is {file.get_slice(name).get_dtype()}, not {dtype} as it says")
-        view[...] = file.get_tensor(name)
-    if not np.isfinite(theta).all():
-        raise ValueError("its parameters hold NaN or infinity")
-    return theta
+def settings(training: Training) -> dict[str, Any]:
+    """Return what the next steps depend on besides model and optimizer, for JSON."""
+    batches = training.batches
+    return {"batch_size": batches.size, "shuffle": batches.shuffle, "threads": training.threads or blas.threads(),
+            "examples": len(batches.x), "data": fingerprint(batches)}
 
 
-def _brief(shapes: Shapes) -> str:
-    text = ", ".join(f"{name} {list(shape)}" for name, shape in list(shapes.items())[:6])
-    return f"{text or 'nothing'}{', ...' if len(shapes) > 6 else ''} ({size(shapes):,} numbers)"
+def fingerprint(batches: Batches) -> str:
+    """Return a hash of some of the examples and their targets, spread over all of them."""
+    rows = np.linspace(0, len(batches.x) - 1, min(SAMPLE, len(batches.x))).astype(int)
+    digest = hashlib.sha256()
+    for array in (batches.x, batches.target):
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array[rows].tobytes())
+    return digest.hexdigest()
+
+
+def compare(saved: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> str:
+    """Return how two descriptions differ, such as "batch_size was 100 and is 200"; empty if they do not."""
+    differences = []
+    for name, before in saved.items():
+        after = now.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping) and before.keys() == after.keys():
+            differences += [compare(before, after, f"{of}{name}.")]
+        elif before != after:
+            differences.append(f"{of}{name} was {before!r} and is {after!r}")
+    return "; ".join(filter(None, differences))
+
+
+def _to_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for JSON, in which infinity and NaN are texts."""
+    return {name: repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()}
+
+
+def _from_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that `_to_json` was given."""
+    return {name: float(value) if value in ("inf", "-inf", "nan") else value for name, value in values.items()}
+
+
+def _part(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with this prefix, by the rest of their names."""
+    return {name.removeprefix(f"{prefix}."): array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
+
+
+def _history(description: Mapping[str, Any]) -> History:
+    """Return the history. Raises errors of many types if it is not one."""
+    history = History()
+    history.message = str(description["message"])
+    for number, values in enumerate(description["epochs"], 1):
+        epoch = _from_json(values)
+        if epoch["epoch"] != number or not all(
+                value is None or isinstance(value, (int, float)) for value in map(epoch.get, Epoch.__annotations__)):
+            raise ValueError(f"its epoch {number} is {values}")
+        history.epochs.append(cast(Epoch, epoch))
+    history.position = Position.from_description(description["position"])
+    if history.position.epoch != len(history) + 1:
+        raise ValueError(f"its position is in epoch {history.position.epoch}, after {len(history)} epochs")
+    return history

@@ -1,15 +1,20 @@
 """fit: the epoch loop."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import islice
 import math
 from time import perf_counter
-from typing import Any, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict
+import warnings
 
 import numpy as np
 
 from nn.batches import DROPOUT, Batches, generator
 from nn.denormals import FlushDenormals
-from nn.history import Epoch, History
+from nn.diagnosis import EPOCHS, not_finite, standstill
+from nn.history import Epoch, History, Position
+from nn.interrupts import DeferredInterrupt
 from nn.network import Network
 from nn.objective import BatchObjective
 from nn.undo import Undo
@@ -21,8 +26,11 @@ Arrays = tuple[np.ndarray, np.ndarray]
 class TakesSteps(Protocol):
     """What `fit` needs of an optimizer.
 
-    If it has attributes `lr` and `message`, they are put in the history. If it has a method `changes_in_parts(theta)`
-    that returns True, its step changes theta only through `BatchObjective.value_and_gradient_parts`, called once.
+    If it has attributes `lr` and `message`, they are put in the history. If it has a method
+    `evaluate_point(objective)`, a training that continues calls it if all steps have the same objective, so that the
+    optimizer knows its value and gradient, as if training had not been interrupted. If it has a method
+    `changes_in_parts(theta)` that returns True, its step changes theta only through
+    `BatchObjective.value_and_gradient_parts`, called once.
     """
 
     def step(self, objective: Any) -> float:
@@ -73,12 +81,13 @@ class Diverged(ArithmeticError):
 
 
 class Plan(TypedDict):
-    """The plan of a fit: its first and last epoch, and the numbers of steps and examples in each epoch."""
+    """The plan of a fit: its first and last epoch, the numbers of steps and examples in each epoch, and its parts."""
 
     first: int
     last: int
     steps: int
     examples: int
+    training: "Training"
 
 
 class Callbacks:
@@ -91,18 +100,25 @@ class Callbacks:
     model : Model
         The model that is passed to them.
 
+    Attributes
+    ----------
+    all : list
+        The callbacks.
+
     Raises
     ------
     ValueError
         If it is not a sequence, or one is not a callback.
     """
 
-    EVENTS = ("on_fit_begin", "on_step_end", "on_epoch_end", "on_fit_end")
+    EVENTS = ("on_fit_begin", "on_step_end", "on_epoch_end", "on_training_end", "on_fit_end")
 
     def __init__(self, callbacks: Sequence[Any], model: Any) -> None:
         if not isinstance(callbacks, Sequence):
             raise ValueError(f"callbacks must be a list, not {callbacks!r}: write [callback]")
         self._model = model
+        self.all: list[Any] = []
+        self._begun: list[Any] = []
         self._methods: dict[str, list[Any]] = {event: [] for event in self.EVENTS}
         for callback in callbacks:
             self.add(callback)
@@ -115,18 +131,27 @@ class Callbacks:
         if not any(callable(method) for method in methods.values()):
             raise ValueError(f"callback {callback!r} has none of the methods {', '.join(self.EVENTS)}: "
                              "give an object with on_epoch_end(model, epoch)")
+        self.all.append(callback)
         for event, method in methods.items():
             if method is not None:
                 self._methods[event].append(method)
+
+    def after(self, callback: Any) -> list[Any]:
+        """Return the callbacks that follow one of them."""
+        return self.all[self.all.index(callback) + 1 :]
 
     @property
     def stopped(self) -> bool:
         """Whether a callback has set model.stop_training."""
         return bool(self._model.stop_training)
 
-    def begin_fit(self, first: int, last: int, steps: int, examples: int) -> None:
+    def begin_fit(self, plan: Plan) -> None:
         """Report the plan of the fit."""
-        self._call("on_fit_begin", Plan(first=first, last=last, steps=steps, examples=examples))
+        self._begun.clear()
+        for callback in self.all:
+            if hasattr(callback, "on_fit_begin"):
+                callback.on_fit_begin(self._model, plan)
+            self._begun.append(callback)
 
     def end_step(self, examples: int) -> None:
         """Report that a step on a batch of so many examples is done."""
@@ -137,12 +162,27 @@ class Callbacks:
         self._call("on_epoch_end", epoch)
 
     def end_fit(self, history: History) -> None:
-        """Report that the fit has ended."""
-        self._call("on_fit_end", history)
+        """Report that training and then the fit has ended, to those callbacks that it has begun with."""
+        with ExitStack() as stack:  # it calls the others even if one raises
+            for event in ("on_fit_end", "on_training_end"):
+                for callback in reversed(self._begun):
+                    if hasattr(callback, event):
+                        stack.callback(getattr(callback, event), self._model, history)
 
     def _call(self, event: str, argument: Any) -> None:
         for method in self._methods[event]:
             method(self._model, argument)
+
+
+class Training(NamedTuple):
+    """The parts of a fit, from which it can be saved and continued."""
+
+    network: Network
+    batches: Batches
+    optimizer: TakesSteps
+    history: History
+    callbacks: Callbacks
+    threads: int | None
 
 
 def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Arrays | None,
@@ -179,40 +219,27 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
         If the loss of a step is not finite.
     """
     last = history[-1]["epoch"] if history else 0
-    seconds, passes = (history[-1]["seconds"], history[-1]["passes"]) if history else (0.0, 0.0)
-    history.message = ""
+    position = history.position
+    if position is None or position.epoch != last + 1 or not position.intact:
+        position = history.position = Position(last + 1, total=len(batches))
+        history.message = ""
+    position.check(len(batches))
     workers = Workers(network, batches, threads)
     steps = Steps(network, batches, optimizer, workers, callbacks, history)
     try:
-        callbacks.begin_fit(last + 1, last + epochs, len(batches), len(batches.x))
-        with workers:
-            for number in range(last + 1, last + epochs + 1):
-                started = perf_counter()
-                result = steps.run_epoch(number)
-                if result is None:
-                    break
-                loss, accuracy, cost = result
-                seconds, passes = seconds + perf_counter() - started, passes + cost
-                val_loss, val_accuracy = _validate(workers, network, validation)
-                history.epochs.append(Epoch(
-                    epoch=number, loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy,
-                    lr=getattr(optimizer, "lr", None), seconds=seconds, passes=passes))
-                callbacks.end_epoch(history[-1])
-                history.message = steps.message(number)
-                if steps.cannot_continue or callbacks.stopped:
+        callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=len(batches.x),
+                                 training=Training(network, batches, optimizer, history, callbacks, threads)))
+        with workers, steps.interrupt:
+            while position.epoch <= last + epochs and not position.ended and steps.run_epoch(position):
+                position = steps.end_epoch(position, *steps.validate(validation))
+                if callbacks.stopped:
                     break
     finally:
+        steps.flush_denormals.restore()  # an interrupt may have come between its two halves
         callbacks.end_fit(history)
+    if not position.steps:
+        history.position = None
     return history
-
-
-def _validate(workers: Workers, network: Network, validation: Arrays | None) -> tuple[float | None, float | None]:
-    """Return the loss and the accuracy on the validation data."""
-    if validation is None:
-        return None, None
-    with FlushDenormals(), np.errstate(over="ignore", invalid="ignore"):
-        loss, correct = workers.loss_and_correct(*validation)
-    return loss, correct / len(validation[0]) if network.loss.classifies(validation[1]) else None
 
 
 class Steps:
@@ -229,33 +256,79 @@ class Steps:
     def __init__(self, network: Network, batches: Batches, optimizer: TakesSteps, workers: Workers,
                  callbacks: Callbacks, history: History) -> None:
         self.batches, self.optimizer, self.workers, self.callbacks = batches, optimizer, workers, callbacks
+        self.network, self.warned = network, False
         self.history, self.theta, self.undo = history, network.theta, Undo(network.theta)
         self.changes_in_parts = getattr(optimizer, "changes_in_parts", None)
-        self.flush_denormals = FlushDenormals()
-        self.refused = 0  # the number of steps that could not change theta
+        self.flush_denormals, self.interrupt = FlushDenormals(), DeferredInterrupt()
         self.classifies = network.loss.classifies(batches.target)
         # if all steps have the same function, they get the same objective, so that optimizers can save evaluations
         self.fixed = len(batches) == 1 and not network.random
         self.objective: BatchObjective | None = None
 
-    def run_epoch(self, number: int) -> tuple[float, float | None, float] | None:
-        """Return the loss, the accuracy and the cost in passes of an epoch; None if training was stopped during it."""
-        N, loss, correct, gradients = len(self.batches.x), 0.0, 0, 0.0
-        rng = generator(DROPOUT, self.batches.seed, number)
-        counted = 0.0 if self.objective is None else self.objective.gradients  # an objective counts all its steps
-        for step, rows in enumerate(self.batches.rows(number), 1):
+    def run_epoch(self, position: Position) -> bool:
+        """Take the steps of an epoch that remain, and return True; return False if training was stopped during it."""
+        N = len(self.batches.x)
+        if position.rng is None:
+            position.rng = generator(DROPOUT, self.batches.seed, position.epoch)
+        if position.evaluated and self.objective is None:
+            self.evaluate_again(position)
+        started = perf_counter() - position.seconds
+        for rows in islice(self.batches.rows(position.epoch), position.steps, None):
             if self.callbacks.stopped:
-                return None
+                return False
+            if self.interrupt.requested:
+                raise KeyboardInterrupt
             if self.objective is None or not self.fixed:
-                self.objective, counted = self.workers.objective(rows, rng), 0.0
-            loss += self.take_step(self.objective, number, step) * len(rows) / N
-            correct += self.objective.correct()
-            total = self.objective.gradients
-            gradients, counted = gradients + total - counted, total
+                self.objective = self.workers.objective(rows, position.rng)
+            else:
+                self.objective.gradients = 0.0
+            position.intact = False
+            position.loss += float(self.take_step(self.objective, position)) * len(rows) / N
+            position.correct += self.objective.correct()
+            position.gradients += self.objective.gradients
+            position.steps += 1
+            position.intact, position.evaluated = True, self.fixed
+            now = perf_counter()
+            position.seconds = now - started
             self.callbacks.end_step(len(rows))
-        return loss, correct / N if self.classifies else None, gradients / N
+            started += perf_counter() - now
+        return True
 
-    def take_step(self, objective: BatchObjective, epoch: int, step: int) -> float:
+    def evaluate_again(self, position: Position) -> None:
+        """Evaluate the objective at theta, as the last step has done before training was interrupted."""
+        self.objective = self.workers.objective(np.arange(len(self.batches.x)), position.rng)
+        evaluate = getattr(self.optimizer, "evaluate_point", None)
+        if evaluate is not None:
+            with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
+                evaluate(self.objective)
+
+    def validate(self, validation: Arrays | None) -> tuple[float | None, float | None]:
+        """Return the loss and the accuracy on the validation data."""
+        if validation is None:
+            return None, None
+        with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
+            loss, correct = self.workers.loss_and_correct(*validation)
+        return loss, correct / len(validation[0]) if self.network.loss.classifies(validation[1]) else None
+
+    def end_epoch(self, position: Position, val_loss: float | None, val_accuracy: float | None) -> Position:
+        """Add an epoch to the history, report it, and return the position at the start of the next one."""
+        history, N = self.history, len(self.batches.x)
+        following = Position(position.epoch + 1, total=len(self.batches), refused=position.refused,
+                             evaluated=position.evaluated, ended=self.cannot_continue)
+        seconds, passes = (history[-1]["seconds"], history[-1]["passes"]) if history else (0.0, 0.0)
+        history.epochs.append(Epoch(
+            epoch=position.epoch, loss=position.loss, accuracy=position.correct / N if self.classifies else None,
+            val_loss=val_loss, val_accuracy=val_accuracy, lr=getattr(self.optimizer, "lr", None),
+            seconds=seconds + position.seconds, passes=passes + position.gradients / N))
+        history.position = following
+        history.message = self.message(position)
+        if history.message and not (self.warned or position.refused or self.cannot_continue):
+            self.warned = True
+            warnings.warn(f"epoch {position.epoch}: {history.message}", stacklevel=2)
+        self.callbacks.end_epoch(history[-1])
+        return following
+
+    def take_step(self, objective: BatchObjective, position: Position) -> float:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""
         in_parts = self.changes_in_parts is not None and self.changes_in_parts(self.theta)
         self.undo.begin_step(in_parts)
@@ -264,22 +337,24 @@ class Steps:
             # an overflow that leads to an infinite loss needs no warning: the loss itself is checked
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
                 loss: float | None = self.optimizer.step(objective)
-        except KeyboardInterrupt:  # the step is incomplete
+        except BaseException:  # the step is incomplete
             self.undo.undo_step()
             raise
         if loss is None:
             raise ValueError(f"{type(self.optimizer).__name__}.step returned None: it must return the loss")
-        self.refused += bool(getattr(self.optimizer, "message", ""))
-        problem = ""
+        position.refused += bool(getattr(self.optimizer, "message", ""))
+        epoch, step, problem, where = position.epoch, position.steps + 1, "", ""
         if not math.isfinite(loss):
-            problem = f"the loss became {loss}"
+            problem, where = f"the loss became {loss}", not_finite(self.network)
             self.undo.restore_last_finite()
         elif step == len(self.batches) and not np.isfinite(self.theta).all():
-            problem = "the weights became infinite"
+            problem, where = "the weights became infinite", not_finite(self.network)
             self.undo.undo_step()
         if problem:
-            raise Diverged(f"{problem} in epoch {epoch}, step {step}: training stopped, and the model keeps the last "
-                           "weights whose loss was finite; try a smaller lr", epoch, step, self.history)
+            lr = getattr(self.optimizer, "lr", None)
+            raise Diverged(f"{problem} in epoch {epoch}, step {step}{'' if lr is None else f', with lr {lr:g}'}"
+                           f"{where and f' ({where})'}: training stopped, and the model keeps the last weights whose "
+                           "loss was finite; try a smaller lr", epoch, step, self.history)
         self.undo.end_step()
         return loss
 
@@ -288,11 +363,12 @@ class Steps:
         """Whether the next step would fail exactly as the last one did."""
         return self.fixed and bool(getattr(self.optimizer, "message", ""))
 
-    def message(self, epoch: int) -> str:
+    def message(self, position: Position) -> str:
         """Return a text that says which steps could not change the weights, and why. It is empty if all steps could."""
         last = getattr(self.optimizer, "message", "")
         if self.cannot_continue:
-            return f"{last}; training ended with epoch {epoch}"
-        if self.refused:
-            return f"{self.refused} steps could not change the weights" + (f", the last: {last}" if last else "")
-        return ""
+            return f"{last}; training ended with epoch {position.epoch}"
+        if position.refused:
+            return f"{position.refused} steps could not change the weights" + (f", the last: {last}" if last else "")
+        losses = [done["loss"] for done in self.history.epochs[-EPOCHS:]]
+        return standstill(self.network, losses) if getattr(self.optimizer, "lr", None) != 0 else ""

@@ -1,9 +1,15 @@
 """History: the losses, accuracies and costs of each epoch of a training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import csv
+from dataclasses import dataclass
+import math
 import os
-from typing import Any, TypedDict, cast, overload
+from typing import Any, TypedDict, cast, get_type_hints, overload
+
+from numpy.random import Generator, default_rng
+
+from nn.archive import one_line_errors
 
 
 class Epoch(TypedDict):
@@ -47,6 +53,79 @@ class Epoch(TypedDict):
     passes: float
 
 
+@dataclass
+class Position:
+    """How far an epoch has come: what was summed over the steps that are complete.
+
+    Parameters
+    ----------
+    epoch : int
+        The number of the epoch, from 1.
+    steps : int
+        The number of steps that are complete.
+    total : int
+        The number of steps in the epoch.
+    loss : float
+        The part of the epoch's mean loss that these steps contribute.
+    correct : int
+        The number of examples that were classified correctly.
+    gradients : float
+        The cost, in gradients of one example.
+    seconds : float
+        The seconds of these steps.
+    refused : int
+        The number of steps of the fit that could not change the weights.
+    evaluated : bool
+        Whether the optimizer has evaluated the objective of the next step, which is that of the last one, at theta.
+    ended : bool
+        Whether training has ended with the epoch before, because the optimizer cannot continue.
+    intact : bool
+        Whether weights and optimizer are as the last complete step left them; False after an error within a step.
+    rng : numpy.random.Generator or None
+        The source of the dropout masks of the epoch; None before its first step.
+    """
+
+    epoch: int
+    steps: int = 0
+    total: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    gradients: float = 0.0
+    seconds: float = 0.0
+    refused: int = 0
+    evaluated: bool = False
+    ended: bool = False
+    intact: bool = True
+    rng: Generator | None = None
+
+    def check(self, total: int) -> None:
+        """Raise ValueError if an epoch has not `total` steps, and some of them are complete."""
+        if self.steps and self.total != total:
+            raise ValueError(f"{self.steps} of the {self.total} steps of epoch {self.epoch} are complete, but an epoch "
+                             f"now has {total} steps: continue with the same data and batch_size, or set "
+                             "history.position = None to start the epoch again")
+
+    def description(self) -> dict[str, Any]:
+        """Return everything for JSON, with the state of the random numbers."""
+        state = None if self.rng is None else self.rng.bit_generator.state
+        return {**{name: value for name, value in vars(self).items() if name != "rng"}, "rng": state}
+
+    @classmethod
+    def from_description(cls, values: Mapping[str, Any]) -> "Position":
+        """Return the position that was described. Raises ValueError or TypeError if it is not one."""
+        types = get_type_hints(cls)
+        numbers = {name: value for name, value in values.items() if name != "rng"}
+        for name, value in numbers.items():
+            if types[name] is not type(value) or not (
+                    math.isfinite(value) if name == "loss" else 0 <= value < math.inf):
+                raise ValueError(f"the position's {name} is {value!r}")
+        position = cls(**numbers)
+        if values["rng"] is not None:
+            position.rng = default_rng()
+            position.rng.bit_generator.state = values["rng"]
+        return position
+
+
 class History(Sequence[Epoch]):
     """The dicts of all epochs: a sequence, and a table whose columns have names.
 
@@ -55,7 +134,10 @@ class History(Sequence[Epoch]):
     epochs : list of dict
         An `Epoch` for each epoch, in order.
     message : str
-        Why training ended before its last epoch, or which steps could not change the weights; empty otherwise.
+        Why training ended before its last epoch, which steps could not change the weights, or that the loss does not
+        change; empty otherwise.
+    position : Position or None
+        How far the next epoch has come, if training was stopped during it. A fit with this history continues there.
 
     Notes
     -----
@@ -77,6 +159,7 @@ class History(Sequence[Epoch]):
     def __init__(self) -> None:
         self.epochs: list[Epoch] = []
         self.message = ""
+        self.position: Position | None = None
 
     @overload
     def __getitem__(self, key: str) -> list[Any]: ...
@@ -142,19 +225,19 @@ class History(Sequence[Epoch]):
         ------
         OSError
             If the file cannot be read.
-        ValueError
+        InvalidFile
             If it is not a history.
         """
         history = History()
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file, one_line_errors(path, "a history"):
             reader = csv.DictReader(file)
             if missing := set(Epoch.__annotations__) - set(reader.fieldnames or Epoch.__annotations__):
-                raise ValueError(f"{path} is not a history: it has no column {', '.join(sorted(missing))}")
+                raise ValueError(f"it has no column {', '.join(sorted(missing))}")
             for row in reader:
                 try:
                     history.epochs.append(cast(Epoch, {name: _number(name, text) for name, text in row.items()}))
                 except (TypeError, ValueError):
-                    raise ValueError(f"{path} is not a history: line {reader.line_num} holds {row}") from None
+                    raise ValueError(f"line {reader.line_num} holds {row}") from None
         return history
 
 

@@ -2,23 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 import os
+from threading import Lock
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nn import checkpoint
+from nn import archive, model_file
 from nn.activations import Sigmoid, Softmax
 from nn.arrays import LiveVector, size
 from nn.batches import DROPOUT, INITIALIZATION, Batches, generator
 from nn.callbacks import Progress
-from nn.checkpoint import DTYPES, Components
 from nn.fields import lookup
 from nn.fit import Callbacks, TakesSteps, fit
 from nn.history import History
 from nn.inputs import check_examples, check_fit, check_layers, check_takes_steps, check_targets
 from nn.layers import Layer
 from nn.losses import Loss
+from nn.model_file import DTYPES, Components
 from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
 from nn.registry import LOSSES
@@ -51,7 +52,7 @@ class Model:
     theta : ndarray of shape (P,)
         All parameters, layer by layer. Changing it changes the model; assigning to it copies into it.
     grad : ndarray of shape (P,)
-        The gradient of the last step, in the order of theta.
+        The gradient of the last step, in the order of theta; rules may change it, for example by weight decay.
     layers : tuple of Layer
         The layers, bound to theta: ``model.layers[0].W`` is a view into it.
     loss : Loss
@@ -102,6 +103,7 @@ class Model:
         for layer in self.layers:
             layer.initialize(rng)
         self.stop_training = False
+        self._training = Lock()  # held by a fit
 
     def fit(self, x: ArrayLike, y: ArrayLike, optimizer: TakesSteps, epochs: int = 1, batch_size: int | None = None,
             validation_data: tuple[ArrayLike, ArrayLike] | None = None, callbacks: Sequence[Any] = (),
@@ -119,7 +121,7 @@ class Model:
             An object with ``step(objective)``, such as ``optimizers.get("adam")``. It keeps its state, so that another
             fit of this model continues from there.
         epochs : int
-            How many times to go through the examples, at least 1.
+            How many times to go through the examples, at least 1; at least 0 if there is a history.
         batch_size : int, optional
             The number of examples in a step, from 1 to N; N by default.
         validation_data : tuple of array_like, optional
@@ -132,6 +134,7 @@ class Model:
             Whether each epoch has its own order, a function of the seed and the number of the epoch.
         history : History, optional
             The history of an earlier fit, which is continued: the first epoch of this fit is the one after its last.
+            If that fit was stopped within an epoch, this one continues there; the rest counts as an epoch.
         threads : int, optional
             The number of threads, at least 1; by default as many as NumPy's BLAS has. Results differ between numbers
             of threads only by rounding.
@@ -144,19 +147,21 @@ class Model:
         Raises
         ------
         ValueError
-            If an argument is not allowed, or the optimizer has taken steps on another model.
+            If an argument is not allowed, the optimizer has taken steps on another model, or another fit of this model
+            is at work.
         Diverged
             If the loss of a step is not finite; theta then holds the last weights whose loss was finite.
 
         Notes
         -----
-        A KeyboardInterrupt within a step restores the weights before it. There is no stopping rule except callbacks
+        Ctrl-C ends the fit after the current step with a KeyboardInterrupt; a second Ctrl-C ends it at once, and
+        restores the weights before the step. There is no stopping rule except callbacks
         and optimizers that cannot continue: then ``history.message`` says why.
         """
         check_takes_steps(optimizer)
         x_rows, target = self.check_data(x, y)
         batch_size = len(x_rows) if batch_size is None else batch_size
-        check_fit(epochs, batch_size, len(x_rows), threads)
+        check_fit(epochs, batch_size, len(x_rows), threads, least=0 if history else 1)
         if validation_data is not None and (
                 not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2):
             raise ValueError("validation_data must be a pair (x, y)")
@@ -167,9 +172,15 @@ class Model:
         called = Callbacks(callbacks, self)
         if progress:
             called.add(Progress())
-        self.stop_training = False
-        batches = Batches(x_rows, target, batch_size, self.seed, shuffle)
-        return fit(self.network, batches, optimizer, epochs, validation, called, history, threads)
+        if not self._training.acquire(blocking=False):
+            raise ValueError("this model is being trained already, perhaps by another thread: train a copy, "
+                             "copy.deepcopy(model)")
+        try:
+            self.stop_training = False
+            batches = Batches(x_rows, target, batch_size, self.seed, shuffle)
+            return fit(self.network, batches, optimizer, epochs, validation, called, history, threads)
+        finally:
+            self._training.release()
 
     def objective(self, x: ArrayLike, y: ArrayLike) -> BatchObjective:
         """Return the mean loss on a batch, as a function of theta.
@@ -307,7 +318,7 @@ class Model:
         ValueError
             If the weights are not finite, or the class of a layer or of the loss is not known: see `register`.
         """
-        checkpoint.write(path, self.components())
+        model_file.write(path, self.components())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Model":
@@ -330,8 +341,8 @@ class Model:
         ValueError
             If it is not such a file, or names a class that is not known: see `register`.
         """
-        with checkpoint.one_line_errors(path):
-            return cls._from_parts(*checkpoint.read(path))
+        with archive.one_line_errors(path, "a model"):
+            return cls._from_parts(*model_file.read(path))
 
     def components(self) -> Components:
         """Return the parts of the model.

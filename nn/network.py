@@ -187,9 +187,11 @@ class Network:
 
     def _run_if_changed(self, batch: Batch, backward: bool) -> None:
         """Run the layers for this batch at theta, also backward if `backward`, unless their last run was the same."""
+        ran = self.has_run(batch) and (self._ran_backward or not backward)
+        first = self._theta_at_run is None
         if self._theta_at_run is None:  # earlier evaluations have not recorded their theta
             self._theta_at_run = self.theta.copy()
-        elif self.has_run(batch) and (self._ran_backward or not backward):
+        elif ran:
             differs = self.buffers("differs", self.theta.shape, bool)
             if not np.not_equal(self._theta_at_run, self.theta, out=differs).any():
                 return
@@ -197,6 +199,9 @@ class Network:
             self.value_and_gradient(batch, parameters=False)
         else:
             self.value(batch)
+        if first and ran:  # the last run was probably at this theta: so this one costs nothing, once
+            batch.evaluations -= 1
+            batch.count(-(1 if backward else 1 / 2) * len(batch.x))
 
     def has_run(self, batch: Batch) -> bool:
         """Return whether the layers were run last for this batch, perhaps at another theta."""

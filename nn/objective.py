@@ -49,7 +49,7 @@ class BatchObjective:
     gradients : float
         The cost of everything computed so far. The unit is one gradient of one example: a value costs 1/2, a Hessian
         product up to 2, a Gauss-Newton product up to 4/3, a Jacobian 1 for each output. Divided by the number of
-        examples in the training set, the cost is in passes.
+        examples in the training set, the cost is in passes. You may set it, for example to 0, to count again.
     evaluations : int
         The number of values and gradients that were computed. You may set it, for example to 0, to count again.
     max_gigabytes : float
@@ -89,6 +89,12 @@ class BatchObjective:
         """The cost of everything computed so far, in gradients of one example."""
         cost: float = sum(map(COST, self._batches))
         return cost
+
+    @gradients.setter
+    def gradients(self, cost: float) -> None:
+        for batch in self._batches:
+            batch.gradients = 0.0
+        self._batches[0].gradients = cost
 
     def value(self) -> float:
         """Return the loss at theta.

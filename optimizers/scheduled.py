@@ -1,6 +1,7 @@
 """Scheduled: an optimizer whose learning rate follows a schedule."""
 
 from collections.abc import Mapping
+import copy
 import math
 from typing import Any
 
@@ -118,4 +119,6 @@ class Scheduled(Optimizer):
         self.t, self.peak = int(numbers["t"]), numbers["peak"]
 
     def __repr__(self) -> str:
-        return f"Scheduled({self.optimizer!r}, {self.schedule!r}, unit={self.unit!r})"
+        optimizer = copy.copy(self.optimizer)
+        optimizer.lr = self.peak  # not that of the last step
+        return f"Scheduled({optimizer!r}, {self.schedule!r}, unit={self.unit!r})"

@@ -1,199 +1,302 @@
-"""Saving and loading: nothing is lost, and an invalid file gives a message of one line."""
+"""Checkpoints: a training that was stopped anywhere and continued ends with the same bits as one that never stopped."""
 
-import copy
 import json
-import os
-import pickle
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
 from test_model import small, small_data
+from test_optimizer import with_lr
 
-from feedforward.testing.cases import make_layer
-from nn import ELU, LAYERS, LOSSES, CrossEntropy, Dense, Model, Sigmoid, Softmax
-from nn.activations import Elementwise
-from nn.checkpoint import FORMAT
+from nn import Checkpoint, CSVLog, EarlyStopping, History, InvalidFile, archive
+from optimizers import OPTIMIZERS, Scheduled, get, parse_schedule
 
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_layer_and_loss_is_loaded_bit_for_bit(loss, dtype, tmp_path):
-    last_layer = {"CrossEntropy": Softmax(), "BinaryCrossEntropy": Sigmoid()}.get(loss, ELU(alpha=0.5))
-    layers = [make_layer(kind, 4, 4) for kind in LAYERS.values()]
-    model = Model([*layers, Dense(4, 3, init="glorot"), last_layer], LOSSES[loss](), seed=5, dtype=dtype)
-    model.save(tmp_path / "model.safetensors")
-    loaded = Model.load(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(loaded.theta, model.theta)
-    assert loaded.theta.dtype == model.theta.dtype
-    assert loaded.components().description() == model.components().description()
-    x = np.random.default_rng(0).normal(size=(7, 4))
-    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
-    assert os.listdir(tmp_path) == ["model.safetensors"]
+EPOCHS = 6
 
 
-@pytest.mark.parametrize("loss", ["CrossEntropy", "BinaryCrossEntropy"])
-def test_format_1_in_which_the_loss_is_a_name_is_loaded(loss, tmp_path):
-    model = Model([Dense(3, 2), Softmax()], LOSSES[loss](), seed=4)
-    tensors, described = saved(model)
-    described["loss"] = loss
-    (tmp_path / "m").write_bytes(described_as(json.dumps({"format": 1, **described}), tensors))
-    loaded = Model.load(tmp_path / "m")
-    np.testing.assert_array_equal(loaded.theta, model.theta)
-    assert loaded.components().description() == model.components().description()
+class StopAt:
+    """Ends the fit after so many steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def on_step_end(self, model, examples):
+        self.left -= 1
+        model.stop_training = model.stop_training or self.left == 0
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "model.safetensors"
-    small(1).save(path)
-    before = path.read_bytes()
+class Kill(Exception):
+    """Stands for the end of the process."""
 
-    def raise_disk_full(*_):
+
+class KillAt(StopAt):
+    """Raises an error after so many steps, before the checkpoint of that step is written."""
+
+    def on_step_end(self, model, examples):
+        self.left -= 1
+        if self.left == 0:
+            raise Kill
+
+
+def optimizer_of(name, schedule=None):
+    optimizer = with_lr(name, 0.05)
+    return Scheduled(optimizer, parse_schedule(schedule, EPOCHS), unit=4) if schedule else optimizer
+
+
+def train(path, name, epochs=EPOCHS, dropout=0.2, schedule=None, batch_size=16, callbacks=(), every="1s", own=(),
+          validation=True, kind=Checkpoint):
+    """Train up to an epoch, or continue from the checkpoint, as a new process would."""
+    model, optimizer, (x, y) = small(3, dropout=dropout), optimizer_of(name, schedule), small_data(60)
+    log = CSVLog(path.with_suffix(".csv"))
+    stopping = [make() for make in own]
+    checkpoint = kind(path, every)
+    history = checkpoint.restore(model, optimizer, stopping)
+    if len(history) < epochs:
+        model.fit(x, y, optimizer, epochs - len(history), batch_size, (x, y) if validation else None,
+                  [*callbacks, log, *stopping, checkpoint], progress=False, history=history)
+    return model, optimizer, history
+
+
+def assert_same(continued, whole):
+    (model, optimizer, history), (expected, expected_optimizer, expected_history) = continued, whole
+    np.testing.assert_array_equal(model.theta, expected.theta)
+    state, expected_state = optimizer.state(), expected_optimizer.state()
+    assert state.keys() == expected_state.keys()
+    for key, value in state.items():
+        np.testing.assert_array_equal(value, expected_state[key])
+    assert rows(history) == rows(expected_history)
+    assert history.message == expected_history.message
+
+
+def rows(history):
+    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("batch_size", "dropout"), [(16, 0.2), (60, 0.0), (60, 0.2)])
+def test_stopped_anywhere_and_continued_it_ends_with_the_same_bits(name, batch_size, dropout, tmp_path):
+    whole = train(tmp_path / "whole", name, batch_size=batch_size, dropout=dropout)
+    steps = EPOCHS * -(-60 // batch_size)
+    for number, stop in enumerate(np.random.default_rng(0).choice(np.arange(1, steps), 3, replace=False)):
+        path = tmp_path / f"{number}"
+        train(path, name, batch_size=batch_size, dropout=dropout, callbacks=[StopAt(stop)])
+        assert_same(train(path, name, batch_size=batch_size, dropout=dropout), whole)
+        assert History.read(path.with_suffix(".csv"))["loss"] == whole[2]["loss"]
+
+
+class KilledCheckpoint(Checkpoint):
+    """Writes nothing at the end, as the checkpoint of a process that is killed."""
+
+    def on_training_end(self, model, history):
+        pass
+
+
+@pytest.mark.parametrize(("name", "batch_size", "schedule"), [
+    ("adam", 16, None), ("adam", 16, "cosine"), ("gd", 60, "cosine"), ("lbfgs", 16, None), ("lbfgs", 60, None),
+    ("newton", 60, None)])
+def test_after_a_kill_it_continues_from_the_last_checkpoint(name, batch_size, schedule, tmp_path):
+    options = {"batch_size": batch_size, "schedule": schedule, "dropout": 0.0}
+    steps = EPOCHS * -(-60 // batch_size)
+    for every in (2, "1s", "3s", "4s"):
+        whole = train(tmp_path / f"whole{every}", name, every=every, **options)
+        for stop in sorted({1, steps // 3, steps // 2, steps - 1}):
+            path = tmp_path / f"{every}-{stop}"
+            with pytest.raises(Kill):
+                train(path, name, every=every, callbacks=[KillAt(stop)], kind=KilledCheckpoint, **options)
+            assert_same(train(path, name, every=every, **options), whole)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "warmup:2+exponential:0.9"])
+def test_schedules_continue(schedule, tmp_path):
+    whole = train(tmp_path / "whole", "adam", schedule=schedule)
+    train(tmp_path / "a", "adam", schedule=schedule, callbacks=[StopAt(9)])
+    assert_same(train(tmp_path / "a", "adam", schedule=schedule), whole)
+
+
+@pytest.mark.parametrize("stop", [1, 5, 8, 13])
+def test_early_stopping_continues(stop, tmp_path):
+    own = [lambda: EarlyStopping("loss", patience=1, min_delta=0.15)]
+    whole = train(tmp_path / "whole", "adam", own=own)
+    assert len(whole[2]) < EPOCHS
+    train(tmp_path / "a", "adam", own=own, callbacks=[StopAt(stop)])
+    assert_same(train(tmp_path / "a", "adam", own=own), whole)
+    assert_same(train(tmp_path / "a", "adam", own=own), whole)  # it remembers that it has stopped
+
+
+def test_a_finished_training_can_be_prolonged(tmp_path):
+    for name in ("adam", "lbfgs", "newton"):
+        whole = train(tmp_path / f"whole-{name}", name, batch_size=60, dropout=0)
+        train(tmp_path / name, name, epochs=3, batch_size=60, dropout=0)
+        assert_same(train(tmp_path / name, name, batch_size=60, dropout=0), whole)
+
+
+def test_fields_that_callbacks_change_continue(tmp_path):
+    class Halve:
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+        def on_epoch_end(self, model, epoch):
+            self.optimizer.lr /= 2
+
+    def run(path, *stops):
+        for stop in stops:
+            model, optimizer, (x, y) = small(3), get("adam"), small_data(60)
+            checkpoint = Checkpoint(path, 1)
+            history = checkpoint.restore(model, optimizer)
+            model.fit(x, y, optimizer, stop - len(history), 16, callbacks=[Halve(optimizer), checkpoint],
+                      progress=False, history=history)
+        return model, optimizer, history
+
+    assert_same(run(tmp_path / "a", 2, 4), run(tmp_path / "b", 4))
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_if_the_newest_is_damaged_the_one_before_is_used(tmp_path):
+    path = tmp_path / "a"
+    whole = train(tmp_path / "whole", "adam")
+    train(path, "adam", callbacks=[StopAt(9)])
+    damage(path)
+    with pytest.warns(UserWarning, match=r"a is not a checkpoint that can be loaded: it is damaged: its checksum is "
+                                         r"not that of its content; .*a\.previous, the one before it, is used"):
+        assert_same(train(path, "adam"), whole)
+
+
+def test_if_both_are_damaged_an_error_names_both(tmp_path):
+    path = tmp_path / "a"
+    train(path, "adam", epochs=2)
+    damage(path)
+    damage(path.with_name("a.previous"))
+    with pytest.raises(InvalidFile, match=r"a is not a checkpoint.*; .*a\.previous is not a checkpoint"):
+        train(path, "adam")
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "a"
+    train(path, "gd", epochs=1)
+    path.with_name("a.previous").unlink()
+    data = path.read_bytes()
+    for i in np.random.default_rng(0).choice(8 * len(data), 300, replace=False):
+        flipped = bytearray(data)
+        flipped[i // 8] ^= 1 << i % 8
+        path.write_bytes(flipped)
+        with pytest.raises(InvalidFile):
+            Checkpoint(path).read()
+
+
+def test_other_settings_are_named(tmp_path):
+    path = tmp_path / "a"
+    train(path, "adam", epochs=2)
+    model, (x, y) = small(3, dropout=0.2), small_data(60)
+    for other, optimizer, message in [
+            (small(4, dropout=0.2), with_lr("adam", 0.05), "model.seed was 3 and is 4"),
+            (model, with_lr("adam", 0.06), r"optimizer was 'Adam\(lr=0.05.* and is 'Adam\(lr=0.06"),
+            (model, with_lr("adamw", 0.05), r"optimizer was 'Adam\(.* and is 'AdamW\(")]:
+        before = other.theta.copy()
+        with pytest.raises(ValueError, match=f"a is of a training with other settings: {message}"):
+            Checkpoint(path).restore(other, optimizer)
+        np.testing.assert_array_equal(other.theta, before)
+    for changed, message in [({"batch_size": 30}, "batch_size was 16 and is 30"), ({"x": 2 * x}, "data was "),
+                             ({"shuffle": False}, "shuffle was True and is False"),
+                             ({"threads": 3}, r"threads was \d+ and is 3")]:
+        checkpoint, optimizer = Checkpoint(path), with_lr("adam", 0.05)
+        history = checkpoint.restore(model, optimizer)
+        arguments = {"x": x, "y": y, "batch_size": 16, **changed}
+        with pytest.raises(ValueError, match=message):
+            model.fit(optimizer=optimizer, history=history, callbacks=[checkpoint], progress=False, **arguments)
+
+
+def test_another_batch_size_within_an_epoch_is_an_error():
+    model, (x, y) = small(3), small_data(60)
+    history, optimizer = History(), get("adam")
+    model.fit(x, y, optimizer, 1, 16, callbacks=[StopAt(2)], progress=False, history=history)
+    assert (len(history), history.position.steps) == (0, 2)
+    with pytest.raises(ValueError, match="2 of the 4 steps of epoch 1 are complete, but an epoch now has 2 steps"):
+        model.fit(x, y, optimizer, 1, 30, progress=False, history=history)
+
+
+def test_a_fit_that_was_stopped_within_an_epoch_continues_there():
+    whole, (x, y) = small(3, dropout=0.2), small_data(60)
+    model, history, optimizer = small(3, dropout=0.2), History(), get("adam")
+    expected = whole.fit(x, y, get("adam"), 2, 16, progress=False)
+    model.fit(x, y, optimizer, 2, 16, callbacks=[StopAt(6)], progress=False, history=history)
+    model.fit(x, y, optimizer, 1, 16, progress=False, history=history)
+    np.testing.assert_array_equal(model.theta, whole.theta)
+    assert rows(history) == rows(expected)
+
+
+def test_a_full_disk_costs_nothing_but_the_checkpoint(tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", "adam")
+
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", raise_disk_full)
-    with pytest.raises(OSError, match="No space left"):
-        small(2).save(path)
-    assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["model.safetensors"]
+    monkeypatch.setattr("nn.files.os.fsync", full)
+    model, (x, y), optimizer = small(3, dropout=0.2), small_data(60), with_lr("adam", 0.05)
+    checkpoint = Checkpoint(tmp_path / "a", "1s")
+    with pytest.warns(UserWarning, match="no checkpoint was written, and training goes on: .*No space left") as caught:
+        model.fit(x, y, optimizer, EPOCHS, 16, (x, y), [checkpoint], progress=False)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(model.theta, whole[0].theta)
+    assert "No space left" in checkpoint.error
 
 
-def saved(model=None):
-    """Return the tensors and the description of a valid file."""
-    model = model or small()
-    tensors = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(model.layers) for name in layer.shapes()}
-    return tensors, model.components().description()
+def test_what_cannot_be_saved_is_an_error_at_the_start(tmp_path):
+    class Plain:
+        def step(self, objective):
+            return objective.value()
 
-
-def altered(change):
-    tensors, described = saved()
-    change(tensors, described)
-    return described_as(json.dumps({"format": FORMAT, **described}), tensors)
-
-
-def described_as(text, tensors=None):
-    return save(tensors or {"a": np.zeros(3)}, {"feedforward": text})
-
-
-def set_in_layer(i, **fields):
-    return lambda tensors, described: described["layers"][i].update(fields)
-
-
-WRONG = {
-    "empty": (b"", "header"),
-    "not safetensors": (b"<html>not found</html>" * 100, "header"),
-    "pickle": (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n", "header"),
-    "truncated": (altered(lambda t, d: None)[:-9], "not a model"),
-    "trailing": (altered(lambda t, d: None) + b"x", "not a model"),
-    "a header of 2^60 bytes": ((2**60).to_bytes(8, "little") + b"{}", "header"),
-    "of another program": (save({"a": np.zeros(3)}), "it holds tensors, but no description of a model"),
-    "a later format": (described_as('{"format": 3}'), "its format is 3, and this version reads 1 and 2$"),
-    "description not JSON": (described_as("{"), "Expecting"),
-    "description deep": (described_as("[" * 100_000), "not a model"),
-    "description a list": (described_as("[]"), "not a model"),
-    "layers a number": (altered(lambda t, d: d.update(layers=3)), "not a model"),
-    "layers of numbers": (altered(lambda t, d: d.update(layers=[3, 4])), "not a model"),
-    "unknown layer": (altered(set_in_layer(1, layer="os.system")), "unknown layer 'os.system': choose from Dense"),
-    "layer not a name": (altered(set_in_layer(1, layer=["Dense"])), "unknown layer"),
-    "unknown field": (altered(set_in_layer(0, units=3)),
-                      "Dense has no field 'units': write n_in and n_out, such as .*; its fields are n_in, n_out, init"),
-    "huge layer": (altered(set_in_layer(0, n_in=10**9, n_out=10**9)),
-                   r"its layers need 0.W \[1000000000, 1000000000\]"),
-    "infinite layer": (altered(set_in_layer(0, n_in=float("inf"))), "n_in must be a whole number"),
-    "negative layer": (altered(set_in_layer(0, n_in=-6)), "n_in must be a whole number of at least 1, not -6"),
-    "unknown initializer": (altered(set_in_layer(0, init="__import__")), "unknown initializer"),
-    "bad rate": (altered(set_in_layer(2, rate=float("nan"))), "Dropout: rate must be at least 0 and below 1, not nan"),
-    "unknown loss": (altered(lambda t, d: d.update(loss={"loss": "Hinge"})),
-                     "unknown loss 'Hinge': choose from CrossEntropy"),
-    "unknown dtype": (altered(lambda t, d: d.update(dtype="float8")), "unknown dtype 'float8'"),
-    "bad seed": (altered(lambda t, d: d.update(seed="x")), "seed must be"),
-    "layers that do not fit": (altered(set_in_layer(3, n_in=4)), "its layers need"),
-    "missing tensor": (altered(lambda t, d: t.pop("0.b")), r"but it holds 0.W \[6, 5\]"),
-    "one tensor more": (altered(lambda t, d: t.update(extra=np.zeros(2))), "its layers need"),
-    "another shape": (altered(lambda t, d: t.update({"0.b": np.zeros((5, 1), "float32")})), "its layers need"),
-    "another dtype": (altered(lambda t, d: t.update({"0.b": np.zeros(5, "float64")})), "its 0.b is F64, not float32"),
-    "NaN": (altered(lambda t, d: t["0.b"].fill(np.nan)), "its parameters hold NaN or infinity"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_an_invalid_file_gives_an_error_of_one_line(case, tmp_path):
-    data, message = WRONG[case]
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match=message) as caught:
-        Model.load(path)
-    assert str(caught.value).startswith(f"{path} is not a model that can be loaded: ")
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 600
-
-
-def test_random_damage_gives_a_model_or_an_error_of_one_line(tmp_path):
-    good = altered(lambda t, d: None)
-    rng = np.random.default_rng(0)
-    path = tmp_path / "model.safetensors"
-    for _ in range(300):
-        data = bytearray(good)
-        for position in rng.integers(0, len(good), 3):
-            data[position] = rng.integers(0, 256)
-        path.write_bytes(data)
-        message = ""
-        try:
-            assert np.isfinite(Model.load(path).theta).all()
-        except ValueError as error:
-            message = str(error)
-        assert "\n" not in message
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        Model.load(tmp_path / "nowhere.safetensors")
-    with pytest.raises(IsADirectoryError, match="is a folder"):
-        Model.load(tmp_path)
-
-
-def test_a_path_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere: make it first"):
-        small().save(tmp_path / "nowhere" / "model.safetensors")
-    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
-        small().save(tmp_path)
-    model = small()
-    model.theta[3] = np.nan
-    with pytest.raises(ValueError, match=r"the model's weights hold NaN or infinity: .* was not written"):
-        model.save(tmp_path / "model.safetensors")
-
-
-def test_a_loaded_model_trains_like_the_saved_one(tmp_path):
-    model, (x, y) = small(), small_data()
-    model.save(tmp_path / "m")
-    from optimizers import get
-
-    loaded = Model.load(tmp_path / "m")
-    for m in (model, loaded):
-        m.fit(x, y, get("adam"), epochs=2, batch_size=10, progress=False)
-    np.testing.assert_array_equal(model.theta, loaded.theta)
-
-
-class Cube(Elementwise):
-    """A layer that is not registered."""
-
-    def f(self, x, out):
-        return np.power(x, 3, out=out)
-
-    def df(self, x, y, out):
-        return np.multiply(np.square(x, out=out), 3, out=out)
-
-    def d2f(self, x, y, out):
-        return np.multiply(x, 6, out=out)
-
-
-def test_a_layer_that_is_not_registered_is_copied_and_pickled_but_not_saved(tmp_path):
-    model = Model([Dense(3, 4), Cube(), Dense(4, 2), Softmax()], CrossEntropy(), seed=3)
-    x = np.random.default_rng(0).normal(size=(5, 3))
-    for duplicate in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_array_equal(duplicate.predict(x), model.predict(x))
-        assert not np.shares_memory(duplicate.theta, model.theta)
-    with pytest.raises(ValueError, match=r"layer 1 \(Cube\(\)\) is of a class that is not registered.* was not "
-                                         r"written; call nn\.register\(Cube\) first"):
-        model.save(tmp_path / "model.safetensors")
+    model, (x, y) = small(), small_data(60)
+    with pytest.raises(ValueError, match=r"Plain has no methods state\(\) and restore\(\): derive it from Optimizer"):
+        model.fit(x, y, Plain(), callbacks=[Checkpoint(tmp_path / "a")], progress=False)
+    with pytest.raises(ValueError, match=r"Checkpoint must follow EarlyStopping, .*: put it at the end of callbacks"):
+        model.fit(x, y, get("adam"), callbacks=[Checkpoint(tmp_path / "a"), EarlyStopping("loss")], progress=False)
+    for every in (0, -1, "0s", "1.5s", "s", "ten", 2.5):
+        with pytest.raises(ValueError, match="every must be"):
+            Checkpoint(tmp_path / "a", every)
     assert not any(tmp_path.iterdir())
+
+
+def test_an_error_within_a_step_is_not_saved(tmp_path):
+    class Breaks(type(get("adam"))):
+        def update(self, theta, grad):
+            if self.t == 6:
+                theta += 1
+                raise Kill
+            super().update(theta, grad)
+
+    model, (x, y), optimizer = small(3), small_data(60), Breaks(lr=0.05)
+    checkpoint = Checkpoint(tmp_path / "a", "5s")
+    with pytest.raises(Kill):
+        model.fit(x, y, optimizer, 3, 16, callbacks=[checkpoint], progress=False)
+    assert checkpoint.read().description["position"]["steps"] == 1
+    assert checkpoint.read().description["position"]["epoch"] == 2
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda d: d.update(checkpoint=2), "its format is 2, and this version reads 1: use a newer version"),
+    (lambda d: d.pop("checkpoint"), "it holds something else"),
+    (lambda d: d.pop("epochs"), "epochs"),
+    (lambda d: d["position"].update(steps=-1), "the position's steps is -1"),
+    (lambda d: d["position"].update(steps="2"), "the position's steps is '2'"),
+    (lambda d: d["position"].update(other=2), "other"),
+    (lambda d: d["position"].update(rng={"bit_generator": "os.system"}), "not a checkpoint"),
+    (lambda d: d.update(epochs=[3]), "not a checkpoint"),
+    (lambda d: d.update(notes=3), "not a checkpoint"),
+])
+def test_an_invalid_checkpoint_gives_an_error_of_one_line(change, message, tmp_path):
+    path = tmp_path / "a"
+    train(path, "adam", epochs=1)
+    path.with_name("a.previous").unlink()
+    description, arrays, _ = archive.read(path)
+    change(description)
+    archive.write(path, description, arrays)
+    with pytest.raises(InvalidFile, match=message) as caught:
+        Checkpoint(path).restore(small(3, dropout=0.2), with_lr("adam", 0.05))
+    assert "\n" not in str(caught.value)
+    assert json.dumps(str(caught.value))
+
+

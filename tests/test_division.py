@@ -1,6 +1,11 @@
 """A gradient that is computed in two phases, on several threads, equals the serial one, however a batch is cut."""
 
+import contextlib
 from itertools import pairwise
+import signal
+import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,6 +82,91 @@ def test_grad_is_the_gradient_of_the_last_step():
     model.fit(x, y, get("gd"), 1, progress=False, threads=2)
     _, gradient = serial.objective(x, y).value_and_gradient()
     np.testing.assert_allclose(model.grad, gradient, rtol=1e-12, atol=1e-15)
+
+
+class Centred(Dense):
+    """A layer that changes only forward: its backward uses self.x, and backward_parameters would get another x."""
+
+    def forward(self, x):
+        return super().forward(x - 1.0)
+
+
+class Reversed(Layer):
+    """A layer that returns a view of its buffer in another order."""
+
+    independent_rows = True
+
+    def forward(self, x):
+        y = self.buffers("y", x.shape)
+        np.copyto(y, x)
+        return y[:, ::-1]
+
+    def backward(self, dy, needs_dx=True):
+        dx = self.buffers("dx", dy.shape)
+        np.copyto(dx, dy)
+        return dx[:, ::-1]
+
+    def jvp(self, tx):
+        return tx[:, ::-1]
+
+    def backward_jvp(self, tdy, needs_dx=True, second_order=True):
+        return tdy[:, ::-1]
+
+
+@pytest.mark.parametrize("layers", [[Centred(6, 8), Tanh(), Dense(8, 3)], [Dense(6, 8), Tanh(), Centred(8, 3)],
+                                    [Dense(6, 8), Reversed(), Dense(8, 3)], [Dense(6, 8), Dense(8, 3), Reversed()]])
+def test_unusual_layers_train_as_on_one_thread(layers):
+    x, y = small_data()
+    thetas = []
+    for threads in (1, 2):
+        model = Model([*layers, Softmax()], LOSSES["CrossEntropy"](), seed=0, dtype="float64")
+        model.fit(x, y, get("gd", lr=0.1), 5, 16, progress=False, threads=threads)
+        thetas.append(model.theta)
+    np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-12, atol=1e-15)
+
+
+class Timeout(Exception):
+    """What the handler of a signal may raise, to limit the time of a training."""
+
+
+def test_an_error_at_any_time_leaves_the_weights_of_a_step():
+    """Signals at random times, whose handler raises: theta is that of some step, and no thread is left."""
+    def raise_timeout(*_):
+        raise Timeout
+
+    def fit(weights=None):
+        model = Model([Dense(6, 40), Tanh(), Dense(40, 3), Softmax()], LOSSES["CrossEntropy"](), seed=0)
+        steps = SimpleNamespace(on_step_end=lambda model, examples: weights.add(model.theta.tobytes()))
+        weights = set() if weights is None else weights
+        weights.add(model.theta.tobytes())
+        with contextlib.suppress(Timeout):
+            model.fit(x, y, get("adam"), 20, 16, callbacks=[steps] if record else [], progress=False, threads=2)
+        return model, weights
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(128, 6)), rng.integers(0, 3, 128)
+    record = True
+    _, expected = fit()
+    record = False
+    before, threads = signal.signal(signal.SIGALRM, raise_timeout), threading.active_count()
+    try:
+        for _ in range(100):
+            signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(0.0005, 0.03)))
+            try:
+                model, _ = fit()
+            except Timeout:
+                continue
+            finally:
+                with contextlib.suppress(Timeout):
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            assert model.theta.tobytes() in expected
+            assert (np.full(8, 1e-40, np.float32) * np.float32(0.5)).any()  # denormal numbers exist again
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    deadline = time.monotonic() + 5
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)

@@ -1,6 +1,7 @@
 """History: a sequence of epochs, a table of columns, a file."""
 
 import pickle
+from types import SimpleNamespace
 
 import pandas
 import pytest
@@ -62,20 +63,20 @@ def test_it_can_be_pickled(history):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("a,b\n1,2\n", "is not a history: it has no column accuracy, epoch, "),
-    (",".join(Epoch.__annotations__) + "\n1,x,,,,,,\n", "is not a history: line 2 holds"),
-    (",".join(Epoch.__annotations__) + "\n1,2\n", "is not a history: line 2 holds"),
+    ("a,b\n1,2\n", "is not a history that can be loaded: it has no column accuracy, epoch, "),
+    (",".join(Epoch.__annotations__) + "\n1,x,,,,,,\n", "is not a history that can be loaded: line 2 holds"),
+    (",".join(Epoch.__annotations__) + "\n1,2\n", "is not a history that can be loaded: line 2 holds"),
 ])
 def test_a_file_that_is_not_a_history_is_named(text, message, tmp_path):
     path = tmp_path / "log.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
         History.read(path)
-    assert str(caught.value).startswith(f"{path} is not a history: ")
+    assert str(caught.value).startswith(f"{path} is not a history that can be loaded: ")
     assert "\n" not in str(caught.value)
 
 
 def test_an_empty_log_is_an_empty_history(tmp_path):
     path = tmp_path / "log.csv"
-    CSVLog(path).on_fit_begin(None, {"first": 1, "last": 1, "steps": 1, "examples": 1})
+    CSVLog(path).on_fit_begin(None, {"training": SimpleNamespace(history=History())})
     assert len(History.read(path)) == 0
