@@ -1,6 +1,10 @@
 """Trains a network from the command line: `python train.py --help` lists the options."""
 
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python still imports ends it without a traceback
 
 try:
     from feedforward.command import main

@@ -3,13 +3,16 @@
 import argparse
 import ast
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+import os
 import shlex
 import signal
 import sys
+from time import monotonic
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
+import warnings
 
 import datasets
 from feedforward.experiment import Experiment
@@ -35,6 +38,11 @@ def learning_rate(text: str) -> float:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number; a rate that changes is a schedule, such as "
                                          "--schedule cosine") from None
+
+
+def checkpoint_period(text: str) -> int | str:
+    """Return the number of epochs, or the text of a number of steps."""
+    return int(text) if text.isdecimal() else text
 
 
 def parser(program: str) -> Parser:
@@ -69,6 +77,10 @@ def parser(program: str) -> Parser:
         "BLAS has, divided among the runs of --jobs)")
     add("--dtype", default="float32", metavar="NAME", help="float32 or float64 (default: float32)")
     add("--out", metavar="DIR", help="the run folder, new or empty (default: runs/DATASET-OPTIMIZER-TIME)")
+    add("--resume", metavar="RUN", help="continue the run in this folder, exactly as if it had not been interrupted; "
+        "with a larger --epochs, prolong it")
+    add("--checkpoint-every", type=checkpoint_period, metavar="N", help="write a checkpoint every N epochs or, as in "
+        "200s, steps (default: about once a minute, and at the end)")
     add("--no-plots", action="store_true", help="draw no figures")
     add("--dry-run", action="store_true", help="check everything and print the plan; writes and downloads "
         "nothing")
@@ -76,11 +88,43 @@ def parser(program: str) -> Parser:
     return parser
 
 
-def experiment(options: argparse.Namespace) -> Experiment:
-    """Return the experiment that the options describe."""
-    other = ("out", "no_plots", "dry_run", "list")
-    values = {name: value for name, value in vars(options).items() if name not in other}
-    return Experiment(**{**values, "fields": parse_fields(options.fields)})
+OTHER = ("out", "no_plots", "dry_run", "list", "resume", "checkpoint_every")  # the options that no Experiment has
+
+
+def values(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options as arguments of Experiment."""
+    values = {name: value for name, value in vars(options).items() if name not in OTHER}
+    return {**values, "fields": parse_fields(values["fields"])} if "fields" in values else values
+
+
+def explicit(argv: Sequence[str], program: str) -> argparse.Namespace:
+    """Return the options that `argv` holds, without those that have their default value."""
+    known = parser(program)
+    unset = argparse.Namespace(**dict.fromkeys(vars(known.parse_args([]))))  # argparse sets no default for these
+    options = vars(known.parse_args(argv, unset))
+    return argparse.Namespace(**{name: value for name, value in options.items() if value is not None})
+
+
+def run(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
+    """Do what the options say, and return the exit status."""
+    options = parser(name).parse_args(argv)
+    if options.list:
+        say(listing())
+        return 0
+    if options.resume is not None:
+        if options.out or options.dry_run:
+            raise ValueError("--resume continues in the folder of the run: leave out --out and --dry-run")
+        changed = values(explicit(argv, name))
+        results = Experiment.resume(options.resume, changed.pop("epochs", None), figures=not options.no_plots,
+                                    stop=stop, checkpoint_every=options.checkpoint_every, notify=warn, **changed)
+        return report(results, program)
+    chosen = Experiment(**values(options))
+    if options.dry_run:
+        say(chosen.plan(options.out, notify=warn) + "\nnothing was trained or written: --dry-run")
+        return 0
+    results = chosen.run(options.out or True, figures=not options.no_plots, stop=stop, notify=warn,
+                         checkpoint_every=options.checkpoint_every, command=shlex.join([*program.split(), *argv]))
+    return report(results, program)
 
 
 def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
@@ -113,70 +157,112 @@ def listing() -> str:
 
 
 def report(results: Results, program: str) -> int:
-    """Print the results and return the exit status: 0, 1 if a run failed, 130 after an interrupt."""
-    print(results.table())
-    print(f"run folder: {results.folder}")
-    if results.interrupted:
-        print("interrupted: the run folder holds the models as they are, and the completed epochs")
-        return 130
+    """Print the results and return the exit status: 0, 1 if a run failed, 3 if output could not be written."""
+    name = program.split()[-1]
+    say(f"{results.table()}\nrun folder: {results.folder}")
     for run in results:
         for message in run.messages:
-            print(f"seed {run.seed}, {message}")
-        for name, form in run.forms().items():
-            print(f"seed {run.seed}, {name} used its form {form!r}")
+            say(f"seed {run.seed}, {message}")
+        for stage, form in run.forms().items():
+            say(f"seed {run.seed}, {stage} used its form {form!r}")
         if run.error:
-            print(f"{program}: {run.name}, seed {run.seed}: {run.error}", file=sys.stderr)
-    return 1 if any(run.error for run in results) else 0
+            say(f"{name}: {run.name}, seed {run.seed}: {run.error}", "stderr")
+    for problem in results.problems:
+        say(f"{name}: {problem}", "stderr")
+    if results.interrupted and results.folder is not None:
+        say(f"interrupted: continue with\n  {program} --resume {shlex.quote(str(results.folder))}")
+    if any(run.error for run in results):
+        return 1
+    return 3 if results.problems or _unwritten else 0
+
+
+_unwritten: list[str] = []  # why something could not be printed
+
+
+def say(text: str, where: str = "stdout") -> None:
+    """Print a text on stdout or stderr. If that is impossible, it is not an error, but changes the exit status."""
+    stream: TextIO | None = getattr(sys, where)
+    if stream is None:  # it was closed when Python started
+        _unwritten.append("closed")
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError) as error:
+        _unwritten.append(str(error))
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Discard what is still to be written to a stream: Python would report an error when it exits."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 @contextmanager
-def stop_at_first_interrupt(stop: Stop) -> Iterator[None]:
-    """Within the context, the first Ctrl-C requests a stop after the current step. A second one interrupts at once."""
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr, flush=True)
-        stop.requested = True
+def stop_at_first_signal(stop: Stop) -> Iterator[None]:
+    """Within the context, the first Ctrl-C, SIGTERM or SIGHUP requests a stop after the current step.
 
-    previous = signal.signal(signal.SIGINT, handle)
+    The second one ends the process at once; within half a second it is one with the first, because some programs send
+    two. A signal that is ignored, as SIGHUP is under nohup, stays ignored.
+    """
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers
+                if signal.getsignal(number) is not signal.SIG_IGN}
+
+    first = 0.0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        if not stop.requested:
+            first, stop.requested, stop.signal = monotonic(), True, number
+            with suppress(OSError, AttributeError, ValueError):  # stderr may be closed
+                # not print: the signal may have come while something is printed
+                os.write(sys.stderr.fileno(), b"\nstopping after this step; press Ctrl-C again to stop at once\n")
+        elif monotonic() - first > 0.5:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    for number in previous:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int:
-    """Run the command line and return its exit status: 0, 1 if a run failed, 2 for an error, 130 after an interrupt."""
+    """Run the command line and return its exit status.
+
+    It is 0; 1 if a run failed; 2 for an error; 3 if everything was trained, but a part of the output could not be
+    written; or 128 and the number of the signal that stopped it, such as 130 after Ctrl-C.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # for terminals that cannot show ±
     argv = sys.argv[1:] if argv is None else argv
-    name = program.split()[-1]
+    name, stop = program.split()[-1], Stop()
+    _unwritten.clear()
     try:
-        options = parser(name).parse_args(argv)
-        if options.list:
-            print(listing())
-            return 0
-        chosen = experiment(options)
-        if options.dry_run:
-            print(chosen.plan(options.out, notify=warn), "nothing was trained or written: --dry-run", sep="\n")
-            return 0
-        stop = Stop()
-        with stop_at_first_interrupt(stop):
-            results = chosen.run(options.out or True, figures=not options.no_plots, stop=stop, notify=warn,
-                                 command=shlex.join([*program.split(), *argv]))
-        return report(results, name)
+        with stop_at_first_signal(stop), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: say(f"{name}: {message}", "stderr")
+            status = run(argv, program, name, stop)
     except (ValueError, TypeError, datasets.DataError, OSError) as error:
-        print(f"{name}: {str(error).removeprefix('Experiment: ')}", file=sys.stderr)
-        return 2
+        say(f"{name}: {str(error).removeprefix('Experiment: ')}", "stderr")
+        status = 2
     except MemoryError as error:
-        print(f"{name}: not enough memory: {error}", file=sys.stderr)
-        return 2
+        say(f"{name}: not enough memory: {error}", "stderr")
+        status = 2
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+        say(f"{name}: interrupted", "stderr")
         return 130
+    return 128 + stop.signal if stop.signal else status
 
 
 def warn(message: str) -> None:
     """Print a message that must not be overlooked."""
     line = "!" * 100
-    print(f"{line}\n{message}\n{line}" if message.startswith("MNIST") else message, file=sys.stderr, flush=True)
+    say(f"{line}\n{message}\n{line}" if message.startswith("MNIST") else message, "stderr")

@@ -1,25 +1,36 @@
 """Experiment: a training, or a comparison of several, as one typed configuration that can be run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import field
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 import warnings
 
-from datasets import Dataset
+from datasets import DATASETS, Dataset
 from feedforward.data import DataShape, download_text, load_data, planned_shape, shape_of
-from feedforward.folder import choose_folder, environment, folder_name, write_json
+from feedforward.folder import (
+    CONFIG,
+    changed_environment,
+    choose_folder,
+    environment,
+    folder_name,
+    locked_folder,
+    read_config,
+    write_json,
+)
 from feedforward.network import build_network, check_hidden
 from feedforward.results import Results
 from feedforward.run import Run, RunCallbacks, Stage, Stop, train_all
 from feedforward.stages import OptimizerSettings, StageText, join_stages, parse_plans
 import nn
-from nn import blas
+from nn import Checkpoint, blas
+from nn.archive import one_line_errors
 from nn.fields import Bounds, Count, Declared, Fraction, Positive
 from nn.fit import Callbacks
 from nn.inputs import check_fit
-from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters
+from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters, parse_schedule
 
 __all__ = ["Experiment"]
 
@@ -108,6 +119,8 @@ class Experiment(Declared):
     threads: Count | None = None
     dtype: str = "float32"
 
+    _schedule_epochs: ClassVar[int | None] = None  # of a run that was prolonged: its first number of epochs
+
     advice = {"learning_rate": "write lr", **{
         name: f"write fields={{{name!r}: ...}}" for kind in OPTIMIZERS.values() for name in hyperparameters(kind)}}
 
@@ -119,12 +132,14 @@ class Experiment(Declared):
         self.hidden = check_hidden(self.hidden)
         plans = parse_plans(self.optimizer, self.epochs)
         self._settings(plans).check()
-        self._build_model(DataShape("", 1, 1, 2), self.seed)
+        # whether the parts fit does not depend on the widths, which may be very large
+        build_network(DataShape("", 1, 1, 2), [1] * len(self.hidden), self.activation, self.init, self.loss,
+                      self.dropout, self.seed, self.dtype)
         return plans
 
     def _settings(self, plans: Sequence[tuple[StageText, ...]]) -> OptimizerSettings:
         names = list(dict.fromkeys(stage.optimizer for stages in plans for stage in stages))
-        return OptimizerSettings(names, self.lr, self.fields, self.schedule, self.epochs)
+        return OptimizerSettings(names, self.lr, self.fields, self.schedule, self._schedule_epochs or self.epochs)
 
     def _build_model(self, data: DataShape, seed: int) -> nn.Model:
         """Return the untrained network of one seed."""
@@ -199,14 +214,14 @@ class Experiment(Declared):
 
     def run(self, folder: str | os.PathLike[str] | bool | None = None, *, callbacks: RunCallbacks = (),
             progress: bool = True, figures: bool = True, stop: Stop | None = None, command: str = "",
-            notify: Callable[[str], None] = warnings.warn) -> Results:
+            checkpoint_every: int | str | None = None, notify: Callable[[str], None] = warnings.warn) -> Results:
         """Train everything, and return the results.
 
         Parameters
         ----------
         folder : str, path-like or bool, optional
-            A new or empty folder to write configuration, histories, models and figures into; True for a new one below
-            runs/. By default nothing is written.
+            A new or empty folder to write configuration, histories, models, checkpoints and figures into; True for a
+            new one below runs/. By default nothing is written.
         callbacks : sequence or callable
             Further callbacks: see nn.callbacks. If there are several runs, each gets a copy of its own; a function is
             called with each run and returns its callbacks.
@@ -218,6 +233,9 @@ class Experiment(Declared):
             An object with an attribute `requested`. If it becomes True, training ends after the current step.
         command : str
             The command that runs the experiment, for config.json.
+        checkpoint_every : int or str, optional
+            How often each run writes a checkpoint, if there is a folder: a number of epochs, such as 10, or of steps,
+            such as "200s". By default about once a minute; and always at the end.
         notify : callable
             Called with a message if MNIST is replaced by the digits, if an optimizer is left out, or if a long run
             would be faster with other settings of NumPy.
@@ -234,32 +252,120 @@ class Experiment(Declared):
             raises nothing: its `error` says why.
         """
         plans = self._check()  # errors come before a download
+        data = load_data(self.dataset, self.data_dir, notify)
+        path = self._choose_folder(None if folder is True else folder, data.name, plans) if folder else None
+        return self._run(data, path, callbacks, progress, figures, stop or Stop(), command, checkpoint_every, notify)
+
+    @classmethod
+    def resume(cls, folder: str | os.PathLike[str], epochs: int | None = None, *, dataset: Dataset | None = None,
+               callbacks: RunCallbacks = (), progress: bool = True, figures: bool = True, stop: Stop | None = None,
+               checkpoint_every: int | str | None = None, notify: Callable[[str], None] = warnings.warn,
+               **options: Any) -> Results:
+        """Continue the runs in a folder from their last checkpoints, and return the results.
+
+        On the same machine with the same versions, the results are the same, bit for bit, as if the runs had not been
+        interrupted.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            The folder of `run`.
+        epochs : int, optional
+            A larger number of epochs, to prolong the runs. Schedules keep their first length.
+        dataset : Dataset, optional
+            The data, if they are your own.
+        callbacks, progress, figures, stop, checkpoint_every, notify : optional
+            As for `run`.
+        **options : optional
+            Parameters of the experiment, which must be those of the folder. Only `data_dir` may differ.
+
+        Returns
+        -------
+        Results
+            The runs, which print as a table.
+
+        Raises
+        ------
+        ValueError
+            If it is not a run folder, or something differs. The message names each difference.
+        OSError, datasets.DataError
+            If a file cannot be read or written, or the data are not available.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> import feedforward as ff
+        >>> with TemporaryDirectory() as folder:
+        ...     results = ff.Experiment(dataset="digits", epochs=2).run(folder, progress=False, figures=False)
+        ...     results = ff.Experiment.resume(folder, epochs=3, progress=False, figures=False)
+        >>> len(results.history)
+        3
+        """
+        before, config = read_experiment(folder, dataset)
+        if epochs is not None:
+            options["epochs"] = epochs
+        experiment = cls(**{**before.description(), **options})
+        experiment._check_same(before, folder)
+        vars(experiment)["_schedule_epochs"] = before._schedule_epochs
+        experiment._tell_schedule(notify)
+        if changes := changed_environment(config):
+            notify(f"results may differ by rounding from those of a run that was not interrupted: {changes}")
+        data = load_data(experiment.dataset, experiment.data_dir, notify)
+        return experiment._run(data, Path(folder), callbacks, progress, figures, stop or Stop(),
+                               str(config.get("command", "")), checkpoint_every, notify, resumes=True)
+
+    def _check_same(self, before: "Experiment", folder: str | os.PathLike[str]) -> None:
+        """Raise ValueError, with each difference, unless this experiment can continue another."""
+        now, then = ({**experiment.description(), "dataset": getattr(experiment.dataset, "name", experiment.dataset)}
+                     for experiment in (self, before))
+        differences = [f"{name} was {then[name]!r} and is {now[name]!r}" for name in now
+                       if now[name] != then[name] and name != "data_dir"
+                       and not (name == "epochs" and now[name] > then[name])]
+        if differences:
+            raise ValueError(f"{folder} is of an experiment with other settings: {'; '.join(differences)}; only epochs "
+                             "may be larger")
+
+    def _tell_schedule(self, notify: Callable[[str], None]) -> None:
+        """Say how the schedule of a run that is prolonged continues."""
+        first = self._schedule_epochs or self.epochs
+        if self.schedule is None or first >= self.epochs:
+            return
+        kept = parse_schedule(self.schedule, first)
+        if repr(kept) != repr(parse_schedule(self.schedule, self.epochs)):
+            notify(f"the schedule {self.schedule} keeps its length of {first} epochs; in the epochs from {first + 1} "
+                   f"to {self.epochs} its factor is {kept(first):.3g}")
+
+    def _run(self, data: Dataset, path: Path | None, callbacks: RunCallbacks, progress: bool, figures: bool, stop: Stop,
+             command: str, checkpoint_every: int | str | None, notify: Callable[[str], None],
+             resumes: bool = False) -> Results:
+        """Train everything, from the checkpoints in the folder if there are some."""
         if not callable(callbacks):
             Callbacks(callbacks, None)  # raises ValueError if one is no callback
-        data, stop = load_data(self.dataset, self.data_dir, notify), stop or Stop()
-        dataset = data.name
-        runs = self._build_runs(plans, shape_of(data), notify)
+        Checkpoint("", checkpoint_every)  # raises ValueError if it is no such number
+        runs, dataset = self._build_runs(self._check(), shape_of(data), notify), data.name
         examples = len(data.x_train) * sum(stage.epochs * run.model.theta.size for run in runs for stage in run.stages)
         if self.threads is None and examples > LONG and (advice := blas.advice()):
             notify(advice)
         data_dir = None if self.data_dir is None else os.fspath(self.data_dir)
         config = {"command": command, "experiment": {**self.description(), "dataset": dataset, "data_dir": data_dir},
-                  "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)], **environment()}
-        path = self._choose_folder(None if folder is True else folder, dataset, plans) if folder else None
-        if path is not None:
-            self._make_folders(runs, path, config)
-        train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress, stop=stop,
-                  title=lambda run: f"{dataset}, {run.name}" + (f", seed {run.seed}" if self.seeds > 1 else ""),
-                  config=config)
-        results = Results(runs, data, path)
-        del data  # the figures need memory
-        if path is not None:
-            results.write(path, config, figures=figures and not stop.requested)
+                  "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)],
+                  "schedule_epochs": self._schedule_epochs or self.epochs, **environment()}
+        with nullcontext() if path is None else locked_folder(path):
+            if path is not None:
+                if not resumes:
+                    choose_folder(path, "")  # another process may have written into it in the meantime
+                self._set_folders(runs, path, config)
+            train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress,
+                      stop=stop, config=config, checkpoint_every=checkpoint_every, title=lambda run:
+                      f"{dataset}, {run.name}" + (f", seed {run.seed}" if self.seeds > 1 else ""))
+            results = Results(runs, data, path)
+            del data  # the figures need memory
+            if path is not None:
+                results.write(path, config, figures=figures)
         return results
 
-    def _make_folders(self, runs: Sequence[Run], path: Path, config: Mapping[str, Any]) -> None:
-        """Make the folder, and set the folder of each run: one inside it, or the folder itself for a single run."""
-        path.mkdir(parents=True, exist_ok=True)
+    def _set_folders(self, runs: Sequence[Run], path: Path, config: Mapping[str, Any]) -> None:
+        """Set the folder of each run: one inside this folder, or the folder itself for a single run."""
         if len(runs) > 1:
             write_json(path / "config.json", config)
         for run in runs:
@@ -276,3 +382,25 @@ class Experiment(Declared):
         names = {join_stages(stages) for stages in plans}
         name = folder_name(names.pop()) if len(names) == 1 else "comparison"
         return choose_folder(folder, f"{dataset}-{name}")
+
+
+def read_experiment(folder: str | os.PathLike[str],
+                    dataset: Dataset | None = None) -> tuple[Experiment, dict[str, Any]]:
+    """Return the experiment that config.json in a run folder describes, and the content of that file.
+
+    `dataset` are the data, if they are the user's own. Raises InvalidFile if it is not such a file.
+    """
+    config = read_config(folder)
+    values = {**config["experiment"], **({} if dataset is None else {"dataset": dataset})}
+    with one_line_errors(Path(folder) / CONFIG, "the configuration of a run"):
+        experiment = Experiment(**values)
+        if not isinstance(values["dataset"], Dataset) and values["dataset"] not in DATASETS:
+            raise ValueError(f"the dataset {values['dataset']!r} is your own: write Experiment.resume(folder, "
+                             "dataset=data)")
+        length = config.get("schedule_epochs", experiment.epochs)
+        if type(length) is not int or length < 1:
+            raise ValueError(f"its schedule_epochs is {length!r}")
+    if "stages" in config and experiment.seeds * len(parse_plans(experiment.optimizer, experiment.epochs)) > 1:
+        raise ValueError(f"{folder} is one run of a comparison: continue {Path(folder).parent} instead")
+    vars(experiment)["_schedule_epochs"] = length
+    return experiment, config

@@ -1,18 +1,24 @@
 """Run folders: where they are, and the files in them that describe a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 import json
+import math
 import os
 from pathlib import Path
 import platform
+from types import NoneType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from nn.files import write_atomically
+from nn.archive import one_line_errors, parse
+from nn.files import SUFFIX, remove_all_leftovers, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+CONFIG, LOCK = "config.json", ".lock"
 
 
 def choose_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
@@ -27,9 +33,51 @@ def choose_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file: name a folder")
-    if path.exists() and any(path.iterdir()):
-        raise ValueError(f"{path} is not empty, and a run would overwrite its files: name another folder, or empty it")
+    if path.exists() and any(file.name != LOCK and not file.name.endswith(SUFFIX) for file in path.iterdir()):
+        advice = f"continue its run with --resume {path}" if (path / CONFIG).exists() else "empty it"
+        raise ValueError(f"{path} is not empty, and a run would overwrite its files: name another folder, or {advice}")
     return path
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make a folder. Within the context, no other process can train into it. Raises ValueError if one does.
+
+    The system removes the lock of a process that was killed.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            remove_all_leftovers(folder)
+            yield
+    except Timeout:
+        raise ValueError(f"{folder} is in use by another process: wait for its end, or name another folder") from None
+
+
+@contextmanager
+def collect_errors(problems: list[str]) -> Iterator[None]:
+    """Add an OSError within the context to a list instead of raising it."""
+    try:
+        yield
+    except OSError as error:
+        problems.append(str(error))
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of the config.json of a run folder.
+
+    Raises InvalidFile if it is not one, and ValueError if there is no such file.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a run folder: it holds no {CONFIG}")
+    with one_line_errors(path, "the configuration of a run"):
+        content = parse(path.read_text("utf-8"))
+        if not isinstance(content, dict) or not isinstance(content.get("experiment"), dict):
+            raise ValueError("it has no entry 'experiment'")
+    return content
 
 
 def folder_name(run_name: str) -> str:
@@ -49,6 +97,20 @@ def environment() -> dict[str, Any]:
             "started": datetime.now().isoformat(timespec="seconds")}
 
 
+def changed_environment(config: Mapping[str, Any]) -> str:
+    """Return what rounding depends on and has changed since this content of config.json was written; or nothing."""
+    then, now = _rounding(config), _rounding(environment())
+    return "; ".join(f"{name} was {then[name]} and is {now[name]}" for name in now if then[name] != now[name])
+
+
+def _rounding(config: Mapping[str, Any]) -> dict[str, Any]:
+    pools, versions = config.get("blas"), config.get("versions")
+    kernels = {str(pool.get("architecture")) for pool in pools if isinstance(pool, dict)} if isinstance(
+        pools, list) else set()
+    return {"cores": config.get("cores"), "kernels of BLAS": ", ".join(sorted(kernels)) or None,
+            "numpy": versions.get("numpy") if isinstance(versions, dict) else None}
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -58,12 +120,21 @@ def _version(package: str) -> str | None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` to a JSON file, completely or not at all."""
-    write_atomically(path, lambda file: file.write((json.dumps(content, indent=2, default=_plain) + "\n").encode()))
+    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can hold it: numbers and arrays of NumPy as those of Python, anything else as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    """Return a value as JSON can hold it: arrays as lists, infinity and NaN and other objects as texts."""
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, int, str, NoneType)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

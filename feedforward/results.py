@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING, Any, overload
 
 from datasets import Dataset
-from feedforward.folder import save_figure, write_json
+from feedforward.folder import CONFIG, collect_errors, save_figure, write_json
 from feedforward.run import Run
 from nn import Dense, History, Model
 from nn.model import Scores
@@ -44,6 +44,7 @@ class Results(Sequence[Run]):
 
     def __init__(self, runs: list[Run], data: Dataset, folder: Path | None) -> None:
         self.runs, self.folder = runs, folder
+        self._problems: list[str] = []
         # figures show only the test images: an empty copy lets the memory of the training images be freed
         self._data = replace(data, x_train=data.x_train[:0].copy(), y_train=data.y_train[:0].copy())
 
@@ -181,11 +182,19 @@ class Results(Sequence[Run]):
             Whether to write the figures.
         """
         if len(self.runs) > 1:
-            write_json(folder / "config.json", {**config, "runs": [
-                {"optimizer": run.name, "seed": run.seed, "folder": run.folder and run.folder.name, **run.results()}
-                for run in self.runs]})
-        for name, figure in self.figures().items() if figures else ():
-            save_figure(figure, folder / f"{name}.png")
+            with collect_errors(self._problems):
+                write_json(folder / CONFIG, {**config, "runs": [
+                    {"optimizer": run.name, "seed": run.seed, "folder": run.folder and run.folder.name, **run.results()}
+                    for run in self.runs]})
+        with collect_errors(self._problems):
+            for name, figure in self.figures().items() if figures and any(run.history for run in self.runs) else ():
+                with collect_errors(self._problems):
+                    save_figure(figure, folder / f"{name}.png")
+
+    @property
+    def problems(self) -> list[str]:
+        """Why files or the progress could not be written, each reason once; empty if all was."""
+        return list(dict.fromkeys([*(problem for run in self.runs for problem in run.problems), *self._problems]))
 
 
 def _mean(scores: Sequence[Scores | None], key: str, factor: int, style: str) -> str:

@@ -11,13 +11,15 @@ import queue
 from typing import Any
 
 from datasets import Dataset
-from feedforward.folder import write_json
-from nn import CSVLog, Diverged, History, Model, Progress
+from feedforward.folder import CONFIG, collect_errors, read_config, write_json
+from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
+from nn.archive import one_line_errors
 from nn.model import Scores
 from optimizers import Optimizer, hyperparameters
 
 __all__ = ["Run"]
 
+CHECKPOINT = "checkpoint.safetensors"
 RunCallbacks = Sequence[Any] | Callable[["Run"], Sequence[Any]]
 
 
@@ -65,6 +67,8 @@ class Run:
         What the optimizers reported, such as steps that could not change the weights.
     interrupted : bool
         Whether the run was stopped before its last epoch.
+    problems : list of str
+        Why output, such as a file or the progress, could not be written. Training has not ended for that reason.
 
     Examples
     --------
@@ -85,6 +89,7 @@ class Run:
     error: str = ""
     messages: list[str] = field(default_factory=list)
     interrupted: bool = False
+    problems: list[str] = field(default_factory=list)
 
     def forms(self) -> dict[str, str]:
         """Return the forms that second-order methods have chosen.
@@ -111,8 +116,11 @@ class Run:
                 "failed": self.error or None, "messages": self.messages, "forms": self.forms(),
                 "interrupted": self.interrupted}
 
-    def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, config: dict[str, Any]) -> None:
+    def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, config: dict[str, Any],
+              checkpoint_every: int | str | None = None) -> None:
         """Train stage by stage. If the run has a folder, write its files, even if training fails.
+
+        If its folder holds a checkpoint, training continues from there.
 
         Parameters
         ----------
@@ -124,39 +132,87 @@ class Run:
             As for `Model.fit`.
         config : dict
             The content of config.json that describes the experiment.
+        checkpoint_every : int or str, optional
+            As for `Checkpoint`.
         """
-        callbacks = list(callbacks)
+        callbacks, checkpoint = list(callbacks), None
         config = {**config, "stages": [stage.description() for stage in self.stages], "seed": self.seed,
                   "model": self.model.components().description()}
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "config.json", config)
-            callbacks.append(CSVLog(self.folder / "history.csv"))
         try:
-            for stage in self.stages:
-                self.model.fit(data.x_train, data.y_train, stage.optimizer, stage.epochs, stage.batch_size,
-                               (data.x_test, data.y_test), callbacks, progress=False, history=self.history,
-                               threads=threads)
-                self.messages += [f"{stage.name}: {self.history.message}"] if self.history.message else []
-                if self.model.stop_training:
-                    break
-        except (Diverged, ValueError) as error:
+            if self.folder is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
+                callbacks += [CSVLog(self.folder / "history.csv"), checkpoint]
+            first, before = self._restore(checkpoint, callbacks)
+        except (ValueError, OSError) as error:  # nothing has been trained, and nothing is overwritten
+            self.error = str(error)
+            return
+        self._write_config(config)
+        try:
+            self._train_stages(data, callbacks, threads, checkpoint, first, before)
+        except (Diverged, ValueError, OSError) as error:
             self.error = str(error)
         finally:  # also after an interrupt
             if self.folder is not None:
-                self.model.save(self.folder / "model.safetensors")
+                with collect_errors(self.problems):
+                    self.model.save(self.folder / "model.safetensors")
+        self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
         self.interrupted = any(getattr(callback, "requested", False) for callback in callbacks)
         with suppress(ValueError):  # of data that do not fit; then fit has failed in the same way
             self.training = self.model.evaluate(data.x_train, data.y_train)
             self.test = self.model.evaluate(data.x_test, data.y_test)
+        self._write_config({**config, "results": self.results()})
+
+    def _write_config(self, config: dict[str, Any]) -> None:
         if self.folder is not None:
-            write_json(self.folder / "config.json", {**config, "results": self.results()})
+            with collect_errors(self.problems):
+                write_json(self.folder / CONFIG, config)
+
+    def _restore(self, checkpoint: Checkpoint | None, callbacks: Sequence[Any]) -> tuple[int, int]:
+        """Continue from a checkpoint; return the stage to begin with, and the number of epochs before it."""
+        if checkpoint is None:
+            return 0, 0
+        saved = checkpoint.read()
+        if saved is None:
+            if self.folder is not None and (self.folder / CONFIG).exists() and "results" in read_config(self.folder):
+                raise ValueError(f"{self.folder} holds a complete run, but no {CHECKPOINT} from which to continue")
+            return 0, 0
+        with one_line_errors(saved.path, f"a checkpoint of {self.name}"):
+            notes = saved.description["notes"]
+            stage, before = range(len(self.stages))[notes["stage"]], int(notes["before"])
+            messages, forms = map(str, notes["messages"]), [str(form) for form in notes["forms"]]
+        self.history = checkpoint.restore(self.model, self.stages[stage].optimizer, callbacks, saved)
+        self.messages = list(messages)
+        for earlier, form in zip(self.stages, forms):
+            if hasattr(earlier.optimizer, "form_used"):
+                earlier.optimizer.form_used = form
+        return stage, before
+
+    def _train_stages(self, data: Dataset, callbacks: Sequence[Any], threads: int | None,
+                      checkpoint: Checkpoint | None, first: int, before: int) -> None:
+        for number, stage in enumerate(self.stages[first:], first):
+            if checkpoint is not None:
+                checkpoint.notes = {
+                    "stage": number, "before": before, "messages": list(self.messages),
+                    "forms": [getattr(done.optimizer, "form_used", "") for done in self.stages[:number]]}
+            self.model.fit(data.x_train, data.y_train, stage.optimizer, before + stage.epochs - len(self.history),
+                           stage.batch_size, (data.x_test, data.y_test), callbacks, progress=False,
+                           history=self.history, threads=threads)
+            if self.history.message:
+                self.messages.append(f"{stage.name}: {self.history.message}")
+            if self.model.stop_training:
+                break
+            before = len(self.history)
 
 
 class Stop:
-    """A callback that ends training after the current step, once `requested` is True."""
+    """A callback that ends training after the current step, once `requested` is True.
+
+    `signal` is the number of the signal that requested it, or 0.
+    """
 
     requested = False
+    signal = 0
 
     def on_fit_begin(self, model: Model, plan: Any) -> None:
         """Stop before the first step, if requested."""
@@ -168,13 +224,12 @@ class Stop:
 
 
 def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: RunCallbacks,
-              progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any]) -> None:
+              progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any],
+              checkpoint_every: int | str | None) -> None:
     """Train every run, `jobs` of them at once, each with its share of BLAS's threads.
 
     A function `callbacks` is called with each run. Of a sequence, each run gets a deep copy if there are several.
     """
-    from threadpoolctl import threadpool_limits
-
     cores = os.cpu_count() or 1
     jobs = min(len(runs), jobs or cores)
     positions: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # the free lines of the terminal
@@ -193,7 +248,7 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
         position = positions.get()
         progress_bars = [Progress(title(run), "images", position, 10 if len(runs) == 1 else 1)] if progress else []
         try:
-            run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, config)
+            run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, config, checkpoint_every)
         finally:
             positions.put(position)
 
@@ -201,6 +256,8 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
         for run in runs:
             train(run)
         return
-    with threadpool_limits(max(1, cores // jobs), "blas"), ThreadPoolExecutor(jobs) as pool:
+    # BLAS has one number of threads for all runs: with another one, results would depend on which runs are at work
+    threads = threads or max(1, cores // jobs)
+    with blas.limited(1), ThreadPoolExecutor(jobs) as pool:
         for future in [pool.submit(train, run) for run in runs]:
             future.result()

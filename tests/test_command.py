@@ -23,7 +23,8 @@ from nn import LOSSES, Model
 from optimizers import OPTIMIZERS, SCHEDULES
 
 ROOT = Path(__file__).parent.parent
-FILES = ["config.json", "confusion.png", "curves.png", "history.csv", "model.safetensors"]
+FILES = [".lock", "checkpoint.safetensors", "config.json", "confusion.png", "curves.png", "history.csv",
+         "model.safetensors"]
 QUICK = ["--dataset", "digits", "--epochs", "3", "--no-plots"]
 
 
@@ -99,7 +100,7 @@ def test_a_comparison_trains_like_the_single_runs(tmp_path, capsys):
     quick = ["--dataset", "digits", "--epochs", 3]
     assert main(*quick, "--optimizer", *names, "--seeds", 2, "--jobs", 2, "--out", tmp_path / "all") == 0
     assert sorted(os.listdir(tmp_path / "all")) == sorted([
-        "config.json", "comparison.png", "comparison-seconds.png", "comparison-passes.png",
+        ".lock", "config.json", "comparison.png", "comparison-seconds.png", "comparison-passes.png",
         *(f"{name}-seed{seed}" for name in names for seed in (0, 1))])
     table = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in table[2:5]] == names
@@ -343,7 +344,7 @@ def test_ctrl_c_stops_training_and_saves_everything_so_far(tmp_path):
     output, status = interrupted(tmp_path)
     assert status == 130
     assert "Traceback" not in output
-    assert "interrupted: the run folder holds the model" in output
+    assert "interrupted: continue with\r\n  python train.py --resume " in output
     assert json.loads((tmp_path / "run/config.json").read_text())["results"]["interrupted"]
     assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
     with open(tmp_path / "run/history.csv", newline="") as file:

@@ -45,7 +45,8 @@ def test_the_command_line_runs_the_same_experiment(tmp_path):
 def test_every_option_of_the_command_line_is_a_field():
     from feedforward.command import parser
 
-    options = {action.dest for action in parser("")._actions} - {"help", "out", "no_plots", "dry_run", "list"}
+    options = {action.dest for action in parser("")._actions} - {
+        "help", "out", "no_plots", "dry_run", "list", "resume", "checkpoint_every"}
     assert options == set(inspect.signature(ff.Experiment).parameters)
 
 
@@ -63,7 +64,7 @@ def test_a_comparison_is_a_sequence_of_runs(tmp_path):
     assert {name: len(histories) for name, histories in results.histories().items()} == {"gd": 2, "adam:1+gd": 2}
     assert set(results.figures()) == {"comparison", "comparison-seconds", "comparison-passes"}
     assert sorted(os.listdir(tmp_path / "all")) == sorted([
-        "config.json", "adam1-gd-seed0", "adam1-gd-seed1", "gd-seed0", "gd-seed1",
+        ".lock", "config.json", "adam1-gd-seed0", "adam1-gd-seed1", "gd-seed0", "gd-seed1",
         "comparison.png", "comparison-seconds.png", "comparison-passes.png"])
     with pytest.raises(ValueError, match=r"there are 4 runs: choose one, such as results\[0\] or results\['gd'\]"):
         _ = results.model
@@ -117,7 +118,7 @@ def test_a_stop_ends_all_runs_and_is_reported(tmp_path):
     assert results.interrupted
     assert [len(run.history) for run in results] == [1, 0]
     assert "-" in str(results).splitlines()[3]  # adam has no scores
-    assert not list((tmp_path / "run").glob("*.png"))
+    assert len(list((tmp_path / "run").glob("*.png"))) == 3
 
 
 def test_without_mnist_python_warns_and_uses_the_digits(tmp_path, monkeypatch):
@@ -326,4 +327,5 @@ def test_a_stop_before_the_first_step_is_an_interrupt(tmp_path):
         results = quick(optimizer).run(tmp_path / folder, stop=stop, progress=False)
         assert results.interrupted
         assert [len(one.history) for one in results] == [0] * len(results)
-    assert sorted(os.listdir(tmp_path / "one")) == ["config.json", "history.csv", "model.safetensors"]
+    assert sorted(os.listdir(tmp_path / "one")) == [
+        ".lock", "checkpoint.safetensors", "config.json", "history.csv", "model.safetensors"]
