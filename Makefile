@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN = $(BIN)/python
 
-.PHONY: train test lint notebooks bench clean
+.PHONY: train test lint notebooks bench reliability clean
 
 train: $(VENV)/.run
 	$(RUN) train.py --optimizer adam $(ARGS)
@@ -25,6 +25,9 @@ bench: $(VENV)/.bench
 	$(RUN) -m benchmarks.attempts
 	$(RUN) -m benchmarks.steps
 	$(RUN) -m benchmarks.startup
+
+reliability: $(VENV)/.test
+	$(RUN) -m benchmarks.reliability $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
