@@ -1,7 +1,7 @@
 """Archives: a description and named arrays in one safetensors file, with a checksum of all its bytes; never pickle.
 
-The description is JSON, in the entry "feedforward" of the file's metadata. The entry "sha256" is the SHA-256 of the
-whole file with 64 zeros in place of that entry's value.
+The description is JSON, in the entry "feedforward" of the file's metadata: the only entry, because safetensors writes
+several in any order. Its first key, "sha256", holds the SHA-256 of the whole file with 64 zeros in place of that value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ import numpy as np
 from nn.files import write_atomically
 
 NO_CHECKSUM = b"0" * 64
-CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # quotes within other texts of the header are escaped
+CHECKSUM = re.compile(rb'"feedforward":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')  # in the header, which is JSON too
 CHUNK = 1 << 20  # bytes
 MAX_HEADER = 100_000_000  # bytes; that of safetensors
 MAX_REASON = 300  # characters of a reason in a message
@@ -162,10 +162,10 @@ def encode(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
-    text = json.dumps(description, allow_nan=False)
+    text = json.dumps({"sha256": NO_CHECKSUM.decode(), **description}, allow_nan=False)
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
     try:
-        return save(contiguous, {"feedforward": text, "sha256": NO_CHECKSUM.decode()})
+        return save(contiguous, {"feedforward": text})
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"arrays of {', '.join(sorted({str(array.dtype) for array in arrays.values()}))} cannot be "
                          f"written ({error})") from None
@@ -212,6 +212,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
         description = parse(metadata["feedforward"])
         if not isinstance(description, dict):
             raise ValueError("its description is not a JSON object")
+        description.pop("sha256", None)
         names = tensors.keys()
         return description, {name: tensors.get_tensor(name) for name in names}, has_checksum
 

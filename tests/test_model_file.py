@@ -210,3 +210,11 @@ def test_a_layer_that_is_not_registered_is_copied_and_pickled_but_not_saved(tmp_
                                          r"written; call nn\.register\(Cube\) first"):
         model.save(tmp_path / "model.safetensors")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_model_always_gives_the_same_bytes(tmp_path):
+    contents = set()
+    for _ in range(20):
+        small(1).save(tmp_path / "m")
+        contents.add((tmp_path / "m").read_bytes())
+    assert len(contents) == 1
