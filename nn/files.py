@@ -14,7 +14,7 @@ from typing import BinaryIO
 if sys.platform != "win32":  # there, temporary files of a killed process are kept
     import fcntl
 
-SUFFIX = ".tmp"
+SUFFIX = ".feedforward.tmp"  # no file of a user has this name
 _umask_lock = threading.Lock()
 GRACE = 60  # seconds in which a new temporary file may not be locked yet
 

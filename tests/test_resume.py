@@ -284,3 +284,15 @@ def test_a_file_that_cannot_be_written_is_reported_and_the_rest_is_written(tmp_p
     assert results[0].test["accuracy"] > 0.2
     assert any("model.safetensors" in problem and "No space left" in problem for problem in results.problems)
     assert not list((tmp_path / "a").glob(".*.tmp"))
+
+
+def test_temporary_files_of_others_are_kept(tmp_path):
+    theirs = tmp_path / "a" / ".notes.tmp"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    with pytest.raises(ValueError, match="a is not empty"):
+        ff.Experiment(dataset="digits", epochs=1).run(tmp_path / "a", **QUIET)
+    ff.Experiment(dataset="digits", epochs=1).run(tmp_path / "b", **QUIET)
+    theirs.rename(tmp_path / "b" / ".notes.tmp")
+    ff.Experiment.resume(tmp_path / "b", **QUIET)
+    assert (tmp_path / "b" / ".notes.tmp").read_text() == "mine"
