@@ -209,7 +209,7 @@ def list_missing(name: str, data_dir: str | os.PathLike[str] | None = None) -> l
     """
     source = SOURCES[name]
     folder = _folder(source, data_dir)
-    return [folder / file_name for file_name in _missing(source, folder)]
+    return [folder / file_name for file_name in _search(source, folder)[1]]
 
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
@@ -217,10 +217,10 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     source = SOURCES[name]
     folder = _folder(source, data_dir)
     mirrors = list(source.mirrors)
-    for file_name, found in _missing(source, folder).items():
+    unpacked, missing = _search(source, folder)
+    for file_name, found in missing.items():
         _download_from_mirrors(source, folder, file_name, found, mirrors)
-    train_images, train_labels, test_images, test_labels = (_present(source, folder, name) or folder / name
-                                                            for name in source.files)
+    train_images, train_labels, test_images, test_labels = (unpacked.get(name, folder / name) for name in source.files)
     # The larger part is read first: the memory for its bytes is free again before the smaller part is read.
     x_train, y_train, image_shape = read_examples(train_images, train_labels, max_value=255)
     x_test, y_test, _ = read_examples(test_images, test_labels, max_value=255)
@@ -237,22 +237,24 @@ def _folder(source: Source, data_dir: str | os.PathLike[str] | None) -> Path:
     return Path(platformdirs.user_cache_dir("feedforward"), source.name)
 
 
-def _present(source: Source, folder: Path, name: str) -> Path | None:
-    """Return the verified file of that name, or the same file unpacked; None if there is neither."""
-    file, path = source.files[name], folder / name
-    unpacked = [folder / form for form in (name.removesuffix(".gz"), name.removesuffix(".gz").replace("-idx", ".idx"))]
-    if sha256_of(path) == file.sha256:
-        return path
-    return next((path for path in unpacked if file.unpacked_sha256 and sha256_of(path) == file.unpacked_sha256), None)
+def _unpacked(source: Source, folder: Path, name: str) -> Path | None:
+    """Return the verified file that was unpacked from the one of that name; None if there is none."""
+    stem, sha256 = name.removesuffix(".gz"), source.files[name].unpacked_sha256
+    forms = [folder / form for form in (stem, stem.replace("-idx", ".idx"))]
+    return next((path for path in forms if sha256 and sha256_of(path) == sha256), None)
 
 
-def _missing(source: Source, folder: Path) -> dict[str, str | None]:
-    """Map each missing file's name to the sha256 found in its place, or None; raise if the folder cannot be used."""
+def _search(source: Source, folder: Path) -> tuple[dict[str, Path], dict[str, str | None]]:
+    """Return the unpacked files, used where the packed ones are not, and the sha256 found in place of missing files.
+
+    Both are by the name of the packed file. Raises DataError if the folder cannot be used.
+    """
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is not a folder: name the folder that has the four files with {_options(source)}")
     found = {name: sha256_of(folder / name) for name in source.files}
-    missing = {name: sha256 for name, sha256 in found.items()
-               if sha256 != source.files[name].sha256 and _present(source, folder, name) is None}
+    other = {name: sha256 for name, sha256 in found.items() if sha256 != source.files[name].sha256}
+    unpacked = {name: path for name in other if (path := _unpacked(source, folder, name)) is not None}
+    missing = {name: sha256 for name, sha256 in other.items() if name not in unpacked}
     known = {file.sha256: other.name for other in SOURCES.values() for file in other.files.values()}
     for name, sha256 in missing.items():
         dataset = known.get(sha256 or "", source.name)
@@ -261,7 +263,7 @@ def _missing(source: Source, folder: Path) -> dict[str, str | None]:
                 f"{folder / name}: expected a file of {source.name}, found one of {dataset}; "
                 f"name another folder with {_options(source)}"
             )
-    return missing
+    return unpacked, missing
 
 
 def _download_from_mirrors(source: Source, folder: Path, name: str, found: str | None, mirrors: list[str]) -> None:

@@ -367,7 +367,7 @@ class Experiment(Declared):
     def _set_folders(self, runs: Sequence[Run], path: Path, config: Mapping[str, Any]) -> None:
         """Set the folder of each run: one inside this folder, or the folder itself for a single run."""
         if len(runs) > 1:
-            write_json(path / "config.json", config)
+            write_json(path / CONFIG, config)
         for run in runs:
             seed = f"-seed{run.seed}" if self.seeds > 1 else ""
             run.folder = path / (folder_name(run.name) + seed) if len(runs) > 1 else path

@@ -152,7 +152,7 @@ class Checkpoint:
         self._taken, self._last, self._due = 0, monotonic(), False
         description, arrays = self._content(model)
         try:
-            archive.encode(description, arrays)
+            archive.encode(description, {name: array.reshape(-1)[:0] for name, array in arrays.items()})
         except (TypeError, ValueError) as error:
             raise ValueError(f"Checkpoint: this training cannot be saved: {error}; fields, notes and states may hold "
                              "numbers, texts, bool, and arrays of numbers") from None
@@ -320,15 +320,11 @@ class Checkpoint:
             notes, settings = dict(description["notes"]), dict(description["settings"])
             texts = {name: str(description["texts"][name]) for name in TEXTS}
             before = copy.copy(optimizer)
-            for name, value in fields.items():
-                if getattr(before, name) != value:
-                    setattr(before, name, value)  # raises ValueError for a value that is not allowed
+            _set_fields(before, fields)  # raises ValueError for a value that is not allowed
             for prefix, callback in owners(optimizer, callbacks)[1:]:
                 callback.restore(_part(prefix, arrays))
             optimizer.restore(_part("optimizer", arrays), model.theta)
-        for name, value in fields.items():
-            if getattr(optimizer, name) != value:
-                setattr(optimizer, name, value)
+        _set_fields(optimizer, fields)
         for name, text in texts.items():
             if hasattr(optimizer, name):
                 setattr(optimizer, name, text)
@@ -362,6 +358,13 @@ def changeable_fields(optimizer: Any) -> dict[str, Any]:
     """Return the fields of an optimizer that are numbers and the like: callbacks may change them."""
     described = optimizer.description() if hasattr(optimizer, "description") else {}
     return {name: value for name, value in described.items() if isinstance(value, (int, float, str, NoneType))}
+
+
+def _set_fields(optimizer: Any, fields: Mapping[str, Any]) -> None:
+    """Set the fields that have another value."""
+    for name, value in fields.items():
+        if getattr(optimizer, name) != value:
+            setattr(optimizer, name, value)
 
 
 def settings(training: Training) -> dict[str, Any]:

@@ -177,7 +177,6 @@ class Callbacks:
 class Training(NamedTuple):
     """The parts of a fit, from which it can be saved and continued."""
 
-    network: Network
     batches: Batches
     optimizer: TakesSteps
     history: History
@@ -198,7 +197,7 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
     optimizer : TakesSteps
         The optimizer, which takes the steps.
     epochs : int
-        The number of epochs, at least 1.
+        The number of epochs, at least 0.
     validation : tuple of ndarray or None
         Examples (N, n_in) and targets (N, K) to evaluate after each epoch.
     callbacks : Callbacks
@@ -228,7 +227,7 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
     steps = Steps(network, batches, optimizer, workers, callbacks, history)
     try:
         callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=len(batches.x),
-                                 training=Training(network, batches, optimizer, history, callbacks, threads)))
+                                 training=Training(batches, optimizer, history, callbacks, threads)))
         with workers, steps.interrupt:
             while position.epoch <= last + epochs and not position.ended and steps.run_epoch(position):
                 position = steps.end_epoch(position, *steps.validate(validation))

@@ -155,8 +155,8 @@ class Model:
         Notes
         -----
         Ctrl-C ends the fit after the current step with a KeyboardInterrupt; a second Ctrl-C ends it at once, and
-        restores the weights before the step. There is no stopping rule except callbacks
-        and optimizers that cannot continue: then ``history.message`` says why.
+        restores the weights before the step. There is no stopping rule except callbacks and optimizers that cannot
+        continue: then ``history.message`` says why.
         """
         check_takes_steps(optimizer)
         x_rows, target = self.check_data(x, y)

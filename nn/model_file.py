@@ -1,7 +1,6 @@
 """Model files: the description and the parameters of a model in an archive."""
 
 from collections.abc import Mapping, Sequence
-import json
 import os
 from typing import Any, NamedTuple
 
@@ -82,13 +81,12 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
     for i, layer in enumerate(components.layers):
         _check_registered(f"layer {i}", layer, path)
     _check_registered("the loss", components.loss, path)
-    description = {"format": FORMAT, **components.description()}
+    arrays = views(components.theta, named_shapes(components.layers))
     try:
-        json.dumps(description, allow_nan=False)
+        archive.write(path, {"format": FORMAT, **components.description()}, arrays)
     except (TypeError, ValueError) as error:
         raise ValueError(f"a field of a layer or of the loss cannot be written ({error}): {path} was not written; use "
                          "finite numbers, texts, bool and lists of them") from None
-    archive.write(path, description, views(components.theta, named_shapes(components.layers)))
 
 
 def _check_registered(what: str, described: Layer | Loss, path: str | os.PathLike[str]) -> None:

@@ -27,10 +27,11 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._jobs: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(size - 1)]
+        self._jobs: list[SimpleQueue[Any]] = []
         self._threads: list[Thread] = []
 
     def __enter__(self) -> "Team":
+        self._jobs = [SimpleQueue() for _ in range(self.size - 1)]
         self._threads = [Thread(target=self._work, args=(jobs,), daemon=True) for jobs in self._jobs]
         try:
             for thread in self._threads:
