@@ -234,7 +234,7 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
                 if callbacks.stopped:
                     break
     finally:
-        steps.flush_denormals.restore()  # an interrupt may have come between its two halves
+        steps.restore_settings()  # an interrupt may have come before a step could do it
         callbacks.end_fit(history)
     if not position.steps:
         history.position = None
@@ -259,6 +259,7 @@ class Steps:
         self.history, self.theta, self.undo = history, network.theta, Undo(network.theta)
         self.changes_in_parts = getattr(optimizer, "changes_in_parts", None)
         self.flush_denormals, self.interrupt = FlushDenormals(), DeferredInterrupt()
+        self.numpy_settings = np.geterr()
         self.classifies = network.loss.classifies(batches.target)
         # if all steps have the same function, they get the same objective, so that optimizers can save evaluations
         self.fixed = len(batches) == 1 and not network.random
@@ -292,6 +293,11 @@ class Steps:
             self.callbacks.end_step(len(rows))
             started += perf_counter() - now
         return True
+
+    def restore_settings(self) -> None:
+        """Give this thread its settings before the fit: denormal numbers, and what NumPy does about overflow."""
+        self.flush_denormals.restore()
+        np.seterr(**self.numpy_settings)
 
     def evaluate_again(self, position: Position) -> None:
         """Evaluate the objective at theta, as the last step has done before training was interrupted."""

@@ -149,6 +149,7 @@ def test_an_error_at_any_time_leaves_the_weights_of_a_step():
     _, expected = fit()
     record = False
     before, threads = signal.signal(signal.SIGALRM, raise_timeout), threading.active_count()
+    settings = np.geterr()
     try:
         for _ in range(100):
             signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(0.0005, 0.03)))
@@ -161,8 +162,10 @@ def test_an_error_at_any_time_leaves_the_weights_of_a_step():
                     signal.setitimer(signal.ITIMER_REAL, 0)
             assert model.theta.tobytes() in expected
             assert (np.full(8, 1e-40, np.float32) * np.float32(0.5)).any()  # denormal numbers exist again
+            assert np.geterr() == settings
     finally:
         signal.signal(signal.SIGALRM, before)
+        np.seterr(**settings)
     deadline = time.monotonic() + 5
     while threading.active_count() > threads and time.monotonic() < deadline:
         time.sleep(0.01)
