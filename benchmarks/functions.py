@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.optimize
 
-from benchmarks.report import replace_part
+from benchmarks.report import machine, replace_part
 from optimizers import Function, get, minimize
 from tests.problems import PROBLEMS
 
@@ -122,7 +122,9 @@ def main() -> None:
             lines.append(f"| {name} | {a} | {b} | {' | '.join(cells)} |")
         cells = (f"{ratio:.2f}" for ratio in medians(runs))
         lines.append(f"| median of the problems that both solve | | | {' | '.join(cells)} |")
-    text = "\n".join([*lines, "\nMeasured by `python -m benchmarks.functions`."])
+    lines.append("\nThe last digits of a product depend on the processor, and with them the counts. Measured by "
+                 f"`python -m benchmarks.functions` on {machine()}.")
+    text = "\n".join(lines)
     print(text)
     replace_part("functions", text)
 

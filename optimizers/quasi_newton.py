@@ -41,7 +41,7 @@ class QuasiNewton(LineSearchMethod):
     pairs: int = scalar(0)
 
     @abstractmethod
-    def store(self, s: np.ndarray, y: np.ndarray, sy: float) -> None:
+    def store(self, s: np.ndarray, y: np.ndarray, sy: float, expected: float) -> None:
         """Change H such that H y = s.
 
         Parameters
@@ -49,7 +49,9 @@ class QuasiNewton(LineSearchMethod):
         s, y : ndarray of shape (P,)
             The change of theta and of the gradient in a step.
         sy : float
-            s^T y, above 0.
+            s^T y, above 0: the curvature along the step.
+        expected : float
+            s^T H^-1 s, above 0: the curvature that H expected.
         """
 
     def initial_step(self, slope: float) -> float | None:
@@ -60,7 +62,7 @@ class QuasiNewton(LineSearchMethod):
         sy = float(s @ y)
         # if the curvature were not clearly above zero, H would become indefinite, or its entries very large
         if sy > float(np.finfo(s.dtype).eps) * float(np.sqrt((s @ s) * (y @ y))):
-            self.store(s, y, sy)
+            self.store(s, y, sy, -alpha * alpha * slope)
             self.pairs += 1
 
     def reset(self) -> None:
@@ -90,9 +92,14 @@ class BFGS(QuasiNewton):
         H := (I - s y^T / s^T y) H (I - y s^T / s^T y) + s s^T / s^T y
 
     alpha is found by `strong_wolfe`, s = alpha d, and y is the change of g in the step. H (P, P) is an estimate of the
-    inverse of the Hessian, so no system of equations is solved: the form (6.17) of Nocedal & Wright (2006). Before the
-    first pair H is the identity, scaled by s^T y / y^T y, their (6.20). A curvature pair with s^T y close to or below 0
-    is not used. SciPy does not scale the identity. torch, Keras and optax have only L-BFGS or no such method.
+    inverse of the Hessian, so no system of equations is solved: the form (6.17) of Nocedal & Wright (2006). A curvature
+    pair with s^T y close to or below 0 is not used. torch, Keras and optax have only L-BFGS or no such method.
+
+    Before the first pair H is the identity times max(1, s^T y / y^T y). Their (6.20) is without the maximum; SciPy
+    keeps the identity. BFGS corrects eigenvalues of H that are too large faster than those that are too small, so H is
+    enlarged before each of the next P - 1 pairs, by max(1, s^T H^-1 s / s^T y): the self-scaling of Oren &
+    Luenberger (1974), restricted to factors above 1 as by Al-Baali (1998). Later pairs leave the scale of H alone. The
+    search first tries alpha = min(1, 2.02 (f_k - f_k-1) / g^T d), (3.60) of Nocedal & Wright, as SciPy's does.
 
     References
     ----------
@@ -107,6 +114,12 @@ class BFGS(QuasiNewton):
     Shanno, D. F. (1970). Conditioning of quasi-Newton methods for function minimization. Mathematics of Computation
     24(111), 647-656.
 
+    Oren, S. S., & Luenberger, D. G. (1974). Self-scaling variable metric (SSVM) algorithms, part I. Management Science
+    20(5), 845-862.
+
+    Al-Baali, M. (1998). Numerical experience with a class of self-scaling quasi-Newton algorithms. Journal of
+    Optimization Theory and Applications 96(3), 533-553.
+
     Nocedal, J., & Wright, S. J. (2006). Numerical Optimization, 2nd edition. Springer.
 
     Examples
@@ -120,6 +133,7 @@ class BFGS(QuasiNewton):
     """
 
     H: np.ndarray = array(lambda optimizer, P: (P, P))
+    decrease: float = scalar(0.0)  # of the value in the last step
 
     def start(self, theta: np.ndarray) -> None:
         self.check_memory(f"its matrix for {theta.size:,} parameters", theta.size**2 * theta.itemsize, "lbfgs")
@@ -130,11 +144,22 @@ class BFGS(QuasiNewton):
         np.negative(np.dot(self.H, gradient, out=d) if self.pairs else gradient, out=d)
         return d
 
-    def store(self, s: np.ndarray, y: np.ndarray, sy: float) -> None:
+    def initial_step(self, slope: float) -> float | None:
+        if self.pairs and self.decrease > 0:
+            return min(1.0, -2.02 * self.decrease / slope)
+        return super().initial_step(slope)
+
+    def record_step(self, start: Point, end: Point, slope: float, alpha: float) -> None:
+        super().record_step(start, end, slope, alpha)
+        self.decrease = start.value - end.value
+
+    def store(self, s: np.ndarray, y: np.ndarray, sy: float, expected: float) -> None:
         H = self.H
         if not self.pairs:
             H[:] = 0
-            np.fill_diagonal(H, sy / float(y @ y))
+            np.fill_diagonal(H, max(1.0, sy / float(y @ y)))
+        elif self.pairs < len(s):
+            H *= max(1.0, expected / sy)
         # the formula is the same as H := H + u s^T + s u^T
         Hy = H @ y
         u = ((1 + float(y @ Hy) / sy) / 2 * s - Hy) / sy
@@ -214,5 +239,5 @@ class LBFGS(QuasiNewton):
             d += (a - float(y @ d) / sy) * s
         return d
 
-    def store(self, s: np.ndarray, y: np.ndarray, sy: float) -> None:
+    def store(self, s: np.ndarray, y: np.ndarray, sy: float, expected: float) -> None:
         self.S[self.pairs % self.memory], self.Y[self.pairs % self.memory] = s, y

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 from test_conjugate_gradient import EXACT, path, quadratic
 
 from optimizers import Function, get, minimize
@@ -28,37 +30,84 @@ def test_h_is_the_inverse_of_the_hessian_after_as_many_steps_as_dimensions():
     np.testing.assert_array_equal(bfgs.H, bfgs.H.T)
 
 
+def updated(H, s, y):
+    V = np.eye(len(s)) - np.outer(y, s) / (s @ y)
+    return V.T @ H @ V + np.outer(s, s) / (s @ y)
+
+
 def test_the_update_is_the_formula():
     rng = np.random.default_rng(0)
-    bfgs, lbfgs = get("bfgs"), get("lbfgs", memory=5)
-    for optimizer in (bfgs, lbfgs):
-        optimizer.start(np.zeros(7))
-    A = np.diag(np.arange(1.0, 8))
-    for k in range(5):
-        s = rng.normal(size=7)
+    bfgs, A, P = get("bfgs"), np.diag(np.logspace(-2, 1, 7)), 7
+    bfgs.start(np.zeros(P))
+    H = np.eye(P)
+    for k in range(10):
+        s = rng.normal(size=P)
         y = A @ s
-        if k == 0:
-            H = s @ y / (y @ y) * np.eye(7)
-            first = H[0, 0]
-        V = np.eye(7) - np.outer(y, s) / (s @ y)
-        H = V.T @ H @ V + np.outer(s, s) / (s @ y)
-        for optimizer in (bfgs, lbfgs):
-            optimizer.store(s, y, s @ y)
-            optimizer.pairs += 1
-        np.testing.assert_allclose(bfgs.H, H, atol=1e-12)
-    np.testing.assert_allclose(bfgs.H @ y, s, atol=1e-12)
+        expected = float(s @ np.linalg.solve(H, s))
+        scale = s @ y / (y @ y) if k == 0 else expected / (s @ y) if k < P else 1
+        H = updated(max(1, scale) * H, s, y)
+        bfgs.store(s, y, s @ y, expected)
+        bfgs.pairs += 1
+        np.testing.assert_allclose(bfgs.H, H, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(bfgs.H @ y, s, atol=1e-9)
+    g = rng.normal(size=P)
+    np.testing.assert_allclose(bfgs.direction(g), -H @ g, rtol=1e-9, atol=1e-9)
+
+
+def test_lbfgs_has_the_matrix_of_the_formula():
+    rng = np.random.default_rng(0)
+    lbfgs, A = get("lbfgs", memory=5), np.diag(np.arange(1.0, 8))
+    lbfgs.start(np.zeros(7))
+    pairs = [(s, A @ s) for s in rng.normal(size=(7, 7))]
+    for s, y in pairs:
+        lbfgs.store(s, y, s @ y, 1.0)
+        lbfgs.pairs += 1
+    s, y = pairs[-1]
+    H = s @ y / (y @ y) * np.eye(7)
+    for s, y in pairs[-5:]:
+        H = updated(H, s, y)
     g = rng.normal(size=7)
-    np.testing.assert_allclose(bfgs.direction(g), -H @ g, atol=1e-12)
-    # the same pairs give the same matrix if BFGS starts from that of L-BFGS, which depends on the last pair
-    other_bfgs = get("bfgs")
-    other_bfgs.start(np.zeros(7))
-    for k in range(5):
-        other_bfgs.store(lbfgs.S[k], lbfgs.Y[k], lbfgs.S[k] @ lbfgs.Y[k])
-        if k == 0:
-            V = np.eye(7) - np.outer(lbfgs.Y[0], lbfgs.S[0]) / (lbfgs.S[0] @ lbfgs.Y[0])
-            other_bfgs.H += (s @ y / (y @ y) - first) * V.T @ V
-        other_bfgs.pairs += 1
-    np.testing.assert_allclose(lbfgs.direction(g), -other_bfgs.H @ g, atol=1e-12)
+    np.testing.assert_allclose(lbfgs.direction(g), -H @ g, atol=1e-12)
+
+
+def test_the_curvature_that_h_expected_is_that_of_the_step():
+    function, bfgs, seen = rosenbrock(), get("bfgs"), []
+    store = type(bfgs).store
+
+    class Watched(type(bfgs)):
+        def store(self, s, y, sy, expected):
+            seen.append((expected, float(s @ np.linalg.solve(self.H if self.pairs else np.eye(2), s))))
+            store(self, s, y, sy, expected)
+
+    watched = Watched()
+    for _ in range(10):
+        watched.step(function)
+    np.testing.assert_allclose(*zip(*seen), rtol=1e-9)
+
+
+def bad_scaling(name):
+    """Return a function whose first step says little about its scale, and its starting point."""
+    if name == "quadratic":
+        e = np.logspace(0, 8, 20)
+        return np.ones(20), lambda x: (e * x) @ x / 2, lambda x: e * x
+    if name == "zakharov":
+        i = np.arange(1, 11) / 2
+        return (np.ones(10), lambda x: x @ x + (i @ x) ** 2 + (i @ x) ** 4,
+                lambda x: 2 * x + (2 * (i @ x) + 4 * (i @ x) ** 3) * i)
+    rng = np.random.default_rng(2)  # logistic regression of columns whose scales are from 1 to 1000
+    X = rng.normal(size=(200, 10)) * np.logspace(0, 3, 10)
+    y = (X @ rng.normal(size=10) > 0).astype(float)
+    return (np.zeros(10), lambda w: np.mean(np.logaddexp(0, X @ w) - y * (X @ w)) + 5e-4 * w @ w,
+            lambda w: X.T @ (scipy.special.expit(X @ w) - y) / 200 + 1e-3 * w)
+
+
+@pytest.mark.parametrize("name", ["quadratic", "zakharov", "logistic regression"])
+def test_bfgs_needs_few_evaluations_if_the_scales_differ(name):
+    theta0, value, gradient = bad_scaling(name)
+    ours = minimize(Function(theta0, value=value, gradient=gradient), get("bfgs"), 1000, 1e-5)
+    scipys = scipy.optimize.minimize(value, theta0, jac=gradient, method="BFGS", options={"gtol": 1e-5})
+    assert ours.converged
+    assert ours.evaluations <= 1.5 * scipys.nfev
 
 
 def test_convergence_on_rosenbrock_is_superlinear():
