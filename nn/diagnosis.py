@@ -1,37 +1,73 @@
 """Diagnosis: which numbers of a network are not finite, and why training does not change the loss."""
 
 from collections.abc import Sequence
+import math
 
 import numpy as np
 
 from nn.activations import Elementwise
-from nn.network import Network
+from nn.network import Batch, Network
 
 EPOCHS = 5  # so many epochs with one loss are reported
 SAME = 1e-7  # relative difference of losses that count as one
 FLAT = 1e-6  # a derivative that counts as zero
 
 
-def not_finite(network: Network) -> str:
-    """Return which parameter holds NaN or infinity, such as "W of layer 0 (Dense(...)) holds ..."; empty if none does.
+def is_finite(vector: np.ndarray) -> bool:
+    """Return whether all elements are finite. It is quick if they are."""
+    return math.isfinite(vector @ vector) or bool(np.isfinite(vector).all())  # the product may overflow
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def why_loss(parts: Sequence[tuple[Network, Batch]]) -> str:
+    """Return in which layer the outputs for a batch overflow, such as "the output of layer 0 (...) holds ...".
 
     Parameters
     ----------
-    network : Network
-        The network.
+    parts : sequence of tuple
+        The parts of the batch and their networks, at the theta at which the loss is not finite.
 
     Returns
     -------
     str
-        Names the first one.
+        Names the first such layer; if there is none, it says how large the outputs of the network are.
     """
-    for i, layer in enumerate(network.layers):
-        for name in layer.shapes():
-            values = getattr(layer, name)
-            wrong = values.size - np.count_nonzero(np.isfinite(values))
-            if wrong:
-                return f"{name} of layer {i} ({layer}) holds {wrong:,} NaN or infinite numbers of {values.size:,}"
+    largest = 0.0
+    for network, batch in parts:
+        z = network.forward(batch.x)
+        for i, (layer, y) in enumerate(zip(network.body, [*network.x[1:], z])):
+            assert y is not None  # forward has set it
+            if not np.isfinite(y).all():
+                return f"the output of layer {i} ({layer}) holds {_count(y)}"
+        largest = max(largest, float(np.abs(z).max()))
+    return f"outputs are up to {largest:.2g}"
+
+
+def why_weights(network: Network) -> str:
+    """Return which parameter's gradient, or which parameter if the gradient is finite, holds NaN or infinity.
+
+    Parameters
+    ----------
+    network : Network
+        The network, after the step.
+
+    Returns
+    -------
+    str
+        Names the first one; empty if all numbers are finite.
+    """
+    for prefix, what in (("d", "the gradient of "), ("", "")):
+        for i, layer in enumerate(network.layers):
+            for name in layer.shapes():
+                values = getattr(layer, prefix + name)
+                if not np.isfinite(values).all():
+                    return f"{what}{name} of layer {i} ({layer}) holds {_count(values)}"
     return ""
+
+
+def _count(values: np.ndarray) -> str:
+    wrong = values.size - np.count_nonzero(np.isfinite(values))
+    return f"{wrong:,} NaN or infinite numbers of {values.size:,}"
 
 
 def standstill(network: Network, losses: Sequence[float]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from nn.batches import DROPOUT, Batches, generator
 from nn.denormals import FlushDenormals
-from nn.diagnosis import EPOCHS, not_finite, standstill
+from nn.diagnosis import EPOCHS, is_finite, standstill, why_loss, why_weights
 from nn.history import Epoch, History, Position
 from nn.interrupts import DeferredInterrupt
 from nn.network import Network
@@ -339,29 +339,35 @@ class Steps:
         self.undo.begin_step(in_parts)
         objective.undo = self.undo if in_parts else None
         try:
-            # an overflow that leads to an infinite loss needs no warning: the loss itself is checked
+            # an overflow that leads to an infinite loss needs no warning: loss and weights are checked
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
                 loss: float | None = self.optimizer.step(objective)
+                finite = is_finite(self.theta)
         except BaseException:  # the step is incomplete
             self.undo.undo_step()
             raise
         if loss is None:
             raise ValueError(f"{type(self.optimizer).__name__}.step returned None: it must return the loss")
         position.refused += bool(getattr(self.optimizer, "message", ""))
-        epoch, step, problem, where = position.epoch, position.steps + 1, "", ""
         if not math.isfinite(loss):
-            problem, where = f"the loss became {loss}", not_finite(self.network)
-            self.undo.restore_last_finite()
-        elif step == len(self.batches) and not np.isfinite(self.theta).all():
-            problem, where = "the weights became infinite", not_finite(self.network)
             self.undo.undo_step()
-        if problem:
-            lr = getattr(self.optimizer, "lr", None)
-            raise Diverged(f"{problem} in epoch {epoch}, step {step}{'' if lr is None else f', with lr {lr:g}'}"
-                           f"{where and f' ({where})'}: training stopped, and the model keeps the last weights whose "
-                           "loss was finite; try a smaller lr", epoch, step, self.history)
+            why = why_loss(objective.parts)
+            self.undo.restore_last_finite()
+            raise self.diverged(f"the loss became {loss}", why, position)
+        if not finite:
+            why = why_weights(self.network)
+            self.undo.undo_step()
+            raise self.diverged("weights became NaN or infinite", why, position)
         self.undo.end_step()
         return loss
+
+    def diverged(self, problem: str, why: str, position: Position) -> Diverged:
+        """Return the error that says in which step training has diverged."""
+        lr = getattr(self.optimizer, "lr", None)
+        epoch, step = position.epoch, position.steps + 1
+        return Diverged(f"{problem} in epoch {epoch}, step {step}{'' if lr is None else f', with lr {lr:g}'}"
+                        f"{why and f' ({why})'}: training stopped, and the model keeps the last weights whose loss was "
+                        "finite; try a smaller lr", epoch, step, self.history)
 
     @property
     def cannot_continue(self) -> bool:

@@ -52,6 +52,8 @@ class BatchObjective:
         examples in the training set, the cost is in passes. You may set it, for example to 0, to count again.
     evaluations : int
         The number of values and gradients that were computed. You may set it, for example to 0, to count again.
+    parts : sequence of tuple
+        As given.
     max_gigabytes : float
         The largest matrix that `hessian`, `gauss_newton` and `jacobian` make, in gigabytes; 1.0 by default. Optimizers
         set it to their own field `max_gigabytes` before they ask for a matrix.
@@ -69,7 +71,7 @@ class BatchObjective:
                  division: Division | None = None) -> None:
         self._networks: tuple[Network, ...]
         self._batches: tuple[Batch, ...]
-        self._networks, self._batches = zip(*parts)
+        self.parts, (self._networks, self._batches) = parts, zip(*parts)
         self._run_all, self._division = run_all, division
         self.undo: Undo | None = None  # keeps theta before it is changed in parts
         self.theta = self._networks[0].theta

@@ -26,6 +26,7 @@ from nn import (
     Progress,
     ReLU,
     Softmax,
+    Tanh,
 )
 from nn.batches import ORDER, Batches, generator
 from nn.undo import Undo
@@ -146,16 +147,56 @@ def test_after_a_real_divergence_the_weights_are_finite_and_there_is_no_warning(
     assert np.isfinite(model.theta).all()
 
 
-def test_an_infinite_weight_after_the_last_step_stops_training():
+@pytest.mark.parametrize("name", ["gd", "adam"])
+def test_the_layer_whose_output_overflows_is_named(name):
+    model, (x, y) = small(dtype="float32"), small_data()
+    model.layers[0].b[:] = 20
+    model.layers[3].W[:] = 1e38
+    with pytest.raises(Diverged, match=r"the loss became (nan|inf) in epoch 1, step 1, with lr .*the output of layer "
+                                       r"3 \(Dense\(.*?\)\) holds [\d,]+ NaN or infinite numbers of 48"):
+        model.fit(x, y, get(name), batch_size=16, progress=False)
+
+
+def test_a_loss_that_overflows_while_no_layer_does_names_the_largest_output():
+    model = Model([Dense(1, 1)], MeanSquaredError(), dtype="float32")
+    model.layers[0].W[:] = 1e30
+    with pytest.raises(Diverged, match=r"the loss became inf in epoch 1, step 1, .*\(outputs are up to 1e\+30\)"):
+        model.fit([[1.0]], [[1.0]], get("gd"), progress=False)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_weights_that_are_not_finite_stop_training_in_that_step(number):
     class Infinite:
+        lr, left = 0.5, number
+
         def step(self, objective):
-            objective.theta[0] = np.inf
+            self.left -= 1
+            if self.left == 0:
+                model.layers[3].b[1] = np.inf
             return 1.0
 
-    model, (x, y) = small(), small_data()
-    with pytest.raises(Diverged, match="the weights became infinite in epoch 1, step 1"):
-        model.fit(x, y, Infinite(), progress=False)
-    assert np.isfinite(model.theta).all()
+    model, (x, y) = small(), small_data(60)
+    before = model.theta.copy()
+    with pytest.raises(Diverged, match=rf"weights became NaN or infinite in epoch 1, step {number}, with lr 0.5 \(b of "
+                                       r"layer 3 \(Dense\(.*?\)\) holds 1 NaN or infinite numbers of 3\)"):
+        model.fit(x, y, Infinite(), batch_size=16, progress=False)
+    np.testing.assert_array_equal(model.theta, before)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)])
+def test_a_gradient_that_is_not_finite_is_reported_in_its_step(name):
+    class Overflows(MeanSquaredError):
+        def gradient(self, z, target, scale, out):
+            super().gradient(z, target, scale, out)
+            out[0] = np.nan
+            return out
+
+    model, (x, _) = Model([Dense(6, 4), Tanh(), Dense(4, 1)], Overflows()), small_data()
+    before = model.theta.copy()
+    with pytest.raises(Diverged, match=r"weights became NaN or infinite in epoch 1, step 1, .*the gradient of W of "
+                                       r"layer 0 \(Dense\(.*?\)\) holds"):
+        model.fit(x, x[:, :1], get(name), batch_size=16, progress=False)
+    np.testing.assert_array_equal(model.theta, before)
 
 
 def test_an_interrupt_within_a_step_restores_the_weights_before_it():
