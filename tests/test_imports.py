@@ -54,6 +54,50 @@ def test_the_check_finds_imports_and_circles(tmp_path):
         list(TopologicalSorter(graph({name: tmp_path / f"{name}.py" for name in "ab"})).static_order())
 
 
+# modules and functions that can run what a file says, and the modules of ours that use one on something else
+RUNS_CODE = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "runpy",
+             "importlib", "eval", "exec", "compile", "__import__", "import_module", "allow_pickle", "load_module"}
+ALLOWED = {
+    "optimizers.compiled": {"exec", "importlib"},  # compiles a rule's own source; asks whether numba is installed
+    "feedforward": {"import_module", "importlib"},  # imports our own packages when they are used
+    "feedforward.folder": {"importlib"},  # the versions of installed packages
+    "feedforward.testing.optimizer_checks": {"pickle"},  # pickles a rule in memory, to check that it can be
+}
+
+
+def runs_code(path):
+    """Return the names in a file that can run what another file says."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {part for alias in node.names for part in alias.name.split(".")}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {*node.module.split("."), *(alias.name for alias in node.names)}
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "re"):
+            names.add(node.attr)
+        elif isinstance(node, ast.keyword):
+            names.add(node.arg)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in RUNS_CODE:
+            names.add(node.value)  # such as getattr(builtins, "eval")
+    return names & RUNS_CODE
+
+
+@pytest.mark.parametrize("module", [*SOURCES, "train"])
+def test_no_file_can_run_code(module):
+    path = SOURCES.get(module, ROOT / "train.py")
+    assert runs_code(path) == ALLOWED.get(module, set())
+
+
+@pytest.mark.parametrize("line", [
+    "import pickle", "from pickle import load", "import joblib as j", "eval('1')", "exec(text)", "f = __import__",
+    "np.load(path, allow_pickle=True)", "importlib.import_module(name)", "getattr(builtins, 'eval')(text)",
+    "from importlib import import_module as f"])
+def test_the_check_finds_what_can_run_code(line, tmp_path):
+    (tmp_path / "a.py").write_text(f"import re\nre.compile('a')\n{line}\n")
+    assert runs_code(tmp_path / "a.py")
+
 
 SLOW = ["matplotlib", "scipy", "tqdm", "safetensors", "pooch", "requests", "platformdirs", "threadpoolctl", "numba"]
 
