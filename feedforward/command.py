@@ -16,6 +16,7 @@ import warnings
 
 import datasets
 from feedforward.experiment import Experiment
+from feedforward.folder import reason
 from feedforward.network import LOSSES
 from feedforward.results import Results
 from feedforward.run import Stop
@@ -250,11 +251,8 @@ def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int
         with stop_at_first_signal(stop), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: say(f"{name}: {message}", "stderr")
             status = run(argv, program, name, stop)
-    except (ValueError, TypeError, datasets.DataError, OSError) as error:
-        say(f"{name}: {str(error).removeprefix('Experiment: ')}", "stderr")
-        status = 2
-    except MemoryError as error:
-        say(f"{name}: not enough memory: {error}", "stderr")
+    except (ValueError, TypeError, datasets.DataError, OSError, MemoryError) as error:
+        say(f"{name}: {reason(error).removeprefix('Experiment: ')}", "stderr")
         status = 2
     except KeyboardInterrupt:
         say(f"{name}: interrupted", "stderr")

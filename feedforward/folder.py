@@ -47,22 +47,37 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            remove_all_leftovers(folder)
-            yield
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
         raise ValueError(f"{folder} is in use by another process: wait for its end, or name another folder") from None
+    except OSError as error:
+        raise type(error)(error.errno, f"{error.strerror or error}; no run can be written there: name another folder",
+                          str(folder)) from None
+    try:
+        remove_all_leftovers(folder)
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
 def collect_errors(problems: list[str]) -> Iterator[None]:
-    """Add an OSError within the context to a list instead of raising it."""
+    """Add an error of the system within the context to a list instead of raising it: no disk space, no memory."""
     try:
         yield
-    except OSError as error:
-        problems.append(str(error))
+    except (OSError, MemoryError) as error:
+        problems.append(reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Return the message of an error, and what to do if there was not enough memory."""
+    if not isinstance(error, MemoryError):
+        return str(error)
+    return (f"not enough memory{f': {error}' if str(error) else ''}; use a smaller network or batch, fewer jobs, or an "
+            "optimizer without a matrix")
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import queue
 from typing import Any
 
 from datasets import Dataset
-from feedforward.folder import CONFIG, collect_errors, read_config, write_json
+from feedforward.folder import CONFIG, collect_errors, read_config, reason, write_json
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
 from nn.model import Scores
@@ -144,21 +144,22 @@ class Run:
                 checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
                 callbacks += [CSVLog(self.folder / "history.csv"), checkpoint]
             first, before = self._restore(checkpoint, callbacks)
-        except (ValueError, OSError) as error:  # nothing has been trained, and nothing is overwritten
-            self.error = str(error)
+        except (ValueError, OSError, MemoryError) as error:  # nothing has been trained, and nothing is overwritten
+            self.error = reason(error)
             return
         self._write_config(config)
         try:
             self._train_stages(data, callbacks, threads, checkpoint, first, before)
-        except (Diverged, ValueError, OSError) as error:
-            self.error = str(error)
+        except (Diverged, ValueError, OSError, MemoryError) as error:
+            self.error = reason(error)
         finally:  # also after an interrupt
             if self.folder is not None:
                 with collect_errors(self.problems):
                     self.model.save(self.folder / "model.safetensors")
         self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
         self.interrupted = any(getattr(callback, "requested", False) for callback in callbacks)
-        with suppress(ValueError):  # of data that do not fit; then fit has failed in the same way
+        # a ValueError: the data do not fit; then fit has failed in the same way
+        with suppress(ValueError), collect_errors(self.problems):
             self.training = self.model.evaluate(data.x_train, data.y_train)
             self.test = self.model.evaluate(data.x_test, data.y_test)
         self._write_config({**config, "results": self.results()})

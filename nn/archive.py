@@ -20,7 +20,9 @@ from nn.files import write_atomically
 
 NO_CHECKSUM = b"0" * 64
 CHECKSUM = re.compile(rb'"feedforward":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')  # in the header, which is JSON too
+DTYPES = {"b": "", "i": "I", "u": "U", "f": "F"}  # letters of safetensors by those of NumPy
 CHUNK = 1 << 20  # bytes
+SPARE = 1 << 24  # bytes that must be free beside those of the arrays
 MAX_HEADER = 100_000_000  # bytes; that of safetensors
 MAX_REASON = 300  # characters of a reason in a message
 
@@ -126,21 +128,25 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
     OSError
         If the file cannot be written.
     """
-    data = encode(description, arrays)
-    match = CHECKSUM.search(data)
-    assert match is not None  # encode has put it there
-    position = slice(*match.span(1))
-    digest = hashlib.sha256(data).hexdigest().encode()
+    head = header(description, arrays)
+    match = CHECKSUM.search(head)
+    assert match is not None  # header has put it there
+    start, stop = match.span(1)
+    parts = [np.ascontiguousarray(arrays[name]).reshape(-1).data for name in _order(arrays)]
+    digest = hashlib.sha256(head)
+    for part in parts:
+        digest.update(part)
 
     def fill(file: BinaryIO) -> None:
-        for part in (memoryview(data)[: position.start], digest, memoryview(data)[position.stop :]):
+        file.write(head[:start] + digest.hexdigest().encode() + head[stop:])
+        for part in parts:
             file.write(part)
 
     return write_atomically(path, fill, keep)
 
 
-def encode(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of an archive, with zeros in place of the checksum.
+def header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the bytes of an archive up to its arrays, with zeros in place of the checksum.
 
     Parameters
     ----------
@@ -152,23 +158,36 @@ def encode(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
     Returns
     -------
     bytes
-        The content of the file.
+        The length of the header, and the header.
 
     Raises
     ------
     TypeError, ValueError
         If JSON or safetensors cannot hold them.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
 
+    Notes
+    -----
+    The writer of safetensors needs memory for two copies of all arrays, and ends the process if there is not enough.
+    So arrays are written as they are, after a header of its format. Files are read by safetensors.
+    """
     text = json.dumps({"sha256": NO_CHECKSUM.decode(), **description}, allow_nan=False)
-    contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    try:
-        return save(contiguous, {"feedforward": text})
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(f"arrays of {', '.join(sorted({str(array.dtype) for array in arrays.values()}))} cannot be "
-                         f"written ({error})") from None
+    entries: dict[str, Any] = {"__metadata__": {"feedforward": text}}
+    end = 0
+    for name in _order(arrays):
+        array, start = arrays[name], end
+        if array.dtype.kind not in DTYPES or array.dtype.byteorder == ">":
+            raise ValueError(f"an array of dtype {array.dtype.str} cannot be written")
+        dtype = "BOOL" if array.dtype == bool else f"{DTYPES[array.dtype.kind]}{8 * array.itemsize}"
+        end += array.nbytes
+        entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
+    content = json.dumps(entries, separators=(",", ":")).encode()
+    content += b" " * (-len(content) % 8)
+    return len(content).to_bytes(8, "little") + content
+
+
+def _order(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of arrays in the order of the file: the widest numbers first, so that all are aligned."""
+    return sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
@@ -194,6 +213,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     ------
     OSError
         If the file cannot be read.
+    MemoryError
+        If there is not enough memory for the arrays.
     ValueError
         If it is not such a file, or is damaged. Other errors are possible, which `one_line_errors` turns into an
         InvalidFile.
@@ -214,6 +235,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
             raise ValueError("its description is not a JSON object")
         description.pop("sha256", None)
         names = tensors.keys()
+        np.empty(path.stat().st_size + SPARE, np.uint8)  # raises MemoryError; the library would panic
         return description, {name: tensors.get_tensor(name) for name in names}, has_checksum
 
 

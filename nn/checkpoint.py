@@ -152,7 +152,7 @@ class Checkpoint:
         self._taken, self._last, self._due = 0, monotonic(), False
         description, arrays = self._content(model)
         try:
-            archive.encode(description, {name: array.reshape(-1)[:0] for name, array in arrays.items()})
+            archive.header(description, arrays)
         except (TypeError, ValueError) as error:
             raise ValueError(f"Checkpoint: this training cannot be saved: {error}; fields, notes and states may hold "
                              "numbers, texts, bool, and arrays of numbers") from None

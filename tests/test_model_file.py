@@ -7,11 +7,12 @@ import pickle
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file as safe_load
 from safetensors.numpy import save
 from test_model import small, small_data
 
 from feedforward.testing.cases import make_layer
-from nn import ELU, LAYERS, LOSSES, CrossEntropy, Dense, InvalidFile, Model, Sigmoid, Softmax
+from nn import ELU, LAYERS, LOSSES, CrossEntropy, Dense, InvalidFile, Model, Sigmoid, Softmax, archive
 from nn.activations import Elementwise
 
 
@@ -218,3 +219,44 @@ def test_a_model_always_gives_the_same_bytes(tmp_path):
         small(1).save(tmp_path / "m")
         contents.add((tmp_path / "m").read_bytes())
     assert len(contents) == 1
+
+
+def test_the_file_is_what_the_library_writes_but_for_the_checksum(tmp_path):
+    """The format is that of safetensors, whose own writer needs memory for two copies."""
+    arrays = {"b": np.arange(6, dtype="float32").reshape(2, 3), "a": np.ones(3, "float32"), "0": np.array(3, "float32"),
+              "empty": np.zeros((0, 4), "float32"), "transposed": np.arange(6, dtype="float32").reshape(2, 3).T,
+              'a "name"\n with \u00e9': np.zeros(1, "float32")}
+    description = {"text": 'a "quoted" \u00e9 \n text', "numbers": [1, 2.5, None, True]}
+    archive.write(tmp_path / "a", description, arrays)
+    data = (tmp_path / "a").read_bytes()
+    digest = archive.CHECKSUM.search(data)[1]
+    text = json.dumps({"sha256": digest.decode(), **description})
+    arrays["transposed"] = np.ascontiguousarray(arrays["transposed"])
+    assert parsed(data) == parsed(save(arrays, {"feedforward": text}))
+    assert safe_load(tmp_path / "a").keys() == arrays.keys()
+    for name, array in safe_load(tmp_path / "a").items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+def parsed(data):
+    """Return the header and the numbers of a file of safetensors."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "float16", "int32", "uint32", "float32",
+                                   "int64", "uint64", "float64"])
+def test_every_dtype_is_written_and_read(dtype, tmp_path):
+    arrays = {name: np.arange(n).astype(dtype) for name, n in (("a", 3), ("b", 5))} | {"wide": np.ones(2)}
+    archive.write(tmp_path / "a", {}, arrays)
+    _, loaded, _ = archive.read(tmp_path / "a")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(loaded[name], array)
+        assert loaded[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("array", [np.zeros(2, complex), np.array(["text"]), np.array([None]), np.zeros(2, ">f4")])
+def test_what_the_format_cannot_hold_is_an_error(array, tmp_path):
+    with pytest.raises(ValueError, match=f"an array of dtype {array.dtype.str.replace('|', '.')} cannot be written"):
+        archive.write(tmp_path / "a", {}, {"a": array})
+    assert not any(tmp_path.iterdir())

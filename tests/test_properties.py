@@ -1,8 +1,10 @@
 """Properties of every model that can be built, on random models of the tables' layers and losses."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, get_args, get_origin
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -95,7 +97,7 @@ def test_the_gradient_of_a_batch_is_the_weighted_sum_over_its_parts(loss, data):
     value, gradient = model.objective(x, y).value_and_gradient()
     gradient = gradient.copy()
     total, total_gradient, size = 0.0, np.zeros_like(gradient), np.zeros_like(gradient)
-    for start, stop in zip(ends, ends[1:]):
+    for start, stop in pairwise(ends):
         if start < stop:
             part_value, part = model.objective(x[start:stop], y[start:stop]).value_and_gradient()
             total += (stop - start) / n * part_value
