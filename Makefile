@@ -26,7 +26,7 @@ bench: $(VENV)/.bench
 	$(RUN) -m benchmarks.steps
 	$(RUN) -m benchmarks.startup
 
-reliability: $(VENV)/.test
+reliability: $(VENV)/.reliability
 	$(RUN) -m benchmarks.reliability $(ARGS)
 
 clean:
@@ -40,6 +40,6 @@ $(VENV)/.run: $(RUN) setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.notebooks: $(VENV)/.%: $(RUN) setup.cfg pyproject.toml
+$(VENV)/.test $(VENV)/.lint $(VENV)/.bench $(VENV)/.notebooks $(VENV)/.reliability: $(VENV)/.%: $(RUN) setup.cfg pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	touch $@

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import os
 from pathlib import Path
+import re
 import resource
 import signal
 import subprocess
@@ -284,7 +285,7 @@ def with_checksum(data: bytes) -> bytes:
 def with_length(data: bytes, before: bytes) -> bytes:
     """Return damaged bytes whose first 8 state the length of a header that was changed within."""
     length = int.from_bytes(before[:8], "little") + len(data) - len(before)
-    return max(length, 0).to_bytes(8, "little") + data[8:]
+    return min(max(length, 0), 2**64 - 1).to_bytes(8, "little") + data[8:]
 
 
 def readers(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object], tuple[type[Exception], ...]]]:
@@ -306,21 +307,28 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object], tu
 
     def read_checkpoint(file: Path) -> object:
         other = Model([Dense(6, 5), ReLU(), Dropout(0.1), Dense(5, 3), Softmax()], CrossEntropy(), seed=0)
-        try:
+        with refused("other settings"):  # it is a checkpoint of another training
             return Checkpoint(file).restore(other, get("adam"))
-        except ValueError as error:
-            if isinstance(error, InvalidFile) or "other settings" not in str(error):
-                raise
-            return None  # it is a checkpoint of another training
 
     def read_config(file: Path) -> object:
-        return read_experiment(file.parent)
+        with refused("one run of a comparison"):
+            return read_experiment(file.parent)
 
     functions: dict[str, Callable[[Path], object]] = {
         "model": Model.load, "checkpoint": read_checkpoint, "history": History.read, "IDX": read_idx, "gzip": read_idx,
         "config": read_config}
     errors: dict[str, tuple[type[Exception], ...]] = {"IDX": (DataError,), "gzip": (DataError,)}
     return {name: (contents[name], functions[name], errors.get(name, (InvalidFile,))) for name in functions}
+
+
+@contextmanager
+def refused(reason: str) -> Iterator[None]:
+    """Accept that a file, which is not damaged, is refused for this reason."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, InvalidFile) or reason not in str(error):
+            raise
 
 
 def fuzz(name: str, tries: int, progress: Callable[[], object] = lambda: None) -> list[str]:
@@ -352,6 +360,27 @@ def fuzz(name: str, tries: int, progress: Callable[[], object] = lambda: None) -
     return problems
 
 
+def guided_fuzz(name: str, tries: int, progress: Callable[[int], object] = lambda n: None) -> tuple[str, list[str]]:
+    """Read so many damaged files that are chosen by the code that they reach, in a process of its own.
+
+    Return how many places of the code were reached, by the valid file and by all, and what went wrong.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.coverage_fuzz", name, "--runs", str(tries)], cwd=ROOT,
+                               stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                               env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert process.stderr is not None
+    reached, done, lines = [], 0, []
+    for line in process.stderr:
+        lines.append(line.strip())
+        if match := re.match(r"#(\d+)\s.*cov: (\d+)", line):
+            progress(int(match[1]) - done)
+            done = int(match[1])
+            reached.append(match[2])
+    failed = process.wait() or done < tries
+    return (f"{reached[0]} to {reached[-1]} places of the code" if reached else "",
+            [f"{name}: {' '.join(lines[-30:])}"] if failed else [])
+
+
 def determinism(processes: int) -> list[str]:
     """Run one command in processes with different hash seeds; return a line if their results differ."""
     states = []
@@ -362,6 +391,20 @@ def determinism(processes: int) -> list[str]:
                            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(number)})
             states.append(state_of(folder))
     return [] if len(set(states)) == 1 else [f"{len(set(states))} different results of {processes}"]
+
+
+def other_threads(tolerance: float = 1e-12) -> tuple[float, list[str]]:
+    """Train on 1 to 4 threads, in float64; return the largest relative difference of weights, and each above this."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(3000, 200)), rng.integers(0, 10, 3000)
+    thetas = []
+    for threads in range(1, 5):
+        model = Model([Dense(200, 300), ReLU(), Dense(300, 10), Softmax()], CrossEntropy(), seed=0, dtype="float64")
+        model.fit(x, y, get("momentum"), 5, 1000, progress=False, threads=threads)
+        thetas.append(model.theta)
+    differences = [float(np.abs(theta - thetas[0]).max() / np.abs(thetas[0]).max()) for theta in thetas]
+    return max(differences), [f"{threads} threads: weights differ by {difference:.1e}"
+                              for threads, difference in enumerate(differences, 1) if difference > tolerance]
 
 
 def small_fit(seed: int) -> np.ndarray:
@@ -494,7 +537,12 @@ def measure(scale: float) -> str:
         count = n["fuzz" if name in ("model", "checkpoint", "IDX") else "small fuzz"]
         with bar(f"fuzz {name}", count) as shown:
             add(f"a damaged file: {name}", count, fuzz(name, count, shown.update))
+        with bar(f"guided fuzz {name}", count) as shown:
+            reached, problems = guided_fuzz(name, count, shown.update)
+            add(f"a damaged file, chosen by coverage: {name}", count, problems, reached)
     add("processes with different hash seeds", 5, determinism(5))
+    difference, problems = other_threads()
+    add("1 to 4 threads", 4, problems, f"weights differ by {difference:.0e}")
     with bar("leaks", n["leaks"]) as shown:
         growth, problems = leaks(n["leaks"], progress=shown.update)
         add("fit and predict", n["leaks"], problems, f"{growth:,.0f} bytes a cycle")
@@ -506,6 +554,10 @@ def measure(scale: float) -> str:
 {text}
 
 {"Failures: " + "; ".join(lost[:20]) if lost else "Nothing was lost, and every result was the same, bit for bit."}
+
+A file is damaged by random changes of bytes, digits and lengths, most of them within its header and with a checksum
+that is right again. Those chosen by coverage come from atheris, which keeps the files that reach new code and changes
+these. Each must load, or give one of our errors, of one line, within a second.
 
 Measured by `make reliability` on {machine()}.
 """

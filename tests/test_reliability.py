@@ -39,6 +39,11 @@ def test_one_command_gives_one_result():
     assert reliability.determinism(2) == []
 
 
+def test_other_numbers_of_threads_give_the_same_weights_but_for_rounding():
+    _, problems = reliability.other_threads()
+    assert problems == []
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 def test_nothing_is_left_after_a_fit():
     growth, problems = reliability.leaks(100, warm_up=50)

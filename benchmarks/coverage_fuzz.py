@@ -1,0 +1,67 @@
+"""Damaged files that are chosen by the code that they reach: a reader under atheris, which is libFuzzer for Python.
+
+    python -m benchmarks.coverage_fuzz model --runs 100000
+
+The process ends with an error if a file gives another error than it should, or one of several lines, or takes a second.
+"""
+
+import argparse
+from pathlib import Path
+import sys
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import atheris
+import numpy as np
+
+with atheris.instrument_imports(include=["nn", "datasets", "feedforward"]):
+    from benchmarks import reliability
+
+MEMORY = 1500  # megabytes
+
+
+def fuzz(name: str, runs: int, folder: Path) -> None:
+    """Read so many damaged files of one kind, and end the process."""
+    content, read, errors = reliability.readers(folder)[name]
+    corpus, file = folder / "corpus", folder / ("config.json" if name == "config" else "file")
+    corpus.mkdir()
+    (corpus / "valid").write_bytes(content)
+
+    def check(data: bytes) -> None:
+        file.write_bytes(data)
+        started = perf_counter()
+        try:
+            with reliability.ff_warnings():
+                read(file)
+        except errors as error:
+            if "\n" in str(error):
+                raise RuntimeError("an error of several lines") from error
+        if perf_counter() - started > 1:
+            raise RuntimeError("it took a second")
+
+    def change(data: bytes, size: int, seed: int) -> bytes:
+        rng = np.random.default_rng(seed)
+        if name not in ("model", "checkpoint") or rng.random() < 0.3:
+            return reliability.mutate(data, rng)[:size] if rng.random() < 0.3 else atheris.Mutate(data, size)
+        end = min(int.from_bytes(data[:8], "little") + 8, len(data))
+        header = data[8:end]
+        header = reliability.mutate(header, rng) if rng.random() < 0.5 else atheris.Mutate(header, len(header) + 100)
+        return reliability.with_checksum(reliability.with_length(data[:8] + header + data[end:], data))[:size]
+
+    options = [f"-runs={runs}", f"-rss_limit_mb={MEMORY}", f"-max_len={2 * len(content)}"]
+    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={folder}/", str(corpus)], check, custom_mutator=change)
+    atheris.Fuzz()
+
+
+def main() -> None:
+    """Fuzz one reader."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage_fuzz", description=__doc__)
+    parser.add_argument("name", help="model, checkpoint, IDX, gzip, config or history")
+    parser.add_argument("--runs", type=int, default=100_000)
+    args = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        fuzz(args.name, args.runs, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
