@@ -1,7 +1,6 @@
 """Diagnosis: which numbers of a network are not finite, and why training does not change the loss."""
 
 from collections.abc import Sequence
-import math
 
 import numpy as np
 
@@ -11,11 +10,6 @@ from nn.network import Batch, Network
 EPOCHS = 5  # so many epochs with one loss are reported
 SAME = 1e-7  # relative difference of losses that count as one
 FLAT = 1e-6  # a derivative that counts as zero
-
-
-def is_finite(vector: np.ndarray) -> bool:
-    """Return whether all elements are finite. It is quick if they are."""
-    return math.isfinite(vector @ vector) or bool(np.isfinite(vector).all())  # the product may overflow
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -12,7 +12,7 @@ import numpy as np
 
 from nn.batches import DROPOUT, Batches, generator
 from nn.denormals import FlushDenormals
-from nn.diagnosis import EPOCHS, is_finite, standstill, why_loss, why_weights
+from nn.diagnosis import EPOCHS, standstill, why_loss, why_weights
 from nn.history import Epoch, History, Position
 from nn.interrupts import DeferredInterrupt
 from nn.network import Network
@@ -342,7 +342,7 @@ class Steps:
             # an overflow that leads to an infinite loss needs no warning: loss and weights are checked
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
                 loss: float | None = self.optimizer.step(objective)
-                finite = is_finite(self.theta)
+                finite = self.undo.is_finite()
         except BaseException:  # the step is incomplete
             self.undo.undo_step()
             raise

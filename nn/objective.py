@@ -344,12 +344,13 @@ def _one_part(gradient: np.ndarray, use: Use) -> None:
 
 
 def _keep_parts(undo: Undo, each_part: Callable[[Use], None], use: Use) -> None:
-    """Do each_part(use), but copy each part of theta before it is used."""
-    def keep_and_use(part: slice, gradient: np.ndarray) -> None:
+    """Do each_part(use), but copy each part of theta before it is used, and check it afterwards."""
+    def keep_use_and_check(part: slice, gradient: np.ndarray) -> None:
         undo.keep(part)
         use(part, gradient)
+        undo.check(part)
 
-    each_part(keep_and_use)
+    each_part(keep_use_and_check)
 
 
 def _add(arrays: Sequence[np.ndarray]) -> np.ndarray:

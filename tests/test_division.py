@@ -12,7 +12,7 @@ import pytest
 from test_model import LOSSES_WITH_LAST_LAYERS, small, small_data
 from test_optimizer import with_lr
 
-from nn import LAYERS, LOSSES, Dense, Dropout, Elementwise, Layer, Model, ReLU, Softmax, Tanh, workers
+from nn import LAYERS, LOSSES, Dense, Dropout, Elementwise, Layer, MeanSquaredError, Model, ReLU, Softmax, Tanh, workers
 from nn.batches import Batches
 from nn.division import BLOCK, Division, can_divide, cut
 from nn.workers import Workers
@@ -314,6 +314,30 @@ def test_a_loss_that_overflows_keeps_the_last_finite_weights():
     assert np.isfinite(model.theta).all()
     # the last step led to weights whose loss is not finite
     np.testing.assert_array_equal(model.theta, thetas[-2] if len(thetas) > 1 else small_initial(model))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", FIRST_ORDER)
+def test_weights_that_are_not_finite_are_found_in_their_step(name, threads):
+    class OverflowsLate(MeanSquaredError):
+        def gradient(self, z, target, scale, out):
+            super().gradient(z, target, scale, out)
+            out[target == 5] = np.inf
+            return out
+
+    model, (x, _) = Model([Dense(6, 5), Tanh(), Dense(5, 1)], OverflowsLate()), small_data()
+    y = np.zeros(len(x))
+    y[np.random.default_rng(0).integers(len(y))] = 5
+    thetas = [model.theta.copy()]
+
+    class Keeps:
+        def on_step_end(self, model, examples):
+            thetas.append(model.theta.copy())
+
+    with pytest.raises(ArithmeticError, match=r"NaN or infinite in epoch 1, .*the gradient of W of layer") as caught:
+        model.fit(x, y, get(name), 5, 10, callbacks=[Keeps()], progress=False, threads=threads)
+    assert caught.value.step == len(thetas)
+    np.testing.assert_array_equal(model.theta, thetas[-1])
 
 
 def small_initial(model):
