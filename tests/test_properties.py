@@ -128,7 +128,7 @@ def test_the_models_are_of_all_layers():
     seen = set()
 
     @given(models("MeanSquaredError"))
-    @FEW
+    @settings(FEW, max_examples=500)
     def build(drawn):
         seen.update(type(layer).__name__ for layer in drawn[0].layers)
 
