@@ -318,7 +318,7 @@ class CSVLog:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # the working folder may change during the training
         self.error = ""
 
     def on_fit_begin(self, model: Any, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import copy
+from functools import reduce
 import hashlib
 import json
 import math
@@ -16,7 +17,6 @@ import numpy as np
 
 from nn import archive, blas
 from nn.archive import InvalidFile
-from nn.batches import Batches
 from nn.fields import Count, check_value
 from nn.fit import Plan, Training
 from nn.history import Epoch, History, Position
@@ -72,6 +72,9 @@ class Checkpoint:
     the same bits as one that was never interrupted. If a checkpoint cannot be written, there is a warning, and training
     goes on.
 
+    The checkpoint at the end of a fit is made before callbacks such as EarlyStopping restore other weights: it
+    continues as a fit of more epochs would have done.
+
     Examples
     --------
     >>> from pathlib import Path
@@ -94,7 +97,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int | str | None = None) -> None:
-        self.path, self.every = Path(path), every
+        self.path, self.every = Path(path).absolute(), every  # the working folder may change during the training
         self._epochs = self._steps = 0
         if isinstance(every, str) and every.endswith("s") and every[:-1].isdecimal():
             self._steps = check_value("Checkpoint", "every", Count, int(every[:-1]))
@@ -105,8 +108,8 @@ class Checkpoint:
             self._epochs = int(every)
         self.notes: dict[str, Any] = {}
         self.error = ""
-        self._optimizer: Any = None  # the one that is trained or was restored, and its text at first
-        self._text = ""  # fields may be changed during the training
+        self._parts: list[Any] = []  # the optimizer and the callbacks that are trained or were restored
+        self._texts: list[str] = []  # and what they were at first: fields may change during the training
         self._expected: Mapping[str, Any] = {}  # the data and settings of the training that was restored
         self._damaged = False  # whether the newest file is
 
@@ -142,9 +145,9 @@ class Checkpoint:
         if late := [type(callback).__name__ for callback in following if hasattr(callback, "state")]:
             raise ValueError(f"Checkpoint must follow {' and '.join(late)}, so that it saves what they do: put it at "
                              "the end of callbacks")
-        if self._training.optimizer is not self._optimizer:
-            self._optimizer, self._text, self._expected = (
-                self._training.optimizer, identity(self._training.optimizer), {})
+        parts = [part for _, part in owners(self._training.optimizer, self._training.callbacks.all)]
+        if not _same_objects(parts, self._parts):
+            self._parts, self._texts, self._expected = parts, list(map(identity, parts)), {}
         self._settings = settings(self._training)
         if differences := compare(self._expected, self._settings):
             raise ValueError(f"{self.path} is of a training with other settings: {differences}")
@@ -200,7 +203,9 @@ class Checkpoint:
             The dicts of all epochs.
         """
         position = history.position
-        if position is not None and position.intact and position.steps < position.total:
+        # if a callback has raised, those after it do not know of the last step or epoch
+        complete = self._training.callbacks.complete
+        if complete and position is not None and position.intact and position.steps < position.total:
             self.save(model)
 
     def save(self, model: Any) -> None:
@@ -231,9 +236,9 @@ class Checkpoint:
             arrays |= {f"{prefix}.{name}": np.asarray(value) for name, value in values.items()}
         return {
             "checkpoint": FORMAT, "model": model.components().description(),
-            "optimizer": self._text, "fields": _to_json(changeable_fields(training.optimizer)),
+            "optimizer": self._texts[0], "callbacks": self._texts[1:],
+            "fields": _to_json(changeable_fields(training.optimizer)),
             "texts": {name: getattr(training.optimizer, name, "") for name in TEXTS},
-            "callbacks": [identity(callback) for callback in with_state(training.callbacks.all)],
             "settings": self._settings, "epochs": [_to_json(cast(dict[str, Any], epoch)) for epoch in history.epochs],
             "message": history.message, "position": position.description(), "notes": self.notes}, arrays
 
@@ -319,7 +324,7 @@ class Checkpoint:
                 raise ValueError("its fields are not those of the optimizer that it describes")
             notes, settings = dict(description["notes"]), dict(description["settings"])
             texts = {name: str(description["texts"][name]) for name in TEXTS}
-            before = copy.copy(optimizer)
+            before = copy.deepcopy(optimizer)
             _set_fields(before, fields)  # raises ValueError for a value that is not allowed
             for prefix, callback in owners(optimizer, callbacks)[1:]:
                 callback.restore(_part(prefix, arrays))
@@ -329,8 +334,14 @@ class Checkpoint:
             if hasattr(optimizer, name):
                 setattr(optimizer, name, text)
         model.theta[:] = arrays["theta"]
-        self.notes, self._expected, self._optimizer, self._text = notes, settings, optimizer, now["optimizer"]
+        self.notes, self._expected = notes, settings
+        self._parts = [part for _, part in owners(optimizer, callbacks)]
+        self._texts = [now["optimizer"], *now["callbacks"]]
         return history
+
+
+def _same_objects(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    return len(a) == len(b) and all(one is other for one, other in zip(a, b))
 
 
 def owners(optimizer: Any, callbacks: Sequence[Any]) -> list[tuple[str, Any]]:
@@ -355,32 +366,41 @@ def identity(thing: Any) -> str:
 
 
 def changeable_fields(optimizer: Any) -> dict[str, Any]:
-    """Return the fields of an optimizer that are numbers and the like: callbacks may change them."""
+    """Return the fields of an optimizer that are numbers and the like: callbacks may change them.
+
+    The names of those of an optimizer within another, which a schedule changes, begin with "optimizer."; its lr is
+    part of the state.
+    """
     described = optimizer.description() if hasattr(optimizer, "description") else {}
-    return {name: value for name, value in described.items() if isinstance(value, (int, float, str, NoneType))}
+    fields = {name: value for name, value in described.items() if isinstance(value, (int, float, str, NoneType))}
+    inner = getattr(optimizer, "optimizer", None)
+    within = {} if inner is None else changeable_fields(inner)
+    return {**fields, **{f"optimizer.{name}": value for name, value in within.items() if name != "lr"}}
 
 
 def _set_fields(optimizer: Any, fields: Mapping[str, Any]) -> None:
     """Set the fields that have another value."""
     for name, value in fields.items():
-        if getattr(optimizer, name) != value:
-            setattr(optimizer, name, value)
+        *path, last = name.split(".")
+        owner = reduce(getattr, path, optimizer)
+        if getattr(owner, last) != value:
+            setattr(owner, last, value)
 
 
 def settings(training: Training) -> dict[str, Any]:
     """Return what the next steps depend on besides model and optimizer, for JSON."""
-    batches = training.batches
+    batches, validation = training.batches, training.validation
     return {"batch_size": batches.size, "shuffle": batches.shuffle, "threads": training.threads or blas.threads(),
-            "examples": len(batches.x), "data": fingerprint(batches)}
+            "examples": len(batches.x), "data": fingerprint(batches.x, batches.target),
+            "validation data": None if validation is None else fingerprint(*validation)}
 
 
-def fingerprint(batches: Batches) -> str:
-    """Return a hash of some of the examples and their targets, spread over all of them."""
-    rows = np.linspace(0, len(batches.x) - 1, min(SAMPLE, len(batches.x))).astype(int)
+def fingerprint(*arrays: np.ndarray) -> str:
+    """Return a hash of some of the rows of arrays, spread over all of them."""
     digest = hashlib.sha256()
-    for array in (batches.x, batches.target):
+    for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(array[rows].tobytes())
+        digest.update(array[np.linspace(0, len(array) - 1, min(SAMPLE, len(array))).astype(int)].tobytes())
     return digest.hexdigest()
 
 
@@ -397,14 +417,15 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> s
 
 
 def _to_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values for JSON, in which infinity and NaN are texts."""
-    return {name: repr(value) if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()}
+    """Return values for JSON: NumPy's numbers become Python's, and infinity and NaN an object with their text."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+    return {name: {"number": repr(value)} if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in plain.items()}
 
 
 def _from_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that `_to_json` was given."""
-    return {name: float(value) if value in ("inf", "-inf", "nan") else value for name, value in values.items()}
+    return {name: float(value["number"]) if isinstance(value, dict) else value for name, value in values.items()}
 
 
 def _part(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from nn.network import Batch, Network
 
 EPOCHS = 5  # so many epochs with one loss are reported
 SAME = 1e-7  # relative difference of losses that count as one
+RISE = 3  # a loss that has become so many times as large is reported; batches differ by less
 FLAT = 1e-6  # a derivative that counts as zero
 
 
@@ -90,3 +91,26 @@ def standstill(network: Network, losses: Sequence[float]) -> str:
                 return (f"{text}: all derivatives of layer {i} ({layer}) are 0, so the layers before it do not learn; "
                         "try a smaller lr, another activation or another initializer")
     return text
+
+
+def worse(network: Network, target: np.ndarray, first: float, last: float) -> str:
+    """Return that training has made the loss larger; empty if it has not, or the model is better than outputs of 0.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    target : ndarray of shape (N, K)
+        The targets.
+    first, last : float
+        The loss of the first step, and that of the last epoch.
+
+    Returns
+    -------
+    str
+        One line.
+    """
+    if not 0 < RISE * first < last or last <= network.loss.value(np.zeros_like(target), target, 1 / len(target)):
+        return ""
+    return (f"the loss rose from {first:.4g} in the first step to {last:.4g} in the last epoch: training made the "
+            "model worse; try a smaller lr")

@@ -12,7 +12,7 @@ import numpy as np
 
 from nn.batches import DROPOUT, Batches, generator
 from nn.denormals import FlushDenormals
-from nn.diagnosis import EPOCHS, standstill, why_loss, why_weights
+from nn.diagnosis import EPOCHS, standstill, why_loss, why_weights, worse
 from nn.history import Epoch, History, Position
 from nn.interrupts import DeferredInterrupt
 from nn.network import Network
@@ -104,6 +104,8 @@ class Callbacks:
     ----------
     all : list
         The callbacks.
+    complete : bool
+        Whether all of them know of the last event; False while they are called, and if one has raised an error.
 
     Raises
     ------
@@ -118,6 +120,7 @@ class Callbacks:
             raise ValueError(f"callbacks must be a list, not {callbacks!r}: write [callback]")
         self._model = model
         self.all: list[Any] = []
+        self.complete = True
         self._begun: list[Any] = []
         self._methods: dict[str, list[Any]] = {event: [] for event in self.EVENTS}
         for callback in callbacks:
@@ -148,6 +151,7 @@ class Callbacks:
     def begin_fit(self, plan: Plan) -> None:
         """Report the plan of the fit."""
         self._begun.clear()
+        self.complete = True
         for callback in self.all:
             if hasattr(callback, "on_fit_begin"):
                 callback.on_fit_begin(self._model, plan)
@@ -170,8 +174,10 @@ class Callbacks:
                         stack.callback(getattr(callback, event), self._model, history)
 
     def _call(self, event: str, argument: Any) -> None:
+        self.complete = False
         for method in self._methods[event]:
             method(self._model, argument)
+        self.complete = True
 
 
 class Training(NamedTuple):
@@ -182,6 +188,7 @@ class Training(NamedTuple):
     history: History
     callbacks: Callbacks
     threads: int | None
+    validation: Arrays | None
 
 
 def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Arrays | None,
@@ -227,12 +234,13 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
     steps = Steps(network, batches, optimizer, workers, callbacks, history)
     try:
         callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=len(batches.x),
-                                 training=Training(batches, optimizer, history, callbacks, threads)))
+                                 training=Training(batches, optimizer, history, callbacks, threads, validation)))
         with workers, steps.interrupt:
             while position.epoch <= last + epochs and not position.ended and steps.run_epoch(position):
                 position = steps.end_epoch(position, *steps.validate(validation))
                 if callbacks.stopped:
                     break
+            steps.warn_if_worse(position)
     finally:
         steps.restore_settings()  # an interrupt may have come before a step could do it
         callbacks.end_fit(history)
@@ -283,7 +291,9 @@ class Steps:
             else:
                 self.objective.gradients = 0.0
             position.intact = False
-            position.loss += float(self.take_step(self.objective, position)) * len(rows) / N
+            loss = float(self.take_step(self.objective, position))
+            position.loss += loss * len(rows) / N
+            position.first_loss = position.first_loss or loss
             position.correct += self.objective.correct()
             position.gradients += self.objective.gradients
             position.steps += 1
@@ -319,7 +329,7 @@ class Steps:
         """Add an epoch to the history, report it, and return the position at the start of the next one."""
         history, N = self.history, len(self.batches.x)
         following = Position(position.epoch + 1, total=len(self.batches), refused=position.refused,
-                             evaluated=position.evaluated, ended=self.cannot_continue)
+                             first_loss=position.first_loss, evaluated=position.evaluated, ended=self.cannot_continue)
         seconds, passes = (history[-1]["seconds"], history[-1]["passes"]) if history else (0.0, 0.0)
         history.epochs.append(Epoch(
             epoch=position.epoch, loss=position.loss, accuracy=position.correct / N if self.classifies else None,
@@ -332,6 +342,14 @@ class Steps:
             warnings.warn(f"epoch {position.epoch}: {history.message}", stacklevel=2)
         self.callbacks.end_epoch(history[-1])
         return following
+
+    def warn_if_worse(self, position: Position) -> None:
+        """Say that training has made the model worse, if it has and nothing else is said."""
+        history = self.history
+        if history and not history.message and not position.steps:
+            history.message = worse(self.network, self.batches.target, position.first_loss, history[-1]["loss"])
+            if history.message:
+                warnings.warn(history.message, stacklevel=2)
 
     def take_step(self, objective: BatchObjective, position: Position) -> float:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""

@@ -75,6 +75,8 @@ class Position:
         The seconds of these steps.
     refused : int
         The number of steps of the fit that could not change the weights.
+    first_loss : float
+        The loss of the first step of the fit; 0 before it.
     evaluated : bool
         Whether the optimizer has evaluated the objective of the next step, which is that of the last one, at theta.
     ended : bool
@@ -93,6 +95,7 @@ class Position:
     gradients: float = 0.0
     seconds: float = 0.0
     refused: int = 0
+    first_loss: float = 0.0
     evaluated: bool = False
     ended: bool = False
     intact: bool = True
@@ -117,7 +120,7 @@ class Position:
         numbers = {name: value for name, value in values.items() if name != "rng"}
         for name, value in numbers.items():
             if types[name] is not type(value) or not (
-                    math.isfinite(value) if name == "loss" else 0 <= value < math.inf):
+                    math.isfinite(value) if name in ("loss", "first_loss") else 0 <= value < math.inf):
                 raise ValueError(f"the position's {name} is {value!r}")
         position = cls(**numbers)
         if values["rng"] is not None:
@@ -134,8 +137,8 @@ class History(Sequence[Epoch]):
     epochs : list of dict
         An `Epoch` for each epoch, in order.
     message : str
-        Why training ended before its last epoch, which steps could not change the weights, or that the loss does not
-        change; empty otherwise.
+        Why training ended before its last epoch, which steps could not change the weights, that the loss does not
+        change, or that it has risen; empty otherwise.
     position : Position or None
         How far the next epoch has come, if training was stopped during it. A fit with this history continues there.
 

@@ -276,6 +276,123 @@ def test_an_error_within_a_step_is_not_saved(tmp_path):
     assert checkpoint.read().description["position"]["epoch"] == 2
 
 
+class Count:
+    """A callback with a state that its text shows."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def on_step_end(self, model, examples):
+        self.steps += 1
+
+    def state(self):
+        return {"steps": self.steps}
+
+    def restore(self, values):
+        self.steps = int(values["steps"])
+
+    def __repr__(self):
+        return f"Count({self.steps})"
+
+
+def test_a_callback_whose_text_shows_its_state_is_restored(tmp_path):
+    train(tmp_path / "a", "adam", own=[Count], callbacks=[StopAt(7)])
+    train(tmp_path / "a", "adam", own=[Count], callbacks=[StopAt(4)])
+    train(tmp_path / "b", "adam", own=[Count])
+    train(tmp_path / "a", "adam", own=[Count])
+    states = [archive.read(tmp_path / name)[1]["callback0.steps"] for name in "ab"]
+    assert states[0] == states[1] == EPOCHS * 4
+
+
+@pytest.mark.parametrize("event", ["on_step_end", "on_epoch_end"])
+def test_an_error_in_a_callback_before_one_with_a_state_loses_nothing(event, tmp_path):
+    class Raises:
+        left = 5 if event == "on_epoch_end" else 18
+
+    def raise_later(self, model, argument):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    setattr(Raises, event, raise_later)
+
+    class Average(Count):
+        """Counts both events."""
+
+        def on_epoch_end(self, model, epoch):
+            self.steps += 100
+
+    own = [Average, lambda: EarlyStopping("loss", patience=2)]
+    whole = train(tmp_path / "whole", "adam", own=own)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "a", "adam", own=own, callbacks=[Raises()], every="3s")
+    assert_same(train(tmp_path / "a", "adam", own=own), whole)
+    states = [archive.read(tmp_path / name)[1]["callback0.steps"] for name in ("a", "whole")]
+    assert states[0] == states[1] == EPOCHS * 104
+
+
+def test_fields_within_a_schedule_are_restored(tmp_path):
+    class Doubles:
+        def on_epoch_end(self, model, epoch):
+            optimizer[0].optimizer.weight_decay = 2 * optimizer[0].optimizer.weight_decay + 1e-3
+
+    optimizer = []
+
+    def fit(path, epochs):
+        model, (x, y) = small(3), small_data(60)
+        optimizer[:] = [optimizer_of("adam", "cosine")]
+        checkpoint = Checkpoint(path)
+        history = checkpoint.restore(model, optimizer[0])
+        model.fit(x, y, optimizer[0], epochs - len(history), 16, callbacks=[Doubles(), checkpoint], progress=False,
+                  history=history)
+        return model.theta, optimizer[0].optimizer.weight_decay
+
+    theta, decay = fit(tmp_path / "whole", 6)
+    fit(tmp_path / "a", 3)
+    continued, continued_decay = fit(tmp_path / "a", 6)
+    assert continued_decay == decay > 0.02
+    np.testing.assert_array_equal(continued, theta)
+
+
+@pytest.mark.parametrize("change", ["other", "none"])
+def test_other_validation_data_are_an_error(change, tmp_path):
+    train(tmp_path / "a", "adam", epochs=2)
+    model, (x, y), optimizer = small(3, dropout=0.2), small_data(60), with_lr("adam", 0.05)
+    checkpoint = Checkpoint(tmp_path / "a")
+    history = checkpoint.restore(model, optimizer)
+    with pytest.raises(ValueError, match="other settings: validation data was "):
+        model.fit(x, y, optimizer, 2, 16, (x + 1, y) if change == "other" else None, [checkpoint], progress=False,
+                  history=history)
+
+
+def test_the_working_folder_may_change(tmp_path, monkeypatch):
+    class Moves:
+        def on_epoch_end(self, model, epoch):
+            (tmp_path / "elsewhere").mkdir(exist_ok=True)
+            monkeypatch.chdir(tmp_path / "elsewhere")
+
+    monkeypatch.chdir(tmp_path)
+    model, (x, y) = small(), small_data()
+    model.fit(x, y, get("adam"), 3, callbacks=[Moves(), CSVLog("log"), Checkpoint("a", 1)], progress=False)
+    assert len(History.read(tmp_path / "log")) == 3
+    assert len(Checkpoint(tmp_path / "a").read().description["epochs"]) == 3
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_values_that_a_callback_adds_to_an_epoch_are_restored(tmp_path):
+    values = {"a": np.float64("nan"), "b": np.float32(0.5), "c": np.int64(3), "d": "nan", "e": -np.inf, "f": np.True_}
+
+    class Adds:
+        def on_epoch_end(self, model, epoch):
+            epoch.update(values)
+
+    model, (x, y), optimizer, checkpoint = small(), small_data(), get("adam"), Checkpoint(tmp_path / "a")
+    model.fit(x, y, optimizer, 1, callbacks=[Adds(), checkpoint], progress=False)
+    epoch = Checkpoint(tmp_path / "a").restore(small(), get("adam"))[0]
+    assert {name: epoch[name] for name in "bcdef"} == {"b": 0.5, "c": 3, "d": "nan", "e": -np.inf, "f": True}
+    assert np.isnan(epoch["a"])
+
+
 @pytest.mark.parametrize(("change", "message"), [
     (lambda d: d.update(checkpoint=2), "its format is 2, and this version reads 1: use a newer version"),
     (lambda d: d.pop("checkpoint"), "it holds something else"),

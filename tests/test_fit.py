@@ -139,12 +139,26 @@ def test_a_loss_that_is_not_finite_stops_in_that_step_and_keeps_the_last_finite_
     np.testing.assert_array_equal(model.theta, optimizer.thetas[max(k - 2, 0)])  # the last with a finite loss
 
 
+@pytest.mark.filterwarnings("ignore:the loss rose")
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_after_a_real_divergence_the_weights_are_finite_and_there_is_no_warning(name):
+def test_after_a_real_divergence_the_weights_are_finite_and_numpy_warns_of_nothing(name):
     model, (x, y) = small(), small_data()
     with contextlib.suppress(Diverged):
         model.fit(1e4 * x, y, with_lr(name, 1e30), epochs=5, batch_size=16, progress=False)
     assert np.isfinite(model.theta).all()
+
+
+def test_a_training_that_makes_the_model_worse_says_so():
+    x, y = small_data()
+    for lr, epochs in ((1e9, 3), (1e5, 1), (1e2, 8)):
+        with pytest.warns(UserWarning, match=r"the loss rose from .* to .* in the last epoch: tr") as w:
+            history = small().fit(x, y, get("adam", lr=lr), epochs, 10, progress=False)
+        assert history.message == str(w[0].message)
+    assert len(small().fit(x, y, get("adam"), 3, 10, progress=False).message) == 0
+    fine = small()
+    fine.fit(x, y, get("adam", lr=0.05), 300, 10, progress=False)
+    history = fine.fit(x, y, get("adam", lr=0.05), 3, 10, progress=False)  # its losses are small, and differ by batch
+    assert history.message == ""
 
 
 @pytest.mark.parametrize("name", ["gd", "adam"])
