@@ -277,7 +277,8 @@ class Experiment(Declared):
         callbacks, progress, figures, stop, checkpoint_every, notify : optional
             As for `run`.
         **options : optional
-            Parameters of the experiment, which must be those of the folder. Only `data_dir` may differ.
+            Parameters of the experiment, which must be those of the folder. Only `data_dir` may differ; and `threads`
+            says how many threads the runs have had, if they would have another number here.
 
         Returns
         -------
@@ -319,7 +320,7 @@ class Experiment(Declared):
         now, then = ({**experiment.description(), "dataset": getattr(experiment.dataset, "name", experiment.dataset)}
                      for experiment in (self, before))
         differences = [f"{name} was {then[name]!r} and is {now[name]!r}" for name in now
-                       if now[name] != then[name] and name != "data_dir"
+                       if now[name] != then[name] and name not in ("data_dir", "threads")
                        and not (name == "epochs" and now[name] > then[name])]
         if differences:
             raise ValueError(f"{folder} is of an experiment with other settings: {'; '.join(differences)}; only epochs "

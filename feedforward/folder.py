@@ -65,10 +65,10 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def collect_errors(problems: list[str]) -> Iterator[None]:
-    """Add an error of the system within the context to a list instead of raising it: no disk space, no memory."""
+    """Add an error within the context to a list instead of raising it: no disk space, no memory, infinite weights."""
     try:
         yield
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, ValueError) as error:
         problems.append(reason(error))
 
 

@@ -181,6 +181,8 @@ class Results(Sequence[Run]):
         figures : bool
             Whether to write the figures.
         """
+        if all(run.refused for run in self.runs):
+            return
         if len(self.runs) > 1:
             with collect_errors(self._problems):
                 write_json(folder / CONFIG, {**config, "runs": [

@@ -5,10 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 import copy
 from dataclasses import dataclass, field
+from functools import partial
 import os
 from pathlib import Path
 import queue
 from typing import Any
+
+import numpy as np
 
 from datasets import Dataset
 from feedforward.folder import CONFIG, collect_errors, read_config, reason, write_json
@@ -67,6 +70,8 @@ class Run:
         What the optimizers reported, such as steps that could not change the weights.
     interrupted : bool
         Whether the run was stopped before its last epoch.
+    refused : bool
+        Whether the run could not be continued: the files of its folder are as they were.
     problems : list of str
         Why output, such as a file or the progress, could not be written. Training has not ended for that reason.
 
@@ -89,6 +94,7 @@ class Run:
     error: str = ""
     messages: list[str] = field(default_factory=list)
     interrupted: bool = False
+    refused: bool = False
     problems: list[str] = field(default_factory=list)
 
     def forms(self) -> dict[str, str]:
@@ -110,6 +116,9 @@ class Run:
         dict
             Epochs, scores, messages and so on; empty before the run has ended.
         """
+        if self.refused and self.folder is not None:
+            with suppress(ValueError, OSError):
+                return dict(read_config(self.folder)["results"])
         if self.training is None and not self.error:
             return {}
         return {"epochs": len(self.history), "training": self.training, "test": self.test,
@@ -135,31 +144,35 @@ class Run:
         checkpoint_every : int or str, optional
             As for `Checkpoint`.
         """
-        callbacks, checkpoint = list(callbacks), None
+        callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin()
         config = {**config, "stages": [stage.description() for stage in self.stages], "seed": self.seed,
                   "model": self.model.components().description()}
+        continues = self.folder is not None and (self.folder / CONFIG).exists()
         try:
             if self.folder is not None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
-                callbacks += [CSVLog(self.folder / "history.csv"), checkpoint]
+                # what follows the checkpoint writes only if the training can be continued
+                begins.action = partial(self._write_config, config)
+                callbacks += [checkpoint, CSVLog(self.folder / "history.csv"), begins]
             first, before = self._restore(checkpoint, callbacks)
         except (ValueError, OSError, MemoryError) as error:  # nothing has been trained, and nothing is overwritten
-            self.error = reason(error)
+            self.error, self.refused = reason(error), continues
             return
-        self._write_config(config)
         try:
             self._train_stages(data, callbacks, threads, checkpoint, first, before)
         except (Diverged, ValueError, OSError, MemoryError) as error:
-            self.error = reason(error)
+            self.error, self.refused = reason(error), continues and not begins.done
         finally:  # also after an interrupt
-            if self.folder is not None:
+            if self.folder is not None and not self.refused:
                 with collect_errors(self.problems):
                     self.model.save(self.folder / "model.safetensors")
+        if self.refused:
+            return
         self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
         self.interrupted = any(getattr(callback, "requested", False) for callback in callbacks)
         # a ValueError: the data do not fit; then fit has failed in the same way
-        with suppress(ValueError), collect_errors(self.problems):
+        with collect_errors(self.problems), suppress(ValueError), np.errstate(over="ignore", invalid="ignore"):
             self.training = self.model.evaluate(data.x_train, data.y_train)
             self.test = self.model.evaluate(data.x_test, data.y_test)
         self._write_config({**config, "results": self.results()})
@@ -175,8 +188,7 @@ class Run:
             return 0, 0
         saved = checkpoint.read()
         if saved is None:
-            if self.folder is not None and (self.folder / CONFIG).exists() and "results" in read_config(self.folder):
-                raise ValueError(f"{self.folder} holds a complete run, but no {CHECKPOINT} from which to continue")
+            self._check_incomplete()
             return 0, 0
         with one_line_errors(saved.path, f"a checkpoint of {self.name}"):
             notes = saved.description["notes"]
@@ -189,6 +201,14 @@ class Run:
                 earlier.optimizer.form_used = form
         return stage, before
 
+    def _check_incomplete(self) -> None:
+        """Raise ValueError if the folder holds a complete run: without a checkpoint it cannot be continued."""
+        if self.folder is None or not (self.folder / CONFIG).exists():
+            return
+        results = read_config(self.folder).get("results")
+        if isinstance(results, dict) and not results.get("failed") and not results.get("interrupted"):
+            raise ValueError(f"{self.folder} holds a complete run, but no {CHECKPOINT} from which to continue")
+
     def _train_stages(self, data: Dataset, callbacks: Sequence[Any], threads: int | None,
                       checkpoint: Checkpoint | None, first: int, before: int) -> None:
         for number, stage in enumerate(self.stages[first:], first):
@@ -196,14 +216,28 @@ class Run:
                 checkpoint.notes = {
                     "stage": number, "before": before, "messages": list(self.messages),
                     "forms": [getattr(done.optimizer, "form_used", "") for done in self.stages[:number]]}
-            self.model.fit(data.x_train, data.y_train, stage.optimizer, before + stage.epochs - len(self.history),
-                           stage.batch_size, (data.x_test, data.y_test), callbacks, progress=False,
-                           history=self.history, threads=threads)
+            if (left := before + stage.epochs - len(self.history)) > 0:
+                self.model.fit(data.x_train, data.y_train, stage.optimizer, left, stage.batch_size,
+                               (data.x_test, data.y_test), callbacks, progress=False, history=self.history,
+                               threads=threads)
             if self.history.message:
                 self.messages.append(f"{stage.name}: {self.history.message}")
             if self.model.stop_training:
                 break
             before = len(self.history)
+
+
+class OnFitBegin:
+    """A callback that does something when the first fit begins."""
+
+    action: Callable[[], None] = staticmethod(lambda: None)
+    done = False
+
+    def on_fit_begin(self, model: Model, plan: Any) -> None:
+        """Do it."""
+        if not self.done:
+            self.action()
+        self.done = True
 
 
 class Stop:

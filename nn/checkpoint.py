@@ -150,7 +150,9 @@ class Checkpoint:
             self._parts, self._texts, self._expected = parts, list(map(identity, parts)), {}
         self._settings = settings(self._training)
         if differences := compare(self._expected, self._settings):
-            raise ValueError(f"{self.path} is of a training with other settings: {differences}")
+            threads = self._expected.get("threads")
+            advice = f"; set threads to {threads}" if threads != self._settings["threads"] else ""
+            raise ValueError(f"{self.path} is of a training with other settings: {differences}{advice}")
         self._expected = {}
         self._taken, self._last, self._due = 0, monotonic(), False
         description, arrays = self._content(model)

@@ -329,3 +329,14 @@ def test_a_stop_before_the_first_step_is_an_interrupt(tmp_path):
         assert [len(one.history) for one in results] == [0] * len(results)
     assert sorted(os.listdir(tmp_path / "one")) == [
         ".lock", "checkpoint.safetensors", "config.json", "history.csv", "model.safetensors"]
+
+
+def test_weights_that_cannot_be_saved_cost_no_other_run(tmp_path):
+    class Ruins:
+        def on_epoch_end(self, model, epoch):
+            model.theta[0] = np.inf
+
+    results = ff.Experiment(["gd", "adam"], dataset="digits", epochs=1, jobs=1).run(
+        tmp_path / "a", progress=False, figures=False, callbacks=lambda run: [Ruins()] if run.name == "gd" else [])
+    assert any("weights hold NaN or infinity" in problem for problem in results.problems)
+    assert (tmp_path / "a/adam/model.safetensors").exists()

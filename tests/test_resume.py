@@ -129,6 +129,53 @@ def test_other_settings_are_named(tmp_path):
         ff.Experiment.resume(tmp_path)
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def resume_with_blas(threads, *arguments):
+    return subprocess.run([sys.executable, "train.py", "--resume", *map(str, arguments)], cwd=ROOT, text=True,
+                          capture_output=True, env={**os.environ, "OPENBLAS_NUM_THREADS": str(threads)})
+
+
+def test_another_number_of_threads_is_refused_with_advice_and_nothing_is_written(tmp_path):
+    interrupt(ff.Experiment(dataset="digits", epochs=4, threads=3), tmp_path / "a", 15)
+    config = json.loads((tmp_path / "a/config.json").read_text())
+    config["experiment"]["threads"] = None  # as if it had been the number of this machine
+    (tmp_path / "a/config.json").write_text(json.dumps(config))
+    before = contents(tmp_path / "a")
+    done = resume_with_blas(1, tmp_path / "a")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "threads was 3 and is 1; set threads to 3" in done.stderr
+    assert contents(tmp_path / "a") == before
+    assert resume_with_blas(1, tmp_path / "a", "--threads", 3).returncode == 0
+    assert len(History.read(tmp_path / "a/history.csv")) == 4
+    before = rows(tmp_path / "a"), (tmp_path / "a/model.safetensors").read_bytes()
+    assert resume_with_blas(2, tmp_path / "a").returncode == 0  # it is complete
+    assert before == (rows(tmp_path / "a"), (tmp_path / "a/model.safetensors").read_bytes())
+
+
+def test_a_comparison_keeps_what_is_known_of_runs_that_cannot_be_continued(tmp_path):
+    ff.Experiment(["gd", "adam"], dataset="digits", epochs=2, jobs=1).run(tmp_path / "a", **QUIET)
+    config = json.loads((tmp_path / "a/config.json").read_text())["runs"]
+    for path in (tmp_path / "a/gd").glob(f"{CHECKPOINT}*"):
+        path.write_bytes(b"damaged")
+    before = contents(tmp_path / "a/gd")
+    results = ff.Experiment.resume(tmp_path / "a", epochs=3, **QUIET)
+    assert "is not a checkpoint that can be loaded" in results["gd"].error
+    assert len(results["adam"].history) == 3
+    assert contents(tmp_path / "a/gd") == before
+    assert json.loads((tmp_path / "a/config.json").read_text())["runs"][0] == config[0]
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_fails_again(tmp_path):
+    results = ff.Experiment(["gd", "adam"], dataset="digits", epochs=2, lr=1e30, jobs=1).run(tmp_path / "a", **QUIET)
+    again = ff.Experiment.resume(tmp_path / "a", **QUIET)
+    assert [run.error for run in again] == [run.error for run in results]
+    assert any(run.error for run in results)
+    assert [run.test for run in again] == [run.test for run in results]
+
+
 def test_another_machine_is_noticed(tmp_path):
     ff.Experiment(dataset="digits", epochs=2).run(tmp_path / "a", **QUIET)
     config = json.loads((tmp_path / "a/config.json").read_text())
