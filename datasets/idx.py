@@ -1,11 +1,13 @@
 """Read IDX files, the format of MNIST: a header with the data type and the shape, then the numbers, often gzipped."""
 
-import gzip
+import errno
 import io
 import math
 import os
+import stat
 import struct
 import sys
+from typing import Protocol
 import zlib
 
 import numpy as np
@@ -13,8 +15,14 @@ import numpy as np
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 MAX_DIMENSIONS = 32  # every version of NumPy supports this many
 MAX_COMPRESSION_RATIO = 100  # of a gzip file that is read: MNIST has 5, a file made to fill the memory 1,000
-MAX_GZIP_HEADER = 1 << 16  # bytes; the header may hold a name and a comment, which end with a zero
-CHUNK_SIZE = 1 << 20  # bytes per read; gzip copies each chunk to its own buffer, so chunks are small
+CHUNK_SIZE = 1 << 18  # bytes per read
+
+
+class Readable(Protocol):
+    """The part of a file that is used."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes: `size`, or fewer at the end."""
 
 
 class DataError(Exception):
@@ -74,33 +82,50 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     array([7, 2, 1], dtype=uint8)
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if file.peek(2)[:2] != b"\x1f\x8b":
                 return _read_array(file, path, size)
-            _check_gzip_header(file, path)
-            with gzip.GzipFile(fileobj=file) as decompressed:
-                return _read_array(decompressed, path, size, _stated_size(file, size))
+            stated_size = _stated_size(file, size)
+            return _read_array(Gunzip(file), path, size, stated_size)
     except (OSError, EOFError, zlib.error) as error:
-        found = getattr(error, "strerror", None) or error
+        found = str(getattr(error, "strerror", None) or error).removeprefix("Error -3 while decompressing data: ")
         raise DataError(f"{path}: expected a complete IDX file, found: {found}") from None
     except MemoryError:
         raise DataError(f"{path}: expected an IDX file that fits in memory, found a larger one") from None
 
 
-def _check_gzip_header(file: io.BufferedReader, path: str | os.PathLike[str]) -> None:
-    """Raise DataError if the header is longer than `MAX_GZIP_HEADER`: gzip would read it byte by byte."""
-    head = file.read(MAX_GZIP_HEADER)
-    file.seek(0)
-    flags, end = head[3] if len(head) > 3 else 0, 10
-    if flags & 4:  # an extra field, after its length
-        end += 2 + int.from_bytes(head[10:12], "little")
-    for flag in (8, 16):  # a name and a comment
-        if flags & flag:
-            end = head.find(b"\0", end) + 1
-            if not end:
-                raise DataError(f"{path}: expected a gzip header of at most {MAX_GZIP_HEADER:,} bytes, found a longer "
-                                "one")
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file for reading bytes. Raises OSError also for what is no regular file: reading a pipe may never end."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open raises an OSError for a folder
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return open(path, "rb")
+
+
+class Gunzip:
+    """Reads the content of a gzip file of one member. Unlike gzip.GzipFile, it does nothing byte by byte in Python.
+
+    Parameters
+    ----------
+    file : binary file
+        The gzip file, at its start.
+    """
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file, self._stream = file, zlib.decompressobj(wbits=31)
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes of the content: `size`, or fewer at its end, where the checksum is verified."""
+        content = b""
+        while len(content) < size and not self._stream.eof:
+            compressed = self._stream.unconsumed_tail or self._file.read(CHUNK_SIZE)
+            if not compressed:
+                raise EOFError("the file ended before the end of the compressed data")
+            content += self._stream.decompress(compressed, size - len(content))
+        if self._stream.eof and (self._stream.unused_data or self._file.peek(1)):
+            raise EOFError("bytes after the end of the compressed data")
+        return content
 
 
 def _stated_size(file: io.BufferedReader, size: int) -> int:
@@ -112,7 +137,7 @@ def _stated_size(file: io.BufferedReader, size: int) -> int:
 
 
 def _read_array(
-    file: io.BufferedIOBase, path: str | os.PathLike[str], size: int, stated_size: int | None = None
+    file: Readable, path: str | os.PathLike[str], size: int, stated_size: int | None = None
 ) -> np.ndarray:
     """Read an IDX file of `size` bytes on disk; `stated_size` is None if the file is not gzipped."""
     shape, dtype = _read_header(file, path)
@@ -130,10 +155,11 @@ def _read_array(
     buffer = array.reshape(-1).view(np.uint8).data
     done = 0
     while done < len(buffer):
-        count = file.readinto(buffer[done : done + CHUNK_SIZE])
-        if not count:
+        content = file.read(min(CHUNK_SIZE, len(buffer) - done))
+        if not content:
             raise DataError(f"{expected}, found {total - len(buffer) + done:,}")
-        done += count
+        buffer[done : done + len(content)] = content
+        done += len(content)
     if file.read(1):  # at the end of a gzip file, this read also verifies the checksum
         raise DataError(f"{expected}, found more")
     if sys.byteorder == "little":
@@ -141,7 +167,7 @@ def _read_array(
     return array
 
 
-def _read_header(file: io.BufferedIOBase, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(file: Readable, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.dtype]:
     """Read the shape and the data type from the start of an IDX file."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":

@@ -228,10 +228,15 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
 
 
 def _folder(source: Source, data_dir: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of a dataset's files, which need not exist."""
+    """Return the folder of a dataset's files, which need not exist. Raises DataError if it is no path."""
     folder = data_dir or os.environ.get(source.environment_variable)
     if folder:
-        return Path(folder).expanduser()
+        try:
+            if b"\0" in os.fsencode(folder):
+                raise ValueError("it holds a zero byte")
+            return Path(os.fspath(folder)).expanduser()
+        except (TypeError, ValueError, RuntimeError) as error:  # a RuntimeError: there is no such user
+            raise DataError(f"{folder!r} is not a folder: {error}") from None
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("feedforward"), source.name)

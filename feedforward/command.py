@@ -16,7 +16,7 @@ import warnings
 
 import datasets
 from feedforward.experiment import Experiment
-from feedforward.folder import reason
+from feedforward.folder import quoted, reason
 from feedforward.network import LOSSES
 from feedforward.results import Results
 from feedforward.run import Stop
@@ -171,7 +171,7 @@ def report(results: Results, program: str) -> int:
     for problem in results.problems:
         say(f"{name}: {problem}", "stderr")
     if results.interrupted and results.folder is not None:
-        say(f"interrupted: continue with\n  {program} --resume {shlex.quote(str(results.folder))}")
+        say(f"interrupted: continue with\n  {program} --resume {quoted(results.folder)}")
     if any(run.error for run in results):
         return 1
     return 3 if results.problems or _unwritten else 0

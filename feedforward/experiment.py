@@ -35,6 +35,7 @@ from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters, parse_sched
 __all__ = ["Experiment"]
 
 LONG = 1 << 38  # examples times parameters times epochs: with more, training takes longer than about ten seconds
+MAX_RUNS = 10_000  # of an experiment
 
 
 class Experiment(Declared):
@@ -131,6 +132,10 @@ class Experiment(Declared):
         """Return the stages of each run. Raises ValueError for any error that can be found without the data."""
         self.hidden = check_hidden(self.hidden)
         plans = parse_plans(self.optimizer, self.epochs)
+        if len(plans) * self.seeds > MAX_RUNS:
+            raise ValueError(f"Experiment: {len(plans) * self.seeds:,} runs are too many: choose at most {MAX_RUNS:,}")
+        if self.data_dir is not None and not isinstance(self.data_dir, (str, os.PathLike)):
+            raise ValueError(f"Experiment: data_dir must be a path, not {self.data_dir!r}")
         self._settings(plans).check()
         # whether the parts fit does not depend on the widths, which may be very large
         build_network(DataShape("", 1, 1, 2), [1] * len(self.hidden), self.activation, self.init, self.loss,
@@ -402,6 +407,6 @@ def read_experiment(folder: str | os.PathLike[str],
         if type(length) is not int or length < 1:
             raise ValueError(f"its schedule_epochs is {length!r}")
     if "stages" in config and experiment.seeds * len(parse_plans(experiment.optimizer, experiment.epochs)) > 1:
-        raise ValueError(f"{folder} is one run of a comparison: continue {Path(folder).parent} instead")
+        raise ValueError(f"{folder} is one run of a comparison: continue {Path(folder).resolve().parent} instead")
     vars(experiment)["_schedule_epochs"] = length
     return experiment, config

@@ -9,16 +9,18 @@ import math
 import os
 from pathlib import Path
 import platform
+import shlex
 from types import NoneType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from nn.archive import one_line_errors, parse
+from nn.archive import one_line_errors, parse, printable
 from nn.files import SUFFIX, remove_all_leftovers, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CONFIG, LOCK = "config.json", ".lock"
+MAX_CONFIG = 10_000_000  # bytes of a configuration that is read
 
 
 def choose_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
@@ -34,9 +36,15 @@ def choose_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file: name a folder")
     if path.exists() and any(file.name != LOCK and not file.name.endswith(SUFFIX) for file in path.iterdir()):
-        advice = f"continue its run with --resume {path}" if (path / CONFIG).exists() else "empty it"
+        advice = f"continue its run with --resume {quoted(path)}" if (path / CONFIG).exists() else "empty it"
         raise ValueError(f"{path} is not empty, and a run would overwrite its files: name another folder, or {advice}")
     return path
+
+
+def quoted(folder: Path) -> str:
+    """Return a folder as it is written in a shell's command."""
+    text = str(folder)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 @contextmanager
@@ -89,6 +97,8 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{folder} is not a run folder: it holds no {CONFIG}")
     with one_line_errors(path, "the configuration of a run"):
+        if path.stat().st_size > MAX_CONFIG:
+            raise ValueError(f"it has more than {MAX_CONFIG:,} bytes")
         content = parse(path.read_text("utf-8"))
         if not isinstance(content, dict) or not isinstance(content.get("experiment"), dict):
             raise ValueError("it has no entry 'experiment'")
@@ -115,7 +125,8 @@ def environment() -> dict[str, Any]:
 def changed_environment(config: Mapping[str, Any]) -> str:
     """Return what rounding depends on and has changed since this content of config.json was written; or nothing."""
     then, now = _rounding(config), _rounding(environment())
-    return "; ".join(f"{name} was {then[name]} and is {now[name]}" for name in now if then[name] != now[name])
+    return "; ".join(f"{name} was {printable(str(then[name]), 40)} and is {now[name]}"
+                     for name in now if then[name] != now[name])
 
 
 def _rounding(config: Mapping[str, Any]) -> dict[str, Any]:

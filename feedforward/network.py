@@ -8,6 +8,8 @@ from feedforward.data import DataShape
 import nn
 from nn.fields import lookup
 
+MAX_HIDDEN = 1000  # hidden layers of an experiment
+
 # each loss, and the last layer of a network that is trained with it
 LOSSES: dict[str, tuple[type[nn.Loss], type[nn.Layer] | None]] = {
     "cross-entropy": (nn.CrossEntropy, nn.Softmax), "binary-cross-entropy": (nn.BinaryCrossEntropy, nn.Sigmoid),
@@ -28,6 +30,8 @@ def check_hidden(hidden: Any) -> tuple[int, ...]:
     if not all(isinstance(number, Integral) and int(number) >= 1 for number in units):
         raise ValueError("Experiment: hidden must hold whole numbers of at least 1, such as [50] or [], "
                          f"not {hidden!r}")
+    if len(units) > MAX_HIDDEN:
+        raise ValueError(f"Experiment: hidden has {len(units):,} layers: give at most {MAX_HIDDEN:,}")
     return tuple(int(number) for number in units)
 
 

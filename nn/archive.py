@@ -16,14 +16,14 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from nn.files import write_atomically
+from nn.files import check_regular, write_atomically
 
 NO_CHECKSUM = b"0" * 64
 CHECKSUM = re.compile(rb'"feedforward":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')  # in the header, which is JSON too
 DTYPES = {"b": "", "i": "I", "u": "U", "f": "F"}  # letters of safetensors by those of NumPy
 CHUNK = 1 << 20  # bytes
 SPARE = 1 << 24  # bytes that must be free beside those of the arrays
-MAX_HEADER = 100_000_000  # bytes; that of safetensors
+MAX_HEADER = 1 << 26  # bytes, of which Python parses 16 million a second
 MAX_REASON = 300  # characters of a reason in a message
 
 
@@ -68,8 +68,26 @@ def one_line_errors(path: str | os.PathLike[str], what: str) -> Iterator[None]:
         yield
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
             OverflowError, csv.Error) as error:
-        reason = " ".join(str(error)[:MAX_REASON].split()) or type(error).__name__
+        reason = printable(str(error), MAX_REASON) or type(error).__name__
         raise InvalidFile(f"{path} is not {what} that can be loaded: {reason}") from None
+
+
+def printable(text: str, length: int) -> str:
+    """Return the first characters of a text from a file in one line, with ? for those that a terminal would obey.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    length : int
+        The number of characters.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text[:length].split()))
 
 
 def parse(text: str) -> Any:
@@ -102,7 +120,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
-          keep: Path | None = None) -> Path:
+          keep: Path | None = None, max_header: int = MAX_HEADER) -> Path:
     """Write an archive, completely or not at all.
 
     Parameters
@@ -115,6 +133,8 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
         Arrays of numbers by name.
     keep : Path, optional
         Where to keep the file that is replaced.
+    max_header : int
+        As for `read`.
 
     Returns
     -------
@@ -128,7 +148,7 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
     OSError
         If the file cannot be written.
     """
-    head = header(description, arrays)
+    head = header(description, arrays, max_header)
     match = CHECKSUM.search(head)
     assert match is not None  # header has put it there
     start, stop = match.span(1)
@@ -145,7 +165,7 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
     return write_atomically(path, fill, keep)
 
 
-def header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+def header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], max_header: int = MAX_HEADER) -> bytes:
     """Return the bytes of an archive up to its arrays, with zeros in place of the checksum.
 
     Parameters
@@ -154,6 +174,8 @@ def header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
         What JSON can hold, except infinity and NaN.
     arrays : mapping
         Arrays of numbers by name.
+    max_header : int
+        As for `read`.
 
     Returns
     -------
@@ -182,6 +204,8 @@ def header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
         entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
     content = json.dumps(entries, separators=(",", ":")).encode()
     content += b" " * (-len(content) % 8)
+    if len(content) > max_header:
+        raise ValueError(f"the description has {len(content):,} bytes, and at most {max_header:,} can be read again")
     return len(content).to_bytes(8, "little") + content
 
 
@@ -190,7 +214,8 @@ def _order(arrays: Mapping[str, np.ndarray]) -> list[str]:
     return sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
+def read(path: str | os.PathLike[str],
+         max_header: int = MAX_HEADER) -> tuple[dict[str, Any], dict[str, np.ndarray], bool]:
     """Return the description and the arrays of an archive. Call it within `one_line_errors`.
 
     Nothing in the file is executed, and no memory is allocated for arrays that the file does not hold.
@@ -199,6 +224,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     ----------
     path : str or path-like
         The file.
+    max_header : int
+        The largest size of a header in bytes.
 
     Returns
     -------
@@ -222,37 +249,44 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     from safetensors import safe_open
 
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    check_regular(path)
     with path.open("rb") as file:  # raises an OSError that names the path; safetensors' own does not
-        has_checksum = _check(file)
-    with safe_open(path, "numpy") as tensors:
-        metadata = tensors.metadata() or {}
-        if "feedforward" not in metadata:
-            raise ValueError("it holds tensors, but no description of feedforward")
-        description = parse(metadata["feedforward"])
-        if not isinstance(description, dict):
-            raise ValueError("its description is not a JSON object")
-        description.pop("sha256", None)
-        names = tensors.keys()
-        np.empty(path.stat().st_size + SPARE, np.uint8)  # raises MemoryError; the library would panic
-        return description, {name: tensors.get_tensor(name) for name in names}, has_checksum
+        head = _read_header(file, max_header)
+        with safe_open(path, "numpy") as tensors:  # raises an error if the file is larger than its arrays
+            has_checksum = _check(head, file)
+            metadata = tensors.metadata() or {}
+            if "feedforward" not in metadata:
+                raise ValueError("it holds tensors, but no description of feedforward")
+            description = parse(metadata["feedforward"])
+            if not isinstance(description, dict):
+                raise ValueError("its description is not a JSON object")
+            description.pop("sha256", None)
+            names = tensors.keys()
+            np.empty(path.stat().st_size + SPARE, np.uint8)  # raises MemoryError; the library would panic
+            return description, {name: tensors.get_tensor(name) for name in names}, has_checksum
 
 
-def _check(file: BinaryIO) -> bool:
-    """Return whether an open file has a checksum. Raises ValueError if it is wrong."""
+def _read_header(file: BinaryIO, max_header: int) -> bytes:
+    """Return the header and its length, the first 8 bytes. Raises ValueError if it is too long, or not complete."""
     first = file.read(8)
     length = int.from_bytes(first, "little")
-    if len(first) < 8 or length > min(os.fstat(file.fileno()).st_size - 8, MAX_HEADER):
-        raise ValueError("its header is not complete, or too long")
-    header = file.read(length)
+    if length > max_header:
+        raise ValueError(f"its header has {length:,} bytes, and at most {max_header:,} are read")
+    header = first + file.read(length)
+    if len(header) < 8 + length:
+        raise ValueError("its header is not complete")
+    return header
+
+
+def _check(header: bytes, file: BinaryIO) -> bool:
+    """Return whether a file, whose header has been read, has a checksum. Raises ValueError if it is wrong."""
     match = CHECKSUM.search(header)
     if match is None:
         return False
     start, stop = match.span(1)
-    digest = hashlib.sha256(first)
-    for part in (memoryview(header)[:start], NO_CHECKSUM, memoryview(header)[stop:]):
-        digest.update(part)
+    digest = hashlib.sha256(header[:start])
+    digest.update(NO_CHECKSUM)
+    digest.update(header[stop:])
     while chunk := file.read(CHUNK):
         digest.update(chunk)
     if digest.hexdigest().encode() != match[1]:

@@ -1,6 +1,7 @@
 """Diagnosis: which numbers of a network are not finite, and why training does not change the loss."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,13 +66,15 @@ def _count(values: np.ndarray) -> str:
     return f"{wrong:,} NaN or infinite numbers of {values.size:,}"
 
 
-def standstill(network: Network, losses: Sequence[float]) -> str:
+def standstill(network: Network, optimizer: Any, losses: Sequence[float]) -> str:
     """Return that the loss has not changed, and why if that is known; empty if it has changed, or is 0.
 
     Parameters
     ----------
     network : Network
         The network, with the activations of its last batch.
+    optimizer : Optimizer
+        The optimizer; if it has a method `state`, its vectors are looked at.
     losses : sequence of float
         The loss of each epoch.
 
@@ -90,6 +93,10 @@ def standstill(network: Network, losses: Sequence[float]) -> str:
             if np.abs(layer.df(x, y, np.empty_like(x))).max() < FLAT:
                 return (f"{text}: all derivatives of layer {i} ({layer}) are 0, so the layers before it do not learn; "
                         "try a smaller lr, another activation or another initializer")
+    for name, value in optimizer.state().items() if hasattr(optimizer, "state") else ():
+        if not np.isfinite(value).all():
+            return (f"{text}: {name} of the optimizer holds {_count(np.asarray(value))}, because gradients are too "
+                    "large for this dtype; scale the data, or use float64")
     return text
 
 

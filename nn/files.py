@@ -5,6 +5,7 @@ from contextlib import suppress
 import glob
 import os
 from pathlib import Path
+import stat
 import sys
 import tempfile
 import threading
@@ -73,6 +74,15 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     _sync_folder(path.parent)
     _remove_leftovers(path)
     return path
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError unless this is a regular file: reading a pipe may never end. Its message names the path."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path} is a pipe or a device: name a file")
 
 
 def _sync_folder(folder: Path) -> None:

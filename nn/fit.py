@@ -395,9 +395,16 @@ class Steps:
     def message(self, position: Position) -> str:
         """Return a text that says which steps could not change the weights, and why. It is empty if all steps could."""
         last = getattr(self.optimizer, "message", "")
+        if position.refused or self.cannot_continue:
+            why = "" if np.isfinite(self.network.grad).all() else why_weights(self.network)
+            last += f" ({why})" if why else ""
         if self.cannot_continue:
             return f"{last}; training ended with epoch {position.epoch}"
         if position.refused:
             return f"{position.refused} steps could not change the weights" + (f", the last: {last}" if last else "")
-        losses = [done["loss"] for done in self.history.epochs[-EPOCHS:]]
-        return standstill(self.network, losses) if getattr(self.optimizer, "lr", None) != 0 else ""
+        val_loss = self.history[-1]["val_loss"]
+        if val_loss is not None and not math.isfinite(val_loss):
+            return f"the loss of the validation data is {val_loss}, that of the training data {position.loss:.4g}"
+        if getattr(self.optimizer, "lr", None) == 0:
+            return ""
+        return standstill(self.network, self.optimizer, [done["loss"] for done in self.history.epochs[-EPOCHS:]])

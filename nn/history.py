@@ -5,11 +5,15 @@ import csv
 from dataclasses import dataclass
 import math
 import os
-from typing import Any, TypedDict, cast, get_type_hints, overload
+from pathlib import Path
+from typing import Any, TextIO, TypedDict, cast, get_type_hints, overload
 
 from numpy.random import Generator, default_rng
 
 from nn.archive import one_line_errors
+from nn.files import check_regular
+
+MAX_LINE = 10_000  # characters of a line of a file
 
 
 class Epoch(TypedDict):
@@ -232,8 +236,9 @@ class History(Sequence[Epoch]):
             If it is not a history.
         """
         history = History()
+        check_regular(Path(path))
         with open(path, newline="", encoding="utf-8") as file, one_line_errors(path, "a history"):
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(_lines(file))
             if missing := set(Epoch.__annotations__) - set(reader.fieldnames or Epoch.__annotations__):
                 raise ValueError(f"it has no column {', '.join(sorted(missing))}")
             for row in reader:
@@ -242,6 +247,14 @@ class History(Sequence[Epoch]):
                 except (TypeError, ValueError):
                     raise ValueError(f"line {reader.line_num} holds {row}") from None
         return history
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file. Raises ValueError if one is too long."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise ValueError(f"it has a line of more than {MAX_LINE:,} characters")
+        yield line
 
 
 def _number(name: str, text: str) -> int | float | None:

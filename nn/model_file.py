@@ -16,6 +16,7 @@ from nn.registry import build_layer, build_loss, describe, is_registered
 FORMAT = 3  # the format of the description
 READABLE = (1, 2, 3)  # the formats that can be read; in format 1 the loss is a class name without fields
 CHECKED = 3  # the first format with a checksum
+MAX_HEADER = 1 << 22  # bytes: about 40,000 layers
 DTYPES = {"float32": np.float32, "float64": np.float64}
 
 
@@ -83,7 +84,7 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
     _check_registered("the loss", components.loss, path)
     arrays = views(components.theta, named_shapes(components.layers))
     try:
-        archive.write(path, {"format": FORMAT, **components.description()}, arrays)
+        archive.write(path, {"format": FORMAT, **components.description()}, arrays, max_header=MAX_HEADER)
     except (TypeError, ValueError) as error:
         raise ValueError(f"a field of a layer or of the loss cannot be written ({error}): {path} was not written; use "
                          "finite numbers, texts, bool and lists of them") from None
@@ -118,7 +119,7 @@ def read(path: str | os.PathLike[str]) -> Components:
     ValueError
         If it is not such a file. Many other errors are possible, which `one_line_errors` turns into an InvalidFile.
     """
-    described, arrays, has_checksum = archive.read(path)
+    described, arrays, has_checksum = archive.read(path, MAX_HEADER)
     if described["format"] not in READABLE:
         raise ValueError(f"its format is {described['format']!r}, and this version reads "
                          f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}: use a newer version of feedforward")

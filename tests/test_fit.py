@@ -161,6 +161,32 @@ def test_a_training_that_makes_the_model_worse_says_so():
     assert history.message == ""
 
 
+@pytest.mark.parametrize("name", ["lbfgs", "bfgs", "cg", "newton", "lm"])
+def test_a_second_order_method_names_the_gradient_that_is_not_finite(name):
+    class NoSlope(Tanh):
+        def df(self, x, y, out):
+            out.fill(np.nan)
+            return out
+
+    model, (x, _) = Model([Dense(6, 4), NoSlope(), Dense(4, 1)], MeanSquaredError()), small_data()
+    history = model.fit(x, x[:, :1], get(name), 3, progress=False)
+    assert "(the gradient of W of layer 0 (Dense(n_in=6, n_out=4, init='he')) holds 24 NaN or" in history.message
+    assert "\n" not in history.message
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "adagrad", "adadelta", "nadam", "amsgrad"])
+def test_a_state_that_overflows_is_named(name):
+    model, (x, _) = Model([Dense(6, 4), Dense(4, 1)], MeanSquaredError()), small_data()
+    with pytest.warns(UserWarning, match=r"the loss has been .* for 5 epochs: \w+ of the optimizer holds .* too large"):
+        model.fit(1e12 * x, 1e18 * x[:, :1], get(name), 6, progress=False)
+
+
+def test_a_validation_loss_that_is_not_finite_is_said():
+    model, (x, _) = Model([Dense(6, 1)], MeanSquaredError()), small_data()
+    with pytest.warns(UserWarning, match="the loss of the validation data is inf, that of the training data"):
+        model.fit(x, x[:, :1], get("adam"), 2, validation_data=(1e30 * x, x[:, :1]), progress=False)
+
+
 @pytest.mark.parametrize("name", ["gd", "adam"])
 def test_the_layer_whose_output_overflows_is_named(name):
     model, (x, y) = small(dtype="float32"), small_data()
@@ -500,7 +526,8 @@ def test_on_fit_end_is_called_even_if_on_fit_begin_failed():
     assert ended.ended
 
 
-def test_an_overflow_in_the_validation_gives_no_warning():
+@pytest.mark.filterwarnings("ignore:.*the loss of the validation data is inf")
+def test_an_overflow_in_the_validation_gives_no_warning_of_numpy():
     x, y = small_data()
     model = Model([Dense(6, 5), ReLU(), Dense(5, 3)], MeanSquaredError())
     with pytest.raises(Diverged):

@@ -1,13 +1,15 @@
 """History: a sequence of epochs, a table of columns, a file."""
 
+import os
 import pickle
+import time
 from types import SimpleNamespace
 
 import pandas
 import pytest
 from test_model import small, small_data
 
-from nn import CSVLog, Epoch, History
+from nn import CSVLog, Epoch, History, InvalidFile
 from optimizers import get
 
 
@@ -80,3 +82,12 @@ def test_an_empty_log_is_an_empty_history(tmp_path):
     path = tmp_path / "log.csv"
     CSVLog(path).on_fit_begin(None, {"training": SimpleNamespace(history=History())})
     assert len(History.read(path)) == 0
+
+
+def test_a_file_with_an_endless_line_is_refused_at_once(history, tmp_path):
+    CSVLog(tmp_path / "log").on_fit_begin(None, {"training": SimpleNamespace(history=history)})
+    os.truncate(tmp_path / "log", 3 << 30)  # zeros, which take no space
+    started = time.perf_counter()
+    with pytest.raises(InvalidFile, match="it has a line of more than 10,000 characters"):
+        History.read(tmp_path / "log")
+    assert time.perf_counter() - started < 1

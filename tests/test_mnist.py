@@ -540,3 +540,10 @@ def test_files_that_were_unpacked_by_hand_are_used(form, tmp_path, monkeypatch):
     np.testing.assert_array_equal(data.x_train, expected.x_train)
     np.testing.assert_array_equal(data.y_test, expected.y_test)
     assert mnist.list_missing("mnist", tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", ["~nosuchuser/x", "a\0b", "a\ud800b", 3, ["a"]])
+def test_what_is_no_path_is_an_error_of_one_line(folder: object) -> None:
+    with pytest.raises(DataError, match="is not a folder: ") as caught:
+        load("mnist", data_dir=folder)
+    assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,20 @@ from safetensors.numpy import save
 from test_model import small, small_data
 
 from feedforward.testing.cases import make_layer
-from nn import ELU, LAYERS, LOSSES, CrossEntropy, Dense, InvalidFile, Model, Sigmoid, Softmax, archive
+from nn import (
+    ELU,
+    LAYERS,
+    LOSSES,
+    Checkpoint,
+    CrossEntropy,
+    Dense,
+    History,
+    InvalidFile,
+    Model,
+    Sigmoid,
+    Softmax,
+    archive,
+)
 from nn.activations import Elementwise
 
 
@@ -128,6 +142,56 @@ def test_an_invalid_file_gives_an_error_of_one_line(case, tmp_path):
     assert str(caught.value).startswith(f"{path} is not a model that can be loaded: ")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+NESTED = "[" * 3_000_000 + "]" * 3_000_000
+HOSTILE = {
+    "a long tail": (lambda path: small().save(path), 20 << 30),
+    "nested lists": (lambda path: path.write_bytes(described_as(json.dumps({"format": 2}) + NESTED)), 0),
+    "many layers": (lambda path: path.write_bytes(altered(lambda t, d: d.update(layers=d["layers"][:2] * 20_000))), 0),
+    "a long name": (lambda path: path.write_bytes(altered(set_in_layer(0, init="x" * 80_000_000))), 0),
+    "many tensors": (lambda path: path.write_bytes(
+        described_as("{}", {f"{i}": np.zeros(1, "uint8") for i in range(40_000)})), 0),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_refused_within_a_second(case, tmp_path):
+    write, tail = HOSTILE[case]
+    path = tmp_path / "model.safetensors"
+    write(path)
+    os.truncate(path, path.stat().st_size + tail)  # zeros, which take no space
+    started = time.perf_counter()
+    with pytest.raises(InvalidFile) as caught:
+        Model.load(path)
+    assert time.perf_counter() - started < 1
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("read", [Model.load, History.read, lambda path: Checkpoint(path).read()])
+def test_a_pipe_is_refused(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises((OSError, InvalidFile), match="is a pipe or a device: name a file"):
+        read(tmp_path / "pipe")
+
+
+def test_a_message_does_not_obey_the_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(altered(lambda t, d: t.update({"\x1b[2J\u202ename\n": np.zeros(1)})))
+    with pytest.raises(InvalidFile) as caught:
+        Model.load(path)
+    assert str(caught.value).isprintable()
+    assert "?[2J?name" in str(caught.value)
+
+
+def test_a_model_that_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    from nn import model_file
+
+    monkeypatch.setattr(model_file, "MAX_HEADER", 300)
+    with pytest.raises(ValueError, match=r"the description has .* bytes, and at most 300 can be read again"):
+        small().save(tmp_path / "m")
+    assert not any(tmp_path.iterdir())
 
 
 def test_random_damage_gives_a_model_or_an_error_of_one_line(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+import shlex
 import signal
 import subprocess
 import sys
@@ -193,13 +194,43 @@ def test_another_machine_is_noticed(tmp_path):
     ('{"experiment": {"optimizer": "adam", "optimizer": "gd"}}', "the key 'optimizer' occurs twice"),
     ('{"experiment": {"lr": NaN}}', "NaN is not a number in JSON"), ("[" * 100_000, "configuration"),
     ('{"experiment": {"optimiser": "adam"}}', "Experiment has no field 'optimiser': did you mean 'optimizer'"),
-    ('{"experiment": {"hidden": [1e99]}}', "hidden"), ('{"experiment": {"optimizer": ["os.system"]}}', "unknown"),
+    ('{"experiment": {"hidden": [1e99]}}', "hidden"), (" " * 20_000_000, "it has more than 10,000,000 bytes"),
+    ('{"experiment": {"hidden": [' + "1," * 300_000 + "1]}}", "hidden has 300,001 layers: give at most 1,000"),
+    ('{"experiment": {"seeds": 1000000000}}', "1,000,000,000 runs are too many: choose at most 10,000"),
+    ('{"experiment": {"data_dir": [3]}}', "data_dir must be a path"),
+    ('{"experiment": {"optimizer": ["os.system"]}}', "unknown"),
 ])
 def test_an_invalid_configuration_gives_an_error_of_one_line(text, message, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InvalidFile, match=message) as caught:
         ff.Experiment.resume(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_notice_does_not_obey_the_file(tmp_path):
+    ff.Experiment(dataset="digits", epochs=1).run(tmp_path / "a", **QUIET)
+    config, said = json.loads((tmp_path / "a/config.json").read_text()), []
+    config["versions"]["numpy"] = "1\n\x1b[2J" + "x" * 10_000
+    (tmp_path / "a/config.json").write_text(json.dumps(config))
+    ff.Experiment.resume(tmp_path / "a", notify=said.append, **QUIET)
+    assert said[0].isprintable()
+    assert len(said[0]) < 300
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "-x"])
+def test_the_command_that_is_printed_can_be_pasted(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, ROOT / "train.py", *arguments], capture_output=True, text=True,
+                              env=environment)
+
+    assert run("--dataset", "digits", "--epochs", "2", "--no-plots", f"--out={name}").returncode == 0
+    again = run("--dataset", "digits", f"--out={name}")
+    advice = shlex.split(again.stderr[again.stderr.index("--resume") :])
+    assert run(*advice, "--epochs", "3").returncode == 0
+    assert len(History.read(tmp_path / name / "history.csv")) == 3
 
 
 def test_two_runs_cannot_use_one_folder(tmp_path):
