@@ -131,9 +131,10 @@ class Results(Sequence[Run]):
         return "\n".join([self.title(), *lines])
 
     def __repr__(self) -> str:
-        """Return the table, and below it why runs failed."""
-        failed = [f"{run.name}, seed {run.seed}, failed: {run.error}" for run in self.runs if run.error]
-        return "\n".join([self.table(), *failed])
+        """Return the table, and below it what the optimizers reported, and why runs failed."""
+        lines = [f"seed {run.seed}, {message}" for run in self.runs for message in run.messages]
+        lines += [f"{run.name}, seed {run.seed}, failed: {run.error}" for run in self.runs if run.error]
+        return "\n".join([self.table(), *lines])
 
     def title(self) -> str:
         """Return the dataset and the widths of the network.

@@ -192,7 +192,7 @@ class Training(NamedTuple):
 
 
 def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Arrays | None,
-        callbacks: Callbacks, history: History, threads: int | None) -> History:
+        callbacks: Callbacks, history: History, threads: int | None, warn: bool) -> History:
     """Train the network for some epochs, after those in the history.
 
     Parameters
@@ -213,6 +213,8 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
         The history to which the dict of each epoch is appended.
     threads : int or None
         The number of threads; None: as many as BLAS has.
+    warn : bool
+        Whether to warn if training made the model worse; `history.message` says it in any case.
 
     Returns
     -------
@@ -240,7 +242,7 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
                 position = steps.end_epoch(position, *steps.validate(validation))
                 if callbacks.stopped:
                     break
-            steps.warn_if_worse(position)
+            steps.check_loss(position, warn)
     finally:
         steps.restore_settings()  # an interrupt may have come before a step could do it
         callbacks.end_fit(history)
@@ -343,13 +345,13 @@ class Steps:
         self.callbacks.end_epoch(history[-1])
         return following
 
-    def warn_if_worse(self, position: Position) -> None:
+    def check_loss(self, position: Position, warn: bool) -> None:
         """Say that training has made the model worse, if it has and nothing else is said."""
         history = self.history
         if history and not history.message and not position.steps:
             history.message = worse(self.network, self.batches.target, position.first_loss, history[-1]["loss"])
-            if history.message:
-                warnings.warn(history.message, stacklevel=2)
+            if history.message and warn:
+                warnings.warn(history.message, stacklevel=4)
 
     def take_step(self, objective: BatchObjective, position: Position) -> float:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""

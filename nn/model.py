@@ -129,7 +129,8 @@ class Model:
         callbacks : sequence
             Objects with methods such as ``on_epoch_end(model, epoch)``; see `nn.callbacks`.
         progress : bool
-            Whether to show a bar, or a few lines if stderr is not a terminal.
+            Whether to show a bar, or a few lines if stderr is not a terminal, and to warn if training has made the
+            model worse.
         shuffle : bool
             Whether each epoch has its own order, a function of the seed and the number of the epoch.
         history : History, optional
@@ -178,7 +179,7 @@ class Model:
         try:
             self.stop_training = False
             batches = Batches(x_rows, target, batch_size, self.seed, shuffle)
-            return fit(self.network, batches, optimizer, epochs, validation, called, history, threads)
+            return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress)
         finally:
             self._training.release()
 
