@@ -326,8 +326,7 @@ class Checkpoint:
                 raise ValueError("its fields are not those of the optimizer that it describes")
             notes, settings = dict(description["notes"]), dict(description["settings"])
             texts = {name: str(description["texts"][name]) for name in TEXTS}
-            before = copy.deepcopy(optimizer)
-            _set_fields(before, fields)  # raises ValueError for a value that is not allowed
+            _set_fields(_copy(optimizer), fields)  # raises ValueError for a value that is not allowed
             for prefix, callback in owners(optimizer, callbacks)[1:]:
                 callback.restore(_part(prefix, arrays))
             optimizer.restore(_part("optimizer", arrays), model.theta)
@@ -378,6 +377,14 @@ def changeable_fields(optimizer: Any) -> dict[str, Any]:
     inner = getattr(optimizer, "optimizer", None)
     within = {} if inner is None else changeable_fields(inner)
     return {**fields, **{f"optimizer.{name}": value for name, value in within.items() if name != "lr"}}
+
+
+def _copy(optimizer: Any) -> Any:
+    """Return a copy whose fields can be set; its arrays are those of the optimizer."""
+    duplicate = copy.copy(optimizer)
+    if hasattr(duplicate, "optimizer"):
+        duplicate.optimizer = _copy(duplicate.optimizer)
+    return duplicate
 
 
 def _set_fields(optimizer: Any, fields: Mapping[str, Any]) -> None:
