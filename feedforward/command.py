@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 import os
+from pathlib import Path
 import shlex
+import shutil
 import signal
 import sys
 from time import monotonic
@@ -171,10 +173,21 @@ def report(results: Results, program: str) -> int:
     for problem in results.problems:
         say(f"{name}: {problem}", "stderr")
     if results.interrupted and results.folder is not None:
-        say(f"interrupted: continue with\n  {program} --resume {quoted(results.folder)}")
+        say(f"interrupted: continue with\n  {command_line(program)} --resume {quoted(results.folder)}")
     if any(run.error for run in results):
         return 1
     return 3 if results.problems or _unwritten else 0
+
+
+def command_line(program: str) -> str:
+    """Return the command of a program, such as "python train.py", with the interpreter and the script that run now."""
+    words = program.split()
+    if words[0] == "python" and shutil.which("python") != sys.executable:
+        within = Path(sys.executable).is_relative_to(Path.cwd())
+        words[0] = shlex.quote(os.path.relpath(sys.executable) if within else sys.executable)
+    if words[-1] == Path(sys.argv[0]).name:
+        words[-1] = shlex.quote(sys.argv[0])
+    return " ".join(words)
 
 
 _unwritten: list[str] = []  # why something could not be printed

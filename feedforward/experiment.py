@@ -262,7 +262,7 @@ class Experiment(Declared):
         return self._run(data, path, callbacks, progress, figures, stop or Stop(), command, checkpoint_every, notify)
 
     @classmethod
-    def resume(cls, folder: str | os.PathLike[str], epochs: int | None = None, *, dataset: Dataset | None = None,
+    def resume(cls, folder: str | os.PathLike[str], epochs: int | None = None, *, dataset: str | Dataset | None = None,
                callbacks: RunCallbacks = (), progress: bool = True, figures: bool = True, stop: Stop | None = None,
                checkpoint_every: int | str | None = None, notify: Callable[[str], None] = warnings.warn,
                **options: Any) -> Results:
@@ -282,8 +282,7 @@ class Experiment(Declared):
         callbacks, progress, figures, stop, checkpoint_every, notify : optional
             As for `run`.
         **options : optional
-            Parameters of the experiment, which must be those of the folder. Only `data_dir` may differ; and `threads`
-            says how many threads the runs have had, if they would have another number here.
+            Parameters of the experiment, which must be those of the folder. Only `data_dir` may differ.
 
         Returns
         -------
@@ -307,7 +306,10 @@ class Experiment(Declared):
         >>> len(results.history)
         3
         """
-        before, config = read_experiment(folder, dataset)
+        own = dataset if isinstance(dataset, Dataset) else None
+        before, config = read_experiment(folder, own)
+        if dataset is not None:
+            options["dataset"] = dataset
         if epochs is not None:
             options["epochs"] = epochs
         experiment = cls(**{**before.description(), **options})

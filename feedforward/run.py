@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 import copy
 from dataclasses import dataclass, field
 from functools import partial
 import os
 from pathlib import Path
 import queue
+import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from datasets import Dataset
 from feedforward.folder import CONFIG, collect_errors, read_config, reason, write_json
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
+from nn.fields import Count, check_value
 from nn.model import Scores
 from optimizers import Optimizer, hyperparameters
 
@@ -125,8 +127,9 @@ class Run:
                 "failed": self.error or None, "messages": self.messages, "forms": self.forms(),
                 "interrupted": self.interrupted}
 
-    def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, config: dict[str, Any],
-              checkpoint_every: int | str | None = None) -> None:
+    def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, share: int | None,
+              config: dict[str, Any], checkpoint_every: int | str | None = None,
+              notify: Callable[[str], None] | None = None) -> None:
         """Train stage by stage. If the run has a folder, write its files, even if training fails.
 
         If its folder holds a checkpoint, training continues from there.
@@ -138,11 +141,15 @@ class Run:
         callbacks : sequence
             The callbacks of every stage.
         threads : int or None
-            As for `Model.fit`.
+            As for `Model.fit`. If it is None, training continues with the number of its checkpoint.
+        share : int or None
+            The number of threads if there is no checkpoint either.
         config : dict
             The content of config.json that describes the experiment.
         checkpoint_every : int or str, optional
             As for `Checkpoint`.
+        notify : callable, optional
+            Called with a message that says where training continues.
         """
         callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin()
         config = {**config, "stages": [stage.description() for stage in self.stages], "seed": self.seed,
@@ -154,11 +161,14 @@ class Run:
                 checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
                 # what follows the checkpoint writes only if the training can be continued
                 begins.action = partial(self._write_config, config)
-                callbacks += [checkpoint, CSVLog(self.folder / "history.csv"), begins]
-            first, before = self._restore(checkpoint, callbacks)
+                callbacks += [checkpoint, begins, CSVLog(self.folder / "history.csv")]
+            first, before, saved_threads = self._restore(checkpoint, callbacks)
+            threads = threads or saved_threads or share
         except (ValueError, OSError, MemoryError) as error:  # nothing has been trained, and nothing is overwritten
             self.error, self.refused = reason(error), continues
             return
+        if continues and notify is not None:
+            notify(self._position())
         try:
             self._train_stages(data, callbacks, threads, checkpoint, first, before)
         except (Diverged, ValueError, OSError, MemoryError) as error:
@@ -166,13 +176,15 @@ class Run:
         finally:  # also after an interrupt
             if self.folder is not None and not self.refused:
                 with collect_errors(self.problems):
+                    self.folder.mkdir(parents=True, exist_ok=True)  # it may have been removed
                     self.model.save(self.folder / "model.safetensors")
         if self.refused:
             return
         self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
         self.interrupted = any(getattr(callback, "requested", False) for callback in callbacks)
         # a ValueError: the data do not fit; then fit has failed in the same way
-        with collect_errors(self.problems), suppress(ValueError), np.errstate(over="ignore", invalid="ignore"):
+        with (collect_errors(self.problems), suppress(ValueError), np.errstate(over="ignore", invalid="ignore"),
+              blas.limited(threads) if threads else nullcontext()):
             self.training = self.model.evaluate(data.x_train, data.y_train)
             self.test = self.model.evaluate(data.x_test, data.y_test)
         self._write_config({**config, "results": self.results()})
@@ -182,24 +194,40 @@ class Run:
             with collect_errors(self.problems):
                 write_json(self.folder / CONFIG, config)
 
-    def _restore(self, checkpoint: Checkpoint | None, callbacks: Sequence[Any]) -> tuple[int, int]:
-        """Continue from a checkpoint; return the stage to begin with, and the number of epochs before it."""
+    def _position(self) -> str:
+        """Return where training continues."""
+        name, done, epochs = f"{self.name}, seed {self.seed}", len(self.history), sum(s.epochs for s in self.stages)
+        position = self.history.position
+        if done >= epochs:
+            return f"{name}: complete; a larger number of epochs than {epochs} would prolong it"
+        if position is not None and position.steps:
+            return f"{name}: continues in epoch {done + 1} of {epochs}, step {position.steps + 1} of {position.total}"
+        if done:
+            return f"{name}: continues in epoch {done + 1} of {epochs}"
+        return f"{name}: starts again, because it was stopped before its first checkpoint"
+
+    def _restore(self, checkpoint: Checkpoint | None, callbacks: Sequence[Any]) -> tuple[int, int, int | None]:
+        """Continue from a checkpoint.
+
+        Return the stage to begin with, the number of epochs before it, and the number of threads.
+        """
         if checkpoint is None:
-            return 0, 0
+            return 0, 0, None
         saved = checkpoint.read()
         if saved is None:
             self._check_incomplete()
-            return 0, 0
+            return 0, 0, None
         with one_line_errors(saved.path, f"a checkpoint of {self.name}"):
             notes = saved.description["notes"]
             stage, before = range(len(self.stages))[notes["stage"]], int(notes["before"])
             messages, forms = map(str, notes["messages"]), [str(form) for form in notes["forms"]]
+            threads = check_value("a checkpoint", "threads", Count, saved.description["settings"]["threads"])
         self.history = checkpoint.restore(self.model, self.stages[stage].optimizer, callbacks, saved)
         self.messages = list(messages)
         for earlier, form in zip(self.stages, forms):
             if hasattr(earlier.optimizer, "form_used"):
                 earlier.optimizer.form_used = form
-        return stage, before
+        return stage, before, threads
 
     def _check_incomplete(self) -> None:
         """Raise ValueError if the folder holds a complete run: without a checkpoint it cannot be continued."""
@@ -258,6 +286,14 @@ class Stop:
         model.stop_training = model.stop_training or self.requested
 
 
+def tell(message: str) -> None:
+    """Print a line on stderr, if that is possible, above the progress bars."""
+    from tqdm import tqdm
+
+    with suppress(OSError, ValueError, AttributeError):  # stderr may be closed
+        tqdm.write(message, file=sys.stderr)
+
+
 def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: RunCallbacks,
               progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any],
               checkpoint_every: int | str | None) -> None:
@@ -267,6 +303,7 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
     """
     cores = os.cpu_count() or 1
     jobs = min(len(runs), jobs or cores)
+    share = max(1, cores // jobs) if jobs > 1 else None
     positions: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # the free lines of the terminal
     for position in range(jobs):
         positions.put(position if jobs > 1 else None)
@@ -283,7 +320,8 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
         position = positions.get()
         progress_bars = [Progress(title(run), "images", position, 10 if len(runs) == 1 else 1)] if progress else []
         try:
-            run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, config, checkpoint_every)
+            run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, share, config, checkpoint_every,
+                      tell if progress else None)
         finally:
             positions.put(position)
 
@@ -292,7 +330,6 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
             train(run)
         return
     # BLAS has one number of threads for all runs: with another one, results would depend on which runs are at work
-    threads = threads or max(1, cores // jobs)
     with blas.limited(1), ThreadPoolExecutor(jobs) as pool:
         for future in [pool.submit(train, run) for run in runs]:
             future.result()

@@ -18,11 +18,13 @@ import numpy as np
 from nn import archive, blas
 from nn.archive import InvalidFile
 from nn.fields import Count, check_value
+from nn.files import check_regular
 from nn.fit import Plan, Training
 from nn.history import Epoch, History, Position
 
 FORMAT = 1
 PERIOD = 60  # seconds between two checkpoints by default
+MAX_TEXT = 120  # characters of a value in a message
 SAMPLE = 1000  # examples from which data are recognized
 TEXTS = ("message", "form_used")  # attributes of an optimizer that say what its last step has done
 
@@ -112,6 +114,9 @@ class Checkpoint:
         self._texts: list[str] = []  # and what they were at first: fields may change during the training
         self._expected: Mapping[str, Any] = {}  # the data and settings of the training that was restored
         self._damaged = False  # whether the newest file is
+        self._was_read = False  # whether this object knows what is in the files
+        self._file: tuple[int, ...] | None = None  # the newest file, as this object has read or written it
+        self._restored: History | None = None  # what fit must continue
 
     @property
     def previous(self) -> Path:
@@ -131,12 +136,13 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If it is not.
-        FileNotFoundError
-            If there is no such folder.
+            If it is not, or another training has written the file.
+        OSError
+            If there is no such folder, or the path is one of a folder or a device.
         """
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {self.path.parent}: make it first")
+        self._check_files()
         self._training = plan["training"]
         kind = type(self._training.optimizer).__name__
         if not (hasattr(self._training.optimizer, "state") and hasattr(self._training.optimizer, "restore")):
@@ -148,6 +154,7 @@ class Checkpoint:
         parts = [part for _, part in owners(self._training.optimizer, self._training.callbacks.all)]
         if not _same_objects(parts, self._parts):
             self._parts, self._texts, self._expected = parts, list(map(identity, parts)), {}
+        self._check_history()
         self._settings = settings(self._training)
         if differences := compare(self._expected, self._settings):
             threads = self._expected.get("threads")
@@ -161,6 +168,22 @@ class Checkpoint:
         except (TypeError, ValueError) as error:
             raise ValueError(f"Checkpoint: this training cannot be saved: {error}; fields, notes and states may hold "
                              "numbers, texts, bool, and arrays of numbers") from None
+
+    def _check_files(self) -> None:
+        """Raise ValueError if the files are those of another training; OSError if the path is not one of a file."""
+        existing = [path for path in (self.path, self.previous) if path.exists()]
+        for path in existing:
+            check_regular(path)
+        if existing and not self._was_read:
+            raise ValueError(f"{existing[0]} holds the checkpoint of another training: call restore(model, optimizer, "
+                             "callbacks) to continue it, or name another file")
+
+    def _check_history(self) -> None:
+        """Raise ValueError if the fit does not continue the history that was restored."""
+        restored, self._restored = self._restored, None
+        if restored and self._training.history is not restored:
+            raise ValueError(f"{self.path} was restored with {len(restored)} epochs, but this fit does not continue "
+                             "them: give fit the history that restore has returned")
 
     def on_step_end(self, model: Any, examples: int) -> None:
         """Save if it is time.
@@ -221,8 +244,10 @@ class Checkpoint:
         if not np.isfinite(model.theta).all():
             return
         try:
+            if self._file != (found := signature(self.path)) and found is not None:
+                raise ValueError(f"another training writes {self.path}, too")
             archive.write(self.path, *self._content(model), keep=None if self._damaged else self.previous)
-            self.error, self._damaged = "", False
+            self.error, self._damaged, self._was_read, self._file = "", False, True, signature(self.path)
         except Exception as error:  # whatever it is, it must not end the training
             first, self.error = not self.error, str(error) or type(error).__name__
             if first:
@@ -258,6 +283,7 @@ class Checkpoint:
             If all that exist are damaged.
         """
         problems = []
+        self._was_read, self._file = True, signature(self.path)
         for path in (self.path, self.previous):
             try:
                 with archive.one_line_errors(path, "a checkpoint"):
@@ -277,7 +303,7 @@ class Checkpoint:
                 warnings.warn(f"{problems[0]}; {path}, the one before it, is used", stacklevel=2)
             return Saved(description, arrays, path)
         if problems:
-            raise InvalidFile("; ".join(problems))
+            raise InvalidFile(f"{'; '.join(problems)}; remove what is damaged to start again")
         return None
 
     def restore(self, model: Any, optimizer: Any, callbacks: Sequence[Any] = (), saved: Saved | None = None) -> History:
@@ -338,7 +364,17 @@ class Checkpoint:
         self.notes, self._expected = notes, settings
         self._parts = [part for _, part in owners(optimizer, callbacks)]
         self._texts = [now["optimizer"], *now["callbacks"]]
+        self._restored = history
         return history
+
+
+def signature(path: Path) -> tuple[int, ...] | None:
+    """Return numbers that change if another process replaces a file; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _same_objects(a: Sequence[Any], b: Sequence[Any]) -> bool:
@@ -410,7 +446,7 @@ def fingerprint(*arrays: np.ndarray) -> str:
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array[np.linspace(0, len(array) - 1, min(SAMPLE, len(array))).astype(int)].tobytes())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
 def compare(saved: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> str:
@@ -421,8 +457,14 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> s
         if isinstance(before, Mapping) and isinstance(after, Mapping) and before.keys() == after.keys():
             differences += [compare(before, after, f"{of}{name}.")]
         elif before != after:
-            differences.append(f"{of}{name} was {before!r} and is {after!r}")
+            differences.append(f"{of}{name} was {_brief(before)} and is {_brief(after)}")
     return "; ".join(filter(None, differences))
+
+
+def _brief(value: Any) -> str:
+    """Return a value as it is written in a message."""
+    text = archive.printable(repr(value), MAX_TEXT)
+    return text if len(text) < MAX_TEXT else f"{text}..."
 
 
 def _to_json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         If the file cannot be written. The message names it.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file in it")
+    if path.exists():
+        check_regular(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
     temporary = ""

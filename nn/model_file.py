@@ -120,6 +120,8 @@ def read(path: str | os.PathLike[str]) -> Components:
         If it is not such a file. Many other errors are possible, which `one_line_errors` turns into an InvalidFile.
     """
     described, arrays, has_checksum = archive.read(path, MAX_HEADER)
+    if "checkpoint" in described:
+        raise ValueError("it is the checkpoint of a training: use Checkpoint(path).restore(model, optimizer)")
     if described["format"] not in READABLE:
         raise ValueError(f"its format is {described['format']!r}, and this version reads "
                          f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}: use a newer version of feedforward")

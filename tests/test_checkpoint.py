@@ -1,6 +1,7 @@
 """Checkpoints: a training that was stopped anywhere and continued ends with the same bits as one that never stopped."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -352,6 +353,48 @@ def test_fields_within_a_schedule_are_restored(tmp_path):
     continued, continued_decay = fit(tmp_path / "a", 6)
     assert continued_decay == decay > 0.02
     np.testing.assert_array_equal(continued, theta)
+
+
+def test_the_checkpoint_of_another_training_is_not_overwritten(tmp_path):
+    train(tmp_path / "a", "adam")
+    before = (tmp_path / "a").read_bytes()
+    model, (x, y), optimizer = small(3, dropout=0.2), small_data(60), with_lr("adam", 0.05)
+    with pytest.raises(ValueError, match=r"a holds the checkpoint of another training: call restore\(model, optimizer, "
+                                         r"callbacks\) to continue it, or name another file"):
+        model.fit(x, y, optimizer, 2, 16, callbacks=[Checkpoint(tmp_path / "a")], progress=False)
+    checkpoint = Checkpoint(tmp_path / "a")
+    checkpoint.restore(model, optimizer)
+    with pytest.raises(ValueError, match="was restored with 6 epochs, but this fit does not continue them: give"):
+        model.fit(x, y, optimizer, 2, 16, callbacks=[checkpoint], progress=False)
+    assert (tmp_path / "a").read_bytes() == before
+
+
+def test_two_trainings_with_one_file_are_noticed(tmp_path):
+    class Other:
+        def on_epoch_end(self, model, epoch):
+            if epoch["epoch"] == 2:
+                os.replace(tmp_path / "b", tmp_path / "a")
+
+    train(tmp_path / "b", "gd", epochs=3)
+    other = (tmp_path / "b").read_bytes()
+    model, (x, y) = small(3), small_data(60)
+    checkpoint = Checkpoint(tmp_path / "a", 1)
+    with pytest.warns(UserWarning, match="no checkpoint was written, and training goes on: another training writes"):
+        model.fit(x, y, get("adam"), 4, 16, callbacks=[Other(), checkpoint], progress=False)
+    assert (tmp_path / "a").read_bytes() == other
+
+
+@pytest.mark.parametrize("path", ["folder", "pipe", "/dev/null"])
+def test_what_is_no_file_is_refused_before_training(path, tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    model, (x, y) = small(3), small_data(60)
+    theta = model.theta.copy()
+    with pytest.raises(OSError, match=r"is a folder: name a file in it|is a pipe or a device: name a file"):
+        model.fit(x, y, get("adam"), callbacks=[Checkpoint(tmp_path / path)], progress=False)
+    np.testing.assert_array_equal(model.theta, theta)
+    with pytest.raises(OSError, match=r"is a folder|is a pipe or a device"):
+        model.save(tmp_path / path)
 
 
 @pytest.mark.parametrize("change", ["other", "none"])

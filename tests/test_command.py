@@ -344,7 +344,7 @@ def test_ctrl_c_stops_training_and_saves_everything_so_far(tmp_path):
     output, status = interrupted(tmp_path)
     assert status == 130
     assert "Traceback" not in output
-    assert "interrupted: continue with\r\n  python train.py --resume " in output
+    assert f"interrupted: continue with\r\n  {sys.executable} {ROOT / 'train.py'} --resume " in output
     assert json.loads((tmp_path / "run/config.json").read_text())["results"]["interrupted"]
     assert np.isfinite(Model.load(tmp_path / "run/model.safetensors").theta).all()
     with open(tmp_path / "run/history.csv", newline="") as file:

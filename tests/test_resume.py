@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,21 +140,31 @@ def resume_with_blas(threads, *arguments):
                           capture_output=True, env={**os.environ, "OPENBLAS_NUM_THREADS": str(threads)})
 
 
-def test_another_number_of_threads_is_refused_with_advice_and_nothing_is_written(tmp_path):
-    interrupt(ff.Experiment(dataset="digits", epochs=4, threads=3), tmp_path / "a", 15)
-    config = json.loads((tmp_path / "a/config.json").read_text())
-    config["experiment"]["threads"] = None  # as if it had been the number of this machine
-    (tmp_path / "a/config.json").write_text(json.dumps(config))
-    before = contents(tmp_path / "a")
-    done = resume_with_blas(1, tmp_path / "a")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "threads was 3 and is 1; set threads to 3" in done.stderr
-    assert contents(tmp_path / "a") == before
-    assert resume_with_blas(1, tmp_path / "a", "--threads", 3).returncode == 0
-    assert len(History.read(tmp_path / "a/history.csv")) == 4
-    before = rows(tmp_path / "a"), (tmp_path / "a/model.safetensors").read_bytes()
-    assert resume_with_blas(2, tmp_path / "a").returncode == 0  # it is complete
-    assert before == (rows(tmp_path / "a"), (tmp_path / "a/model.safetensors").read_bytes())
+def test_it_continues_with_the_number_of_threads_that_it_had(tmp_path):
+    threads = 1
+
+    def new(folder, *arguments):
+        command = [sys.executable, "train.py", "--dataset", "digits", "--epochs", "4", "--out", folder, *arguments]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True,
+                              env={**os.environ, "OPENBLAS_NUM_THREADS": str(threads)}).returncode == 0
+
+    new(tmp_path / "whole")
+    interrupt(ff.Experiment(dataset="digits", epochs=4, threads=threads), tmp_path / "b", 15)
+    config = json.loads((tmp_path / "b/config.json").read_text())
+    config["experiment"]["threads"] = None  # as if it had been the number of that machine
+    (tmp_path / "b/config.json").write_text(json.dumps(config))
+    before = contents(tmp_path / "b")
+    done = resume_with_blas(2, tmp_path / "b", "--threads", 5)
+    assert (done.returncode, f"threads was {threads} and is 5; set threads to {threads}" in done.stderr) == (1, True)
+    assert contents(tmp_path / "b") == before
+    done = resume_with_blas(3, tmp_path / "b")
+    assert done.returncode == 0, done.stderr
+    assert "digits, adam" in done.stderr
+    assert "adam, seed 0: continues in epoch 2 of 4, step 7 of 10" in done.stderr
+    assert_same(tmp_path / "b", tmp_path / "whole")
+    done = resume_with_blas(2, tmp_path / "b")
+    assert "adam, seed 0: complete; a larger number of epochs than 4 would prolong it" in done.stderr
+    assert_same(tmp_path / "b", tmp_path / "whole")
 
 
 def test_a_comparison_keeps_what_is_known_of_runs_that_cannot_be_continued(tmp_path):
@@ -269,8 +280,8 @@ def test_a_signal_saves_everything_and_the_command_to_continue_works(name, statu
     assert "Traceback" not in errors
     assert (tmp_path / "a" / "curves.png").exists()
     advice = output.splitlines()[-1].split()
-    assert advice[:3] == ["python", "train.py", "--resume"]
-    assert subprocess.run([sys.executable, *advice[1:]], cwd=ROOT, capture_output=True).returncode == 0
+    assert advice[1:3] == ["train.py", "--resume"]
+    assert subprocess.run(output.splitlines()[-1], shell=True, cwd=ROOT, capture_output=True).returncode == 0
     assert_same(tmp_path / "a", tmp_path / "whole")
 
 
@@ -374,3 +385,21 @@ def test_temporary_files_of_others_are_kept(tmp_path):
     theirs.rename(tmp_path / "b" / ".notes.tmp")
     ff.Experiment.resume(tmp_path / "b", **QUIET)
     assert (tmp_path / "b" / ".notes.tmp").read_text() == "mine"
+
+
+def test_another_dataset_is_named(tmp_path):
+    config = json.loads(json.dumps(EXPERIMENTS["adam"]))
+    ff.Experiment(dataset="digits", **config).run(tmp_path / "a", **QUIET)
+    with pytest.raises(ValueError, match="dataset was 'digits' and is 'mnist'"):
+        ff.Experiment.resume(tmp_path / "a", dataset="mnist", **QUIET)
+
+
+def test_a_folder_that_was_removed_is_made_again_for_the_model(tmp_path):
+    class Remove:
+        def on_epoch_end(self, model, epoch):
+            if epoch["epoch"] == 1:
+                shutil.rmtree(tmp_path / "a")
+
+    with pytest.warns(UserWarning, match="training goes on"):
+        ff.Experiment(dataset="digits", epochs=2).run(tmp_path / "a", callbacks=[Remove()], **QUIET)
+    assert Model.load(tmp_path / "a/model.safetensors")
