@@ -363,9 +363,14 @@ class Experiment(Declared):
                 if not resumes:
                     choose_folder(path, "")  # another process may have written into it in the meantime
                 self._set_folders(runs, path, config)
-            train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress,
-                      stop=stop, config=config, checkpoint_every=checkpoint_every, title=lambda run:
-                      f"{dataset}, {run.name}" + (f", seed {run.seed}" if self.seeds > 1 else ""))
+            try:
+                train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress,
+                          stop=stop, config=config, checkpoint_every=checkpoint_every, title=lambda run:
+                          f"{dataset}, {run.name}" + (f", seed {run.seed}" if self.seeds > 1 else ""))
+            except KeyboardInterrupt as interrupt:
+                if path is not None:
+                    interrupt.add_note(f"to continue: feedforward.Experiment.resume({str(path)!r})")
+                raise
             results = Results(runs, data, path)
             del data  # the figures need memory
             if path is not None:

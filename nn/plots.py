@@ -186,7 +186,8 @@ def _scale_loss(ax: "Axes", ends: Sequence[_End]) -> None:
 def _label_ends(ax: "Axes", ends: Sequence[_End], gap: float = 0.045) -> None:
     """Write the name of each line beside the axes, at the height where the line ends, without overlaps."""
     ax.set_xlim(0, max(end.x for end in ends))
-    ends = sorted(ends, key=lambda end: end.y)
+    lowest = ax.get_ylim()[0]  # a loss of 0 has no place on a logarithmic scale
+    ends = sorted((end._replace(y=max(end.y, lowest)) for end in ends), key=lambda end: end.y)
     heights = [min(max(_relative_height(ax, end.y), 0.0), 1.0) for end in ends]
     last = len(heights) - 1
     for _ in range(200):  # move neighbours apart until no names overlap

@@ -28,6 +28,7 @@ from nn import (
     archive,
 )
 from nn.activations import Elementwise
+from optimizers import get
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -176,6 +177,12 @@ def test_a_pipe_is_refused(read, tmp_path):
         read(tmp_path / "pipe")
 
 
+def test_a_checkpoint_is_recognized(tmp_path):
+    small().fit(*small_data(), get("adam"), callbacks=[Checkpoint(tmp_path / "c")], progress=False)
+    with pytest.raises(InvalidFile, match=r"it is the checkpoint of a training: use Checkpoint\(path\)\.restore"):
+        Model.load(tmp_path / "c")
+
+
 def test_a_message_does_not_obey_the_file(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(altered(lambda t, d: t.update({"\x1b[2J\u202ename\n": np.zeros(1)})))
@@ -244,8 +251,6 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
 def test_a_loaded_model_trains_like_the_saved_one(tmp_path):
     model, (x, y) = small(), small_data()
     model.save(tmp_path / "m")
-    from optimizers import get
-
     loaded = Model.load(tmp_path / "m")
     for m in (model, loaded):
         m.fit(x, y, get("adam"), epochs=2, batch_size=10, progress=False)

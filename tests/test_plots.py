@@ -41,6 +41,14 @@ def test_curves(curve, panels, lines):
     assert png(figure).startswith(b"\x89PNG")
 
 
+def test_a_loss_of_zero_can_be_drawn_beside_others():
+    finished = history(3)
+    finished.epochs[-1]["loss"] = 0.0
+    figure = plots.compare({"gd": [history(3)], "adam": [finished]}, "epoch", "t")
+    assert png(figure).startswith(b"\x89PNG")  # matplotlib would warn that there is no place for the axes
+    assert plots.compare({"adam": [finished]}, "epoch", "t")
+
+
 def test_curves_of_a_fit_without_a_complete_epoch():
     assert png(plots.curves(History())).startswith(b"\x89PNG")
 

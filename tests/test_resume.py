@@ -403,3 +403,15 @@ def test_a_folder_that_was_removed_is_made_again_for_the_model(tmp_path):
     with pytest.warns(UserWarning, match="training goes on"):
         ff.Experiment(dataset="digits", epochs=2).run(tmp_path / "a", callbacks=[Remove()], **QUIET)
     assert Model.load(tmp_path / "a/model.safetensors")
+
+
+def test_an_interrupt_in_python_says_how_to_continue(tmp_path):
+    class Interrupts:
+        def on_step_end(self, model, examples):
+            if examples:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ff.Experiment(dataset="digits", epochs=2).run(tmp_path / "a", callbacks=[Interrupts()], **QUIET)
+    assert caught.value.__notes__ == [f"to continue: feedforward.Experiment.resume({str(tmp_path / 'a')!r})"]
+    assert len(ff.Experiment.resume(tmp_path / "a", **QUIET).history) == 2
