@@ -182,12 +182,15 @@ class Run:
             return
         self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
         self.interrupted = any(getattr(callback, "requested", False) for callback in callbacks)
+        self._evaluate(data, threads)
+        self._write_config({**config, "results": self.results()})
+
+    def _evaluate(self, data: Dataset, threads: int | None) -> None:
         # a ValueError: the data do not fit; then fit has failed in the same way
         with (collect_errors(self.problems), suppress(ValueError), np.errstate(over="ignore", invalid="ignore"),
               blas.limited(threads) if threads else nullcontext()):
             self.training = self.model.evaluate(data.x_train, data.y_train)
             self.test = self.model.evaluate(data.x_test, data.y_test)
-        self._write_config({**config, "results": self.results()})
 
     def _write_config(self, config: dict[str, Any]) -> None:
         if self.folder is not None:
