@@ -296,9 +296,9 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object], tu
     contents = {"model": path.read_bytes()}
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 6)), rng.integers(0, 3, 20)
-    checkpoint, log = Checkpoint(path), CSVLog(folder / "log")
+    checkpoint, log = Checkpoint(folder / "checkpoint"), CSVLog(folder / "log")
     model.fit(x, y, get("adam"), 2, 10, callbacks=[log, checkpoint], progress=False)
-    contents["checkpoint"] = path.read_bytes()
+    contents["checkpoint"] = checkpoint.path.read_bytes()
     contents["history"] = (folder / "log").read_bytes()
     contents["IDX"] = bytes([0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 8, 0, 0, 0, 8]) + rng.bytes(1280)
     contents["gzip"] = gzip.compress(contents["IDX"], mtime=0)
