@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import field
+from functools import partial
 import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -320,7 +321,7 @@ class Experiment(Declared):
             notify(f"results may differ by rounding from those of a run that was not interrupted: {changes}")
         data = load_data(experiment.dataset, experiment.data_dir, notify)
         return experiment._run(data, Path(folder), callbacks, progress, figures, stop or Stop(),
-                               str(config.get("command", "")), checkpoint_every, notify, resumes=True)
+                               str(config.get("command", "")), checkpoint_every, notify, before)
 
     def _check_same(self, before: "Experiment", folder: str | os.PathLike[str]) -> None:
         """Raise ValueError, with each difference, unless this experiment can continue another."""
@@ -345,8 +346,8 @@ class Experiment(Declared):
 
     def _run(self, data: Dataset, path: Path | None, callbacks: RunCallbacks, progress: bool, figures: bool, stop: Stop,
              command: str, checkpoint_every: int | str | None, notify: Callable[[str], None],
-             resumes: bool = False) -> Results:
-        """Train everything, from the checkpoints in the folder if there are some."""
+             before: "Experiment | None" = None) -> Results:
+        """Train everything; continue the experiment `before` in the folder, if there is one."""
         if not callable(callbacks):
             Callbacks(callbacks, None)  # raises ValueError if one is no callback
         Checkpoint("", checkpoint_every)  # raises ValueError if it is no such number
@@ -355,12 +356,14 @@ class Experiment(Declared):
         if self.threads is None and examples > LONG and (advice := blas.advice()):
             notify(advice)
         data_dir = None if self.data_dir is None else os.fspath(self.data_dir)
-        config = {"command": command, "experiment": {**self.description(), "dataset": dataset, "data_dir": data_dir},
+        threads = self.threads if before is None else before.threads  # of a resume by itself, they are not kept
+        experiment = {**self.description(), "dataset": dataset, "data_dir": data_dir, "threads": threads}
+        config = {"command": command, "experiment": experiment,
                   "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)],
                   "schedule_epochs": self._schedule_epochs or self.epochs, **environment()}
         with nullcontext() if path is None else locked_folder(path):
             if path is not None:
-                if not resumes:
+                if before is None:
                     choose_folder(path, "")  # another process may have written into it in the meantime
                 self._set_folders(runs, path, config)
             try:
@@ -379,11 +382,17 @@ class Experiment(Declared):
 
     def _set_folders(self, runs: Sequence[Run], path: Path, config: Mapping[str, Any]) -> None:
         """Set the folder of each run: one inside this folder, or the folder itself for a single run."""
-        if len(runs) > 1:
-            write_json(path / CONFIG, config)
         for run in runs:
             seed = f"-seed{run.seed}" if self.seeds > 1 else ""
             run.folder = path / (folder_name(run.name) + seed) if len(runs) > 1 else path
+        if len(runs) == 1:
+            return
+        if not (path / CONFIG).exists():
+            write_json(path / CONFIG, config)
+            return
+        known = {**config, "runs": read_config(path).get("runs", [])}
+        for run in runs:  # if none can be continued, the file stays as it is
+            run.on_begin = partial(write_json, path / CONFIG, known)
 
     @staticmethod
     def _choose_folder(folder: str | os.PathLike[str] | None, dataset: str,

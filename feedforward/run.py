@@ -1,7 +1,7 @@
 """Run: one training from one seed, and the threads on which several run at once."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 import copy
 from dataclasses import dataclass, field
@@ -74,6 +74,8 @@ class Run:
         Whether the run was stopped before its last epoch.
     refused : bool
         Whether the run could not be continued: the files of its folder are as they were.
+    on_begin : callable, optional
+        Called when training begins, unless the run could not be continued.
     problems : list of str
         Why output, such as a file or the progress, could not be written. Training has not ended for that reason.
 
@@ -98,6 +100,7 @@ class Run:
     interrupted: bool = False
     refused: bool = False
     problems: list[str] = field(default_factory=list)
+    on_begin: Callable[[], None] | None = None  # called when training begins, unless it cannot be continued
 
     def forms(self) -> dict[str, str]:
         """Return the forms that second-order methods have chosen.
@@ -160,7 +163,7 @@ class Run:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
                 # what follows the checkpoint writes only if the training can be continued
-                begins.action = partial(self._write_config, config)
+                begins.action = partial(self._begin, config)
                 callbacks += [checkpoint, begins, CSVLog(self.folder / "history.csv")]
             first, before, saved_threads = self._restore(checkpoint, callbacks)
             threads = threads or saved_threads or share
@@ -192,6 +195,12 @@ class Run:
             self.training = self.model.evaluate(data.x_train, data.y_train)
             self.test = self.model.evaluate(data.x_test, data.y_test)
 
+    def _begin(self, config: dict[str, Any]) -> None:
+        if self.on_begin is not None:
+            with collect_errors(self.problems):
+                self.on_begin()
+        self._write_config(config)
+
     def _write_config(self, config: dict[str, Any]) -> None:
         if self.folder is not None:
             with collect_errors(self.problems):
@@ -207,7 +216,7 @@ class Run:
             return f"{name}: continues in epoch {done + 1} of {epochs}, step {position.steps + 1} of {position.total}"
         if done:
             return f"{name}: continues in epoch {done + 1} of {epochs}"
-        return f"{name}: starts again, because it was stopped before its first checkpoint"
+        return f"{name}: starts again, because there is no checkpoint"
 
     def _restore(self, checkpoint: Checkpoint | None, callbacks: Sequence[Any]) -> tuple[int, int, int | None]:
         """Continue from a checkpoint.
@@ -247,10 +256,9 @@ class Run:
                 checkpoint.notes = {
                     "stage": number, "before": before, "messages": list(self.messages),
                     "forms": [getattr(done.optimizer, "form_used", "") for done in self.stages[:number]]}
-            if (left := before + stage.epochs - len(self.history)) > 0:
-                self.model.fit(data.x_train, data.y_train, stage.optimizer, left, stage.batch_size,
-                               (data.x_test, data.y_test), callbacks, progress=False, history=self.history,
-                               threads=threads)
+            left = max(0, before + stage.epochs - len(self.history))
+            self.model.fit(data.x_train, data.y_train, stage.optimizer, left, stage.batch_size,
+                           (data.x_test, data.y_test), callbacks, progress=False, history=self.history, threads=threads)
             if self.history.message:
                 self.messages.append(f"{stage.name}: {self.history.message}")
             if self.model.stop_training:
@@ -333,6 +341,21 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
             train(run)
         return
     # BLAS has one number of threads for all runs: with another one, results would depend on which runs are at work
+    futures: list[Future[None]] = []
     with blas.limited(1), ThreadPoolExecutor(jobs) as pool:
-        for future in [pool.submit(train, run) for run in runs]:
-            future.result()
+        try:
+            for run in runs:
+                futures.append(pool.submit(train, run))
+            for future in futures:
+                future.result()
+        except BaseException:  # for example an interrupt
+            stop.requested = True
+            complete(futures)  # none may go on training when BLAS has its own number of threads again
+            raise
+
+
+def complete(futures: Sequence[Future[None]]) -> None:
+    """Wait until all are done, even if there are further interrupts."""
+    while not all(future.done() for future in futures):
+        with suppress(KeyboardInterrupt):
+            wait(futures)

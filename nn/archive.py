@@ -197,7 +197,7 @@ def header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], max
     end = 0
     for name in _order(arrays):
         array, start = arrays[name], end
-        if array.dtype.kind not in DTYPES or array.dtype.byteorder == ">":
+        if array.dtype.kind not in DTYPES or array.dtype.byteorder == ">" or array.itemsize > 8:
             raise ValueError(f"an array of dtype {array.dtype.str} cannot be written")
         dtype = "BOOL" if array.dtype == bool else f"{DTYPES[array.dtype.kind]}{8 * array.itemsize}"
         end += array.nbytes
@@ -264,6 +264,17 @@ def read(path: str | os.PathLike[str],
             names = tensors.keys()
             np.empty(path.stat().st_size + SPARE, np.uint8)  # raises MemoryError; the library would panic
             return description, {name: tensors.get_tensor(name) for name in names}, has_checksum
+
+
+def stated_checksum(path: Path) -> bytes | None:
+    """Return the checksum that a file states; None if there is no such file, or it states none."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            match = CHECKSUM.search(_read_header(file, MAX_HEADER))
+    except (OSError, ValueError):
+        return None
+    return match[1] if match else None
 
 
 def _read_header(file: BinaryIO, max_header: int) -> bytes:

@@ -115,7 +115,7 @@ class Checkpoint:
         self._expected: Mapping[str, Any] = {}  # the data and settings of the training that was restored
         self._damaged = False  # whether the newest file is
         self._was_read = False  # whether this object knows what is in the files
-        self._file: tuple[int, ...] | None = None  # the newest file, as this object has read or written it
+        self._file: bytes | None = None  # the checksum of the newest file, as this object has read or written it
         self._restored: History | None = None  # what fit must continue
 
     @property
@@ -152,9 +152,9 @@ class Checkpoint:
             raise ValueError(f"Checkpoint must follow {' and '.join(late)}, so that it saves what they do: put it at "
                              "the end of callbacks")
         parts = [part for _, part in owners(self._training.optimizer, self._training.callbacks.all)]
+        self._check_restored(parts)
         if not _same_objects(parts, self._parts):
             self._parts, self._texts, self._expected = parts, list(map(identity, parts)), {}
-        self._check_history()
         self._settings = settings(self._training)
         if differences := compare(self._expected, self._settings):
             threads = self._expected.get("threads")
@@ -178,12 +178,17 @@ class Checkpoint:
             raise ValueError(f"{existing[0]} holds the checkpoint of another training: call restore(model, optimizer, "
                              "callbacks) to continue it, or name another file")
 
-    def _check_history(self) -> None:
-        """Raise ValueError if the fit does not continue the history that was restored."""
-        restored, self._restored = self._restored, None
-        if restored and self._training.history is not restored:
-            raise ValueError(f"{self.path} was restored with {len(restored)} epochs, but this fit does not continue "
-                             "them: give fit the history that restore has returned")
+    def _check_restored(self, parts: Sequence[Any]) -> None:
+        """Raise ValueError if the fit does not continue what was restored."""
+        if self._restored is None:
+            return
+        if self._training.history is not self._restored:
+            raise ValueError(f"{self.path} was restored, but this fit does not continue it: give fit the history that "
+                             "restore has returned")
+        if not _same_objects(parts, self._parts):
+            raise ValueError(f"{self.path} was restored into other objects: give fit the optimizer and the callbacks "
+                             "that restore was given")
+        self._restored = None
 
     def on_step_end(self, model: Any, examples: int) -> None:
         """Save if it is time.
@@ -244,10 +249,10 @@ class Checkpoint:
         if not np.isfinite(model.theta).all():
             return
         try:
-            if self._file != (found := signature(self.path)) and found is not None:
+            if self._file != (found := archive.stated_checksum(self.path)) and found is not None:
                 raise ValueError(f"another training writes {self.path}, too")
             archive.write(self.path, *self._content(model), keep=None if self._damaged else self.previous)
-            self.error, self._damaged, self._was_read, self._file = "", False, True, signature(self.path)
+            self.error, self._damaged, self._was_read, self._file = "", False, True, archive.stated_checksum(self.path)
         except Exception as error:  # whatever it is, it must not end the training
             first, self.error = not self.error, str(error) or type(error).__name__
             if first:
@@ -283,7 +288,7 @@ class Checkpoint:
             If all that exist are damaged.
         """
         problems = []
-        self._was_read, self._file = True, signature(self.path)
+        self._was_read, self._file = True, archive.stated_checksum(self.path)
         for path in (self.path, self.previous):
             try:
                 with archive.one_line_errors(path, "a checkpoint"):
@@ -366,15 +371,6 @@ class Checkpoint:
         self._texts = [now["optimizer"], *now["callbacks"]]
         self._restored = history
         return history
-
-
-def signature(path: Path) -> tuple[int, ...] | None:
-    """Return numbers that change if another process replaces a file; None if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _same_objects(a: Sequence[Any], b: Sequence[Any]) -> bool:

@@ -1,6 +1,6 @@
 """Diagnosis: which numbers of a network are not finite, and why training does not change the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from nn.network import Batch, Network
 EPOCHS = 5  # so many epochs with one loss are reported
 SAME = 1e-7  # relative difference of losses that count as one
 RISE = 3  # a loss that has become so many times as large is reported; batches differ by less
+LEARNED = 0.9  # a loss below so many times that of outputs of 0 may have reached its minimum
 FLAT = 1e-6  # a derivative that counts as zero
 
 
@@ -66,8 +67,8 @@ def _count(values: np.ndarray) -> str:
     return f"{wrong:,} NaN or infinite numbers of {values.size:,}"
 
 
-def standstill(network: Network, optimizer: Any, losses: Sequence[float]) -> str:
-    """Return that the loss has not changed, and why if that is known; empty if it has changed, or is 0.
+def standstill(network: Network, optimizer: Any, losses: Sequence[float], target: np.ndarray) -> str:
+    """Return that the loss has not changed, and why if that is known; empty if it has changed, or training is done.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def standstill(network: Network, optimizer: Any, losses: Sequence[float]) -> str
         The optimizer; if it has a method `state`, its vectors are looked at.
     losses : sequence of float
         The loss of each epoch.
+    target : ndarray of shape (N, K)
+        The targets.
 
     Returns
     -------
@@ -97,11 +100,11 @@ def standstill(network: Network, optimizer: Any, losses: Sequence[float]) -> str
         if not np.isfinite(value).all():
             return (f"{text}: {name} of the optimizer holds {_count(np.asarray(value))}, because gradients are too "
                     "large for this dtype; scale the data, or use float64")
-    return text
+    return text if last[-1] > LEARNED * _trivial(network, target) else ""
 
 
-def worse(network: Network, target: np.ndarray, first: float, last: float) -> str:
-    """Return that training has made the loss larger; empty if it has not, or the model is better than outputs of 0.
+def worse(network: Network, target: np.ndarray, first: float, last: float, evaluate: Callable[[], float]) -> str:
+    """Return that training has made the model worse; empty if it has not.
 
     Parameters
     ----------
@@ -111,13 +114,21 @@ def worse(network: Network, target: np.ndarray, first: float, last: float) -> st
         The targets.
     first, last : float
         The loss of the first step, and that of the last epoch.
+    evaluate : callable
+        Returns the loss on all examples, which is computed only if the others leave a doubt: batches differ.
 
     Returns
     -------
     str
         One line.
     """
-    if not 0 < RISE * first < last or last <= network.loss.value(np.zeros_like(target), target, 1 / len(target)):
+    limit = RISE * max(first, _trivial(network, target)) if 0 < RISE * first < last else np.inf
+    if not last > limit or not (loss := evaluate()) > limit:
         return ""
-    return (f"the loss rose from {first:.4g} in the first step to {last:.4g} in the last epoch: training made the "
-            "model worse; try a smaller lr")
+    return (f"the loss rose from {first:.4g} in the first step to {loss:.4g}: training made the model worse; try a "
+            "smaller lr")
+
+
+def _trivial(network: Network, target: np.ndarray) -> float:
+    """Return the loss if all outputs are 0."""
+    return network.loss.value(np.zeros_like(target), target, 1 / len(target))

@@ -349,7 +349,8 @@ class Steps:
         """Say that training has made the model worse, if it has and nothing else is said."""
         history = self.history
         if history and not history.message and not position.steps:
-            history.message = worse(self.network, self.batches.target, position.first_loss, history[-1]["loss"])
+            history.message = worse(self.network, self.batches.target, position.first_loss, history[-1]["loss"],
+                                    lambda: self.validate((self.batches.x, self.batches.target))[0] or 0.0)
             if history.message and warn:
                 warnings.warn(history.message, stacklevel=4)
 
@@ -409,4 +410,5 @@ class Steps:
             return f"the loss of the validation data is {val_loss}, that of the training data {position.loss:.4g}"
         if getattr(self.optimizer, "lr", None) == 0:
             return ""
-        return standstill(self.network, self.optimizer, [done["loss"] for done in self.history.epochs[-EPOCHS:]])
+        losses = [done["loss"] for done in self.history.epochs[-EPOCHS:]]
+        return standstill(self.network, self.optimizer, losses, self.batches.target)

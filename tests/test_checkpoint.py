@@ -363,10 +363,30 @@ def test_the_checkpoint_of_another_training_is_not_overwritten(tmp_path):
                                          r"callbacks\) to continue it, or name another file"):
         model.fit(x, y, optimizer, 2, 16, callbacks=[Checkpoint(tmp_path / "a")], progress=False)
     checkpoint = Checkpoint(tmp_path / "a")
-    checkpoint.restore(model, optimizer)
-    with pytest.raises(ValueError, match="was restored with 6 epochs, but this fit does not continue them: give"):
-        model.fit(x, y, optimizer, 2, 16, callbacks=[checkpoint], progress=False)
+    history = checkpoint.restore(model, optimizer)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="was restored, but this fit does not continue it: give fit the history"):
+            model.fit(x, y, optimizer, 2, 16, callbacks=[checkpoint], progress=False)
+        with pytest.raises(ValueError, match="was restored into other objects: give fit the optimizer and the"):
+            model.fit(x, y, with_lr("adam", 0.05), 2, 16, callbacks=[checkpoint], progress=False, history=history)
     assert (tmp_path / "a").read_bytes() == before
+
+
+def test_a_checkpoint_within_the_first_epoch_must_be_continued(tmp_path):
+    train(tmp_path / "a", "adam", callbacks=[StopAt(2)])
+    model, (x, y), optimizer = small(3, dropout=0.2), small_data(60), with_lr("adam", 0.05)
+    checkpoint = Checkpoint(tmp_path / "a")
+    assert len(checkpoint.restore(model, optimizer)) == 0
+    with pytest.raises(ValueError, match="was restored, but this fit does not continue it"):
+        model.fit(x, y, optimizer, 2, 16, callbacks=[checkpoint], progress=False)
+
+
+def test_a_file_that_was_touched_is_still_ours(tmp_path):
+    model, (x, y), optimizer, checkpoint = small(3), small_data(60), get("adam"), Checkpoint(tmp_path / "a")
+    history = model.fit(x, y, optimizer, 1, 16, callbacks=[checkpoint], progress=False)
+    os.utime(tmp_path / "a")
+    model.fit(x, y, optimizer, 2, 16, callbacks=[checkpoint], progress=False, history=history)
+    assert len(Checkpoint(tmp_path / "a").read().description["epochs"]) == 3
 
 
 def test_two_trainings_with_one_file_are_noticed(tmp_path):

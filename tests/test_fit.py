@@ -150,7 +150,7 @@ def test_after_a_real_divergence_the_weights_are_finite_and_numpy_warns_of_nothi
 def test_a_training_that_makes_the_model_worse_says_so():
     x, y = small_data()
     for lr, epochs in ((1e9, 3), (1e5, 1), (1e2, 8)):
-        with pytest.warns(UserWarning, match=r"the loss rose from .* to .* in the last epoch: tr") as w:
+        with pytest.warns(UserWarning, match=r"the loss rose from .* to .*: training made") as w:
             history = small().fit(x, y, get("adam", lr=lr), epochs, 10)
         assert history.message == str(w[0].message)
         assert w[0].filename == __file__
@@ -159,6 +159,25 @@ def test_a_training_that_makes_the_model_worse_says_so():
     fine.fit(x, y, get("adam", lr=0.05), 300, 10, progress=False)
     history = fine.fit(x, y, get("adam", lr=0.05), 3, 10, progress=False)  # its losses are small, and differ by batch
     assert history.message == ""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_training_on_noise_that_has_not_failed_is_not_reported(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(200, 4))
+    for y in (np.sin(x[:, 0]) + 0.3 * rng.normal(size=200), rng.normal(size=200)):
+        model = Model([Dense(4, 16), Tanh(), Dense(16, 1)], MeanSquaredError(), seed=seed)
+        assert model.fit(x, y, get("adam"), 1, 1, progress=False).message == ""
+
+
+@pytest.mark.parametrize("name", ["gd", "adam", "lbfgs"])
+def test_a_training_that_has_reached_its_minimum_is_not_reported(name):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 3))
+    y = x @ [1.0, 2.0, 3.0] + 0.1 * rng.normal(size=500)
+    model = Model([Dense(3, 1)], MeanSquaredError(), dtype="float64")
+    history = model.fit(x, y, with_lr(name, 0.1), 300, progress=False)
+    assert "the loss has been" not in history.message
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "bfgs", "cg", "newton", "lm"])

@@ -324,7 +324,8 @@ def test_every_dtype_is_written_and_read(dtype, tmp_path):
         assert loaded[name].dtype == array.dtype
 
 
-@pytest.mark.parametrize("array", [np.zeros(2, complex), np.array(["text"]), np.array([None]), np.zeros(2, ">f4")])
+@pytest.mark.parametrize("array", [np.zeros(2, complex), np.zeros(2, np.longdouble), np.array(["text"]),
+                                  np.array([None]), np.zeros(2, ">f4")])
 def test_what_the_format_cannot_hold_is_an_error(array, tmp_path):
     with pytest.raises(ValueError, match=f"an array of dtype {array.dtype.str.replace('|', '.')} cannot be written"):
         archive.write(tmp_path / "a", {}, {"a": array})

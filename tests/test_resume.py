@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -165,6 +166,42 @@ def test_it_continues_with_the_number_of_threads_that_it_had(tmp_path):
     done = resume_with_blas(2, tmp_path / "b")
     assert "adam, seed 0: complete; a larger number of epochs than 4 would prolong it" in done.stderr
     assert_same(tmp_path / "b", tmp_path / "whole")
+
+
+def test_a_comparison_of_which_no_run_can_be_continued_is_not_changed(tmp_path):
+    ff.Experiment(["gd", "adam"], dataset="digits", epochs=2, threads=1).run(tmp_path / "a", **QUIET)
+    before = contents(tmp_path / "a")
+    results = ff.Experiment.resume(tmp_path / "a", epochs=3, threads=5, **QUIET)
+    assert all("threads was 1 and is 5" in run.error for run in results)
+    assert contents(tmp_path / "a") == before
+    assert len(ff.Experiment.resume(tmp_path / "a", epochs=3, **QUIET)["gd"].history) == 3
+    config = json.loads((tmp_path / "a/config.json").read_text())
+    assert (config["experiment"]["epochs"], config["experiment"]["threads"]) == (3, 1)
+
+
+def test_an_interrupt_of_several_runs_waits_for_all(tmp_path):
+    """A run that went on would write into the folder, and with another number of BLAS's threads."""
+    class Interrupts:
+        left = 30
+
+        def on_step_end(self, model, examples):
+            self.left -= 1
+            if self.left in (0, -1, -2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+
+    def new():
+        return ff.Experiment(["gd", "adam", "bfgs"], dataset="digits", hidden=(6,), epochs=12, jobs=2)
+
+    new().run(tmp_path / "whole", **QUIET)
+    for number in range(3):
+        threads = threading.active_count()
+        with pytest.raises(KeyboardInterrupt):
+            new().run(tmp_path / f"{number}", **QUIET,
+                      callbacks=lambda run: [Interrupts()] if run.name == "adam" else [])
+        assert threading.active_count() == threads
+        ff.Experiment.resume(tmp_path / f"{number}", **QUIET)
+        assert_same(tmp_path / f"{number}", tmp_path / "whole")
 
 
 def test_a_comparison_keeps_what_is_known_of_runs_that_cannot_be_continued(tmp_path):
