@@ -25,6 +25,7 @@ import threading
 from time import perf_counter, sleep
 from typing import Any
 from unittest.mock import patch
+import warnings
 import weakref
 
 import numpy as np
@@ -224,7 +225,7 @@ def faults() -> tuple[int, list[str]]:
                 what = f"{errno.errorcode[number]} at save {count}, {point!r}"
                 with TemporaryDirectory() as text:
                     folder_path = Path(text)
-                    with ff_warnings(), interfering(point, fail, count):
+                    with without_warnings(), interfering(point, fail, count):
                         trained = fingerprint(*train(folder_path, "adam"))
                     if trained != expected:
                         problems.append(f"{what}: another result")
@@ -235,10 +236,8 @@ def faults() -> tuple[int, list[str]]:
 
 
 @contextmanager
-def ff_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Ignore warnings within the context."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -282,10 +281,13 @@ def with_checksum(data: bytes) -> bytes:
     return data[:start] + digest + data[stop:]
 
 
-def with_length(data: bytes, before: bytes) -> bytes:
-    """Return damaged bytes whose first 8 state the length of a header that was changed within."""
-    length = int.from_bytes(before[:8], "little") + len(data) - len(before)
-    return min(max(length, 0), 2**64 - 1).to_bytes(8, "little") + data[8:]
+def with_header(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Return bytes whose header is changed, and whose length of the header and checksum are right for it."""
+    length = int.from_bytes(data[:8], "little")
+    header, rest = data[8 : 8 + length], data[8 + length :]
+    changed = change(header)
+    length = min(max(length + len(changed) - len(header), 0), 2**64 - 1)
+    return with_checksum(length.to_bytes(8, "little") + changed + rest)
 
 
 def readers(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object], tuple[type[Exception], ...]]]:
@@ -331,31 +333,43 @@ def refused(reason: str) -> Iterator[None]:
             raise
 
 
+def damaged_reader(name: str, folder: Path) -> tuple[bytes, Callable[[bytes], list[str]]]:
+    """Return a valid file of one kind, and a function that reads a damaged one and returns what went wrong.
+
+    That is an error of another type than it should be, or of several lines, or that it took a second.
+    """
+    content, read, errors = readers(folder)[name]
+    file = folder / ("config.json" if name == "config" else "file")
+
+    def attempt(data: bytes) -> list[str]:
+        file.write_bytes(data)
+        problems, started = [], perf_counter()
+        try:
+            with without_warnings():
+                read(file)
+        except errors as error:
+            if "\n" in str(error):
+                problems.append(f"{name}: an error of several lines: {error}")
+        except Exception as error:  # what this looks for
+            problems.append(f"{name}: {type(error).__name__}: {error}")
+        if perf_counter() - started > 1:
+            problems.append(f"{name}: {perf_counter() - started:.1f} s")
+        return problems
+
+    return content, attempt
+
+
 def fuzz(name: str, tries: int, progress: Callable[[], object] = lambda: None) -> list[str]:
-    """Read so many damaged files of one kind; return every error of another type, and every one that took a second."""
+    """Read so many damaged files of one kind; return what went wrong."""
     problems = []
     rng = np.random.default_rng(sum(name.encode()))
-    with TemporaryDirectory() as text, ff_warnings():
-        folder = Path(text)
-        content, read, errors = readers(folder)[name]
-        file = folder / ("config.json" if name == "config" else "file")
+    with TemporaryDirectory() as folder:
+        content, attempt = damaged_reader(name, Path(folder))
         for _ in range(tries):
             data = mutate(content, rng)
             if name in ("model", "checkpoint") and rng.random() < 0.7:  # else the checksum refuses nearly everything
-                header = int.from_bytes(content[:8], "little") + 8
-                changed = content[:8] + mutate(content[8:header], rng) + content[header:]
-                data = with_checksum(with_length(changed, content))
-            file.write_bytes(data)
-            started = perf_counter()
-            try:
-                read(file)
-            except errors as error:
-                if "\n" in str(error):
-                    problems.append(f"{name}: an error of several lines: {error}")
-            except Exception as error:  # what this looks for
-                problems.append(f"{name}: {type(error).__name__}: {error}")
-            if perf_counter() - started > 1:
-                problems.append(f"{name}: {perf_counter() - started:.1f} s")
+                data = with_header(content, lambda header: mutate(header, rng))
+            problems += attempt(data)
             progress()
     return problems
 
@@ -494,7 +508,7 @@ def full_disk() -> list[str] | None:
             path = Path(folder)
             with TemporaryDirectory() as other:
                 expected = fingerprint(*train(Path(other), "adam", "5s"))
-            with ff_warnings():
+            with without_warnings():
                 train(path, "adam", "5s", stop=5)
                 with suppress(OSError):
                     (path / "filler").write_bytes(bytes(1 << 20))

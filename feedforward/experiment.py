@@ -278,8 +278,8 @@ class Experiment(Declared):
             The folder of `run`.
         epochs : int, optional
             A larger number of epochs, to prolong the runs. Schedules keep their first length.
-        dataset : Dataset, optional
-            The data, if they are your own.
+        dataset : str or Dataset, optional
+            The data, if they are your own; a name must be that of the folder.
         callbacks, progress, figures, stop, checkpoint_every, notify : optional
             As for `run`.
         **options : optional
@@ -356,7 +356,7 @@ class Experiment(Declared):
         if self.threads is None and examples > LONG and (advice := blas.advice()):
             notify(advice)
         data_dir = None if self.data_dir is None else os.fspath(self.data_dir)
-        threads = self.threads if before is None else before.threads  # of a resume by itself, they are not kept
+        threads = self.threads if before is None else before.threads  # what resume is given holds for it alone
         experiment = {**self.description(), "dataset": dataset, "data_dir": data_dir, "threads": threads}
         config = {"command": command, "experiment": experiment,
                   "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)],

@@ -154,16 +154,15 @@ class Run:
         notify : callable, optional
             Called with a message that says where training continues.
         """
-        callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin()
         config = {**config, "stages": [stage.description() for stage in self.stages], "seed": self.seed,
                   "model": self.model.components().description()}
+        callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin(partial(self._begin, config))
         continues = self.folder is not None and (self.folder / CONFIG).exists()
         try:
             if self.folder is not None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
                 # what follows the checkpoint writes only if the training can be continued
-                begins.action = partial(self._begin, config)
                 callbacks += [checkpoint, begins, CSVLog(self.folder / "history.csv")]
             first, before, saved_threads = self._restore(checkpoint, callbacks)
             threads = threads or saved_threads or share
@@ -267,13 +266,13 @@ class Run:
 
 
 class OnFitBegin:
-    """A callback that does something when the first fit begins."""
+    """A callback that calls a function when the first fit begins."""
 
-    action: Callable[[], None] = staticmethod(lambda: None)
-    done = False
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action, self.done = action, False
 
     def on_fit_begin(self, model: Model, plan: Any) -> None:
-        """Do it."""
+        """Call it, once."""
         if not self.done:
             self.action()
         self.done = True
@@ -350,11 +349,11 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
                 future.result()
         except BaseException:  # for example an interrupt
             stop.requested = True
-            complete(futures)  # none may go on training when BLAS has its own number of threads again
+            wait_for_all(futures)  # none may go on training when BLAS has its own number of threads again
             raise
 
 
-def complete(futures: Sequence[Future[None]]) -> None:
+def wait_for_all(futures: Sequence[Future[None]]) -> None:
     """Wait until all are done, even if there are further interrupts."""
     while not all(future.done() for future in futures):
         with suppress(KeyboardInterrupt):

@@ -120,7 +120,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
-          keep: Path | None = None, max_header: int = MAX_HEADER) -> Path:
+          keep: Path | None = None, max_header: int = MAX_HEADER) -> bytes:
     """Write an archive, completely or not at all.
 
     Parameters
@@ -138,8 +138,8 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
 
     Returns
     -------
-    Path
-        The path.
+    bytes
+        The checksum, as `stated_checksum` returns it.
 
     Raises
     ------
@@ -156,13 +156,15 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], arrays: 
     digest = hashlib.sha256(head)
     for part in parts:
         digest.update(part)
+    checksum = digest.hexdigest().encode()
 
     def fill(file: BinaryIO) -> None:
-        file.write(head[:start] + digest.hexdigest().encode() + head[stop:])
+        file.write(head[:start] + checksum + head[stop:])
         for part in parts:
             file.write(part)
 
-    return write_atomically(path, fill, keep)
+    write_atomically(path, fill, keep)
+    return checksum
 
 
 def header(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], max_header: int = MAX_HEADER) -> bytes:

@@ -27,7 +27,7 @@ import warnings
 import numpy as np
 
 from nn.fields import Bounds, Count, NonNegative, check_value
-from nn.files import write_atomically
+from nn.files import check_folder, write_atomically
 from nn.fit import Plan
 from nn.history import Epoch, History
 
@@ -336,8 +336,7 @@ class CSVLog:
         FileNotFoundError
             If there is no such folder.
         """
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {self.path.parent}: make it first")
+        check_folder(self.path)
         self._history, self._complete = plan["training"].history, False
         self._write(self._history.epochs)
 

@@ -18,7 +18,7 @@ import numpy as np
 from nn import archive, blas
 from nn.archive import InvalidFile
 from nn.fields import Count, check_value
-from nn.files import check_regular
+from nn.files import check_folder, check_regular
 from nn.fit import Plan, Training
 from nn.history import Epoch, History, Position
 
@@ -140,8 +140,7 @@ class Checkpoint:
         OSError
             If there is no such folder, or the path is one of a folder or a device.
         """
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {self.path.parent}: make it first")
+        check_folder(self.path)
         self._check_files()
         self._training = plan["training"]
         kind = type(self._training.optimizer).__name__
@@ -251,8 +250,8 @@ class Checkpoint:
         try:
             if self._file != (found := archive.stated_checksum(self.path)) and found is not None:
                 raise ValueError(f"another training writes {self.path}, too")
-            archive.write(self.path, *self._content(model), keep=None if self._damaged else self.previous)
-            self.error, self._damaged, self._was_read, self._file = "", False, True, archive.stated_checksum(self.path)
+            self._file = archive.write(self.path, *self._content(model), keep=None if self._damaged else self.previous)
+            self.error, self._damaged, self._was_read = "", False, True
         except Exception as error:  # whatever it is, it must not end the training
             first, self.error = not self.error, str(error) or type(error).__name__
             if first:

@@ -1,4 +1,4 @@
-"""Diagnosis: which numbers of a network are not finite, and why training does not change the loss."""
+"""Diagnosis: which numbers of a network are not finite, and why the loss does not change, or has risen."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ FLAT = 1e-6  # a derivative that counts as zero
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def why_loss(parts: Sequence[tuple[Network, Batch]]) -> str:
+def overflowing_output(parts: Sequence[tuple[Network, Batch]]) -> str:
     """Return in which layer the outputs for a batch overflow, such as "the output of layer 0 (...) holds ...".
 
     Parameters
@@ -40,7 +40,7 @@ def why_loss(parts: Sequence[tuple[Network, Batch]]) -> str:
     return f"outputs are up to {largest:.2g}"
 
 
-def why_weights(network: Network) -> str:
+def not_finite(network: Network) -> str:
     """Return which parameter's gradient, or which parameter if the gradient is finite, holds NaN or infinity.
 
     Parameters
@@ -100,10 +100,10 @@ def standstill(network: Network, optimizer: Any, losses: Sequence[float], target
         if not np.isfinite(value).all():
             return (f"{text}: {name} of the optimizer holds {_count(np.asarray(value))}, because gradients are too "
                     "large for this dtype; scale the data, or use float64")
-    return text if last[-1] > LEARNED * _trivial(network, target) else ""
+    return text if last[-1] > LEARNED * _loss_of_zeros(network, target) else ""
 
 
-def worse(network: Network, target: np.ndarray, first: float, last: float, evaluate: Callable[[], float]) -> str:
+def risen_loss(network: Network, target: np.ndarray, first: float, last: float, evaluate: Callable[[], float]) -> str:
     """Return that training has made the model worse; empty if it has not.
 
     Parameters
@@ -122,13 +122,13 @@ def worse(network: Network, target: np.ndarray, first: float, last: float, evalu
     str
         One line.
     """
-    limit = RISE * max(first, _trivial(network, target)) if 0 < RISE * first < last else np.inf
+    limit = RISE * max(first, _loss_of_zeros(network, target)) if 0 < RISE * first < last else np.inf
     if not last > limit or not (loss := evaluate()) > limit:
         return ""
     return (f"the loss rose from {first:.4g} in the first step to {loss:.4g}: training made the model worse; try a "
             "smaller lr")
 
 
-def _trivial(network: Network, target: np.ndarray) -> float:
+def _loss_of_zeros(network: Network, target: np.ndarray) -> float:
     """Return the loss if all outputs are 0."""
     return network.loss.value(np.zeros_like(target), target, 1 / len(target))

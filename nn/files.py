@@ -50,8 +50,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     path = Path(path)
     if path.exists():
         check_regular(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
+    check_folder(path)
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(SUFFIX, f".{path.name}.", path.parent)
@@ -74,6 +73,12 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     _sync_folder(path.parent)
     _remove_leftovers(path)
     return path
+
+
+def check_folder(path: Path) -> None:
+    """Raise FileNotFoundError unless the folder of this file exists."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
 
 
 def check_regular(path: Path) -> None:

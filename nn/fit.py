@@ -12,7 +12,7 @@ import numpy as np
 
 from nn.batches import DROPOUT, Batches, generator
 from nn.denormals import FlushDenormals
-from nn.diagnosis import EPOCHS, standstill, why_loss, why_weights, worse
+from nn.diagnosis import EPOCHS, not_finite, overflowing_output, risen_loss, standstill
 from nn.history import Epoch, History, Position
 from nn.interrupts import DeferredInterrupt
 from nn.network import Network
@@ -349,7 +349,7 @@ class Steps:
         """Say that training has made the model worse, if it has and nothing else is said."""
         history = self.history
         if history and not history.message and not position.steps:
-            history.message = worse(self.network, self.batches.target, position.first_loss, history[-1]["loss"],
+            history.message = risen_loss(self.network, self.batches.target, position.first_loss, history[-1]["loss"],
                                     lambda: self.validate((self.batches.x, self.batches.target))[0] or 0.0)
             if history.message and warn:
                 warnings.warn(history.message, stacklevel=4)
@@ -372,11 +372,11 @@ class Steps:
         position.refused += bool(getattr(self.optimizer, "message", ""))
         if not math.isfinite(loss):
             self.undo.undo_step()
-            why = why_loss(objective.parts)
+            why = overflowing_output(objective.parts)
             self.undo.restore_last_finite()
             raise self.diverged(f"the loss became {loss}", why, position)
         if not finite:
-            why = why_weights(self.network)
+            why = not_finite(self.network)
             self.undo.undo_step()
             raise self.diverged("weights became NaN or infinite", why, position)
         self.undo.end_step()
@@ -399,7 +399,7 @@ class Steps:
         """Return a text that says which steps could not change the weights, and why. It is empty if all steps could."""
         last = getattr(self.optimizer, "message", "")
         if position.refused or self.cannot_continue:
-            why = "" if np.isfinite(self.network.grad).all() else why_weights(self.network)
+            why = "" if np.isfinite(self.network.grad).all() else not_finite(self.network)
             last += f" ({why})" if why else ""
         if self.cannot_continue:
             return f"{last}; training ended with epoch {position.epoch}"

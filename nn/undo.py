@@ -44,6 +44,7 @@ class Undo:
 
     def is_finite(self) -> bool:
         """Return whether theta is finite after this step."""
+        # not by `check`: a call in each step costs time
         values = self._theta
         return self._all_finite if self._kept else math.isfinite(values @ values) or bool(np.isfinite(values).all())
 
