@@ -44,10 +44,14 @@ class Batches:
         The seed of the model, at least 0.
     shuffle : bool
         Whether each epoch has its own order.
+    weight : ndarray of shape (N,), optional
+        By how much the loss of each example counts; all the same by default.
     """
 
-    def __init__(self, x: np.ndarray, target: np.ndarray, size: int, seed: int, shuffle: bool = True) -> None:
+    def __init__(self, x: np.ndarray, target: np.ndarray, size: int, seed: int, shuffle: bool = True,
+                 weight: np.ndarray | None = None) -> None:
         self.x, self.target, self.size, self.seed, self.shuffle = x, target, size, seed, shuffle
+        self.weight = weight
         self.buffers = Buffers(x.dtype)
 
     def __len__(self) -> int:
@@ -71,7 +75,7 @@ class Batches:
         order = generator(ORDER, self.seed, epoch).permutation(n) if shuffled else np.arange(n)
         return (order[start : start + self.size] for start in range(0, n, self.size))
 
-    def arrays(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return the arrays of a batch, for `gather` to fill.
 
         Parameters
@@ -84,15 +88,18 @@ class Batches:
         x : ndarray of shape (n, n_in)
             The examples.
         target : ndarray of shape (n, K)
-            The targets. Both are buffers, which the next batch overwrites; if a batch is all examples, they are the
-            data themselves.
+            The targets.
+        weight : ndarray of shape (n,) or None
+            The weights, if there are some. All are buffers, which the next batch overwrites; if a batch is all
+            examples, they are the data themselves.
         """
         if self.size == len(self.x):
-            return self.x, self.target
-        return (self.buffers("x", (n, self.x.shape[1])), self.buffers("target", (n, self.target.shape[1])))
+            return self.x, self.target, self.weight
+        return (self.buffers("x", (n, self.x.shape[1])), self.buffers("target", (n, self.target.shape[1])),
+                None if self.weight is None else self.buffers("weight", (n,)))
 
-    def gather(self, rows: np.ndarray, x: np.ndarray, target: np.ndarray) -> None:
-        """Copy some of the examples, and their targets.
+    def gather(self, rows: np.ndarray, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> None:
+        """Copy some of the examples, and their targets and weights.
 
         Parameters
         ----------
@@ -102,8 +109,12 @@ class Batches:
             The array to fill with the examples; from `arrays`, or some rows of it.
         target : ndarray of shape (n, K)
             The array to fill with the targets.
+        weight : ndarray of shape (n,) or None
+            The array to fill with the weights, if there are some.
         """
         if self.size < len(self.x):
             # "clip" never clips here; with "raise", take() would first fill a copy of `out`
             self.x.take(rows, axis=0, out=x, mode="clip")
             self.target.take(rows, axis=0, out=target, mode="clip")
+            if self.weight is not None:
+                self.weight.take(rows, out=weight, mode="clip")

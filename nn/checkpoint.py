@@ -431,14 +431,14 @@ def settings(training: Training) -> dict[str, Any]:
     """Return what the next steps depend on besides model and optimizer, for JSON."""
     batches, validation = training.batches, training.validation
     return {"batch_size": batches.size, "shuffle": batches.shuffle, "threads": training.threads or blas.threads(),
-            "examples": len(batches.x), "data": fingerprint(batches.x, batches.target),
+            "examples": len(batches.x), "data": fingerprint(batches.x, batches.target, batches.weight),
             "validation data": None if validation is None else fingerprint(*validation)}
 
 
-def fingerprint(*arrays: np.ndarray) -> str:
-    """Return a hash of some of the rows of arrays, spread over all of them."""
+def fingerprint(*arrays: np.ndarray | None) -> str:
+    """Return a hash of some of the rows of the arrays that there are, spread over all of them."""
     digest = hashlib.sha256()
-    for array in arrays:
+    for array in (array for array in arrays if array is not None):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array[np.linspace(0, len(array) - 1, min(SAMPLE, len(array))).astype(int)].tobytes())
     return digest.hexdigest()[:16]

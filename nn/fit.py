@@ -20,7 +20,7 @@ from nn.objective import BatchObjective
 from nn.undo import Undo
 from nn.workers import Workers
 
-Arrays = tuple[np.ndarray, np.ndarray]
+Examples = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, the targets, and the weights if there are some
 
 
 class TakesSteps(Protocol):
@@ -188,10 +188,10 @@ class Training(NamedTuple):
     history: History
     callbacks: Callbacks
     threads: int | None
-    validation: Arrays | None
+    validation: Examples | None
 
 
-def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Arrays | None,
+def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
         callbacks: Callbacks, history: History, threads: int | None, warn: bool) -> History:
     """Train the network for some epochs, after those in the history.
 
@@ -205,8 +205,8 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
         The optimizer, which takes the steps.
     epochs : int
         The number of epochs, at least 0.
-    validation : tuple of ndarray or None
-        Examples (N, n_in) and targets (N, K) to evaluate after each epoch.
+    validation : tuple or None
+        Examples (N, n_in), targets (N, K) and weights (N,) or None, to evaluate after each epoch.
     callbacks : Callbacks
         The callbacks, which may also stop training.
     history : History
@@ -319,7 +319,7 @@ class Steps:
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
                 evaluate(self.objective)
 
-    def validate(self, validation: Arrays | None) -> tuple[float | None, float | None]:
+    def validate(self, validation: Examples | None) -> tuple[float | None, float | None]:
         """Return the loss and the accuracy on the validation data."""
         if validation is None:
             return None, None

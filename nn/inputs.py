@@ -1,6 +1,6 @@
 """Checks of the arguments that users pass. An argument that does not fit raises a ValueError that says why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -133,6 +133,67 @@ def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) 
     if array.ndim < 1 or len(array) != n:
         raise ValueError(f"x has {n} rows but y has shape {array.shape}: give one target for each row")
     return loss.encode(array, width, dtype)
+
+
+def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, loss: Loss) -> np.ndarray | None:
+    """Return the weights of the examples, with mean 1.
+
+    Parameters
+    ----------
+    sample_weight : array_like of shape (n,) or None
+        By how much each example counts.
+    class_weight : mapping, "balanced" or None
+        By how much the examples of each class count, by its label; 1 for classes that are not in it. "balanced": each
+        class as much as any other.
+    target : ndarray of shape (n, K)
+        The targets.
+    loss : Loss
+        The loss, which knows whether the targets are classes.
+
+    Returns
+    -------
+    ndarray of shape (n,) or None
+        The product of both, in the dtype of the target; None if both are None.
+
+    Raises
+    ------
+    ValueError
+        If they are not numbers of at least 0, one of them above 0, or the classes are not those of the target.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = np.ones(len(target))
+    if sample_weight is not None:
+        given = _as_array("sample_weight", sample_weight)
+        if given.shape != (len(target),):
+            raise ValueError(f"sample_weight has shape {given.shape}, but there are {len(target)} examples: give one "
+                             "number for each")
+        if given.dtype.kind not in "buif":
+            raise ValueError(f"sample_weight holds {given.dtype}, not numbers")
+        weight *= given
+    if class_weight is not None:
+        weight *= _weights_of_classes(class_weight, target, loss)
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError("sample_weight and class_weight must be finite numbers of at least 0, one of them above 0")
+    return np.asarray(weight / weight.mean(), target.dtype)
+
+
+def _weights_of_classes(class_weight: Any, target: np.ndarray, loss: Loss) -> np.ndarray:
+    K = target.shape[1]
+    one_hot = bool(((target == 0) | (target == 1)).all()) and (K == 1 or bool((target.sum(axis=1) == 1).all()))
+    if not loss.classifies(target) or not one_hot:
+        raise ValueError("class_weight needs a class for each example, but the targets are numbers: give sample_weight")
+    labels = target[:, 0].astype(int) if K == 1 else target.argmax(axis=1)
+    classes = max(K, 2)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.bincount(labels, minlength=classes)
+        return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]))
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(f"class_weight must be a dict of a number for each label, or 'balanced', not {class_weight!r}")
+    if unknown := [label for label in class_weight if label not in range(classes)]:
+        raise ValueError(f"class_weight has the label {unknown[0]!r}, but labels are 0 to {classes - 1}")
+    weights: np.ndarray = np.array([float(class_weight.get(label, 1)) for label in range(classes)])[labels]
+    return weights
 
 
 def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None, least: int = 1) -> None:

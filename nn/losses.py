@@ -94,6 +94,11 @@ class Loss(Declared, ABC):
     is_regression: ClassVar[bool] = False
     threshold: ClassVar[float] = 0.5
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "value" in vars(cls) and "each" not in vars(cls):
+            type.__setattr__(cls, "each", Loss.each)  # that of the base class would belong to another value
+
     @cached_property
     def buffers(self) -> Buffers:
         """Arrays that are reused from call to call; float64 until `bind` is called."""
@@ -151,6 +156,24 @@ class Loss(Declared, ABC):
         float
             `scale` times the sum over the n examples.
         """
+
+    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Compute the loss of each example, for examples of different weights.
+
+        Parameters
+        ----------
+        z, target : ndarray of shape (n, K)
+            As for `value`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            The losses; their sum times `scale` is the value. By default `value` is called for each example, and then
+            for all, because `gradient` relies on that. A subclass may be faster.
+        """
+        losses = np.array([self.value(z[i : i + 1], target[i : i + 1], 1.0) for i in range(len(z))], z.dtype)
+        self.value(z, target, 1.0)
+        return losses
 
     @abstractmethod
     def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
@@ -376,6 +399,11 @@ class CrossEntropy(Loss):
         value: float = -scale * np.dot(_flat(target), _flat(np.log(p, out=p))).item()
         return value
 
+    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+        p = self._probabilities(z)
+        losses: np.ndarray = -np.einsum("ij,ij->i", target, np.log(p, out=p))
+        return losses
+
     def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         np.divide(target, self._probabilities(z), out=out)
         out *= -scale
@@ -416,6 +444,12 @@ class SoftmaxCrossEntropy(CrossEntropy):
         agreement = np.dot(target.reshape(-1), shifted.reshape(-1))
         value: float = scale * (np.log(self.total, out=each).sum() - agreement).item()
         return value
+
+    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+        self.value(z, target, 1.0)
+        losses: np.ndarray = self.buffers("each", z.shape[:1]) - np.einsum(
+            "ij,ij->i", target, self.buffers("rows", z.shape))
+        return losses
 
     def _softmax(self, z: np.ndarray) -> np.ndarray:
         """Return softmax(z), transposed (K, n), from the buffers that `value` filled."""
@@ -492,6 +526,13 @@ class BinaryCrossEntropy(Loss):
         value: float = -scale / z.shape[1] * (np.dot(_flat(target), _flat(log_p)) + log_q.sum()).item()
         return value
 
+    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+        p, q = self._probabilities(z)
+        log_p, log_q = np.log(p, out=p), np.log(q, out=q)
+        log_p -= log_q
+        losses: np.ndarray = (np.einsum("ij,ij->i", target, log_p) + log_q.sum(axis=1)) / -z.shape[1]
+        return losses
+
     def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         p, q = self._probabilities(z)
         np.subtract(z, target, out=out)
@@ -535,6 +576,11 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
         value: float = scale / z.shape[1] * (positive.sum() + tail.sum()).item()
         return value
 
+    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+        self.value(z, target, 1.0)
+        losses: np.ndarray = (self.buffers("positive", z.shape) + self.buffers("tail", z.shape)).mean(axis=1)
+        return losses
+
     def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         np.tanh(np.multiply(z, 0.5, out=out), out=out)
         out += 1
@@ -577,6 +623,11 @@ class MeanSquaredError(Loss):
         difference = np.subtract(z, target, out=self.buffers("difference", z.shape))
         value: float = scale / z.shape[1] * np.dot(_flat(difference), _flat(difference)).item()
         return value
+
+    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+        difference = np.subtract(z, target, out=self.buffers("difference", z.shape))
+        losses: np.ndarray = np.einsum("ij,ij->i", difference, difference) / z.shape[1]
+        return losses
 
     def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
         np.subtract(z, target, out=out)

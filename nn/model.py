@@ -1,6 +1,6 @@
 """Model: layers, a loss and their parameters, which users train, evaluate and save."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import os
 from threading import Lock
 from typing import Any, TypedDict
@@ -14,9 +14,9 @@ from nn.arrays import LiveVector, size
 from nn.batches import DROPOUT, INITIALIZATION, Batches, generator
 from nn.callbacks import Progress
 from nn.fields import lookup
-from nn.fit import Callbacks, TakesSteps, fit
+from nn.fit import Callbacks, Examples, TakesSteps, fit
 from nn.history import History
-from nn.inputs import check_examples, check_fit, check_layers, check_takes_steps, check_targets
+from nn.inputs import check_examples, check_fit, check_layers, check_takes_steps, check_targets, check_weights
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.model_file import DTYPES, Components
@@ -108,7 +108,8 @@ class Model:
     def fit(self, x: ArrayLike, y: ArrayLike, optimizer: TakesSteps, epochs: int = 1, batch_size: int | None = None,
             validation_data: tuple[ArrayLike, ArrayLike] | None = None, callbacks: Sequence[Any] = (),
             progress: bool = True, shuffle: bool = True, history: History | None = None,
-            threads: int | None = None) -> History:
+            threads: int | None = None, sample_weight: ArrayLike | None = None,
+            class_weight: Mapping[int, float] | str | None = None) -> History:
         """Train the model.
 
         Parameters
@@ -125,7 +126,7 @@ class Model:
         batch_size : int, optional
             The number of examples in a step, from 1 to N; N by default.
         validation_data : tuple of array_like, optional
-            (x, y), evaluated after each epoch.
+            (x, y), or (x, y, sample_weight), evaluated after each epoch.
         callbacks : sequence
             Objects with methods such as ``on_epoch_end(model, epoch)``; see `nn.callbacks`.
         progress : bool
@@ -139,6 +140,12 @@ class Model:
         threads : int, optional
             The number of threads, at least 1; by default as many as NumPy's BLAS has. Results differ between numbers
             of threads only by rounding.
+        sample_weight : array_like of shape (N,), optional
+            By how much the loss of each example counts, at least 0. Only ratios matter: the weights are divided by
+            their mean. If a step takes the whole set, a weight of 2 is the same as the example given twice.
+        class_weight : dict or "balanced", optional
+            By how much the examples of each class count, by its label; multiplies `sample_weight`. "balanced": N
+            divided by the number of classes and by the number of examples in the class.
 
         Returns
         -------
@@ -163,10 +170,11 @@ class Model:
         x_rows, target = self.check_data(x, y)
         batch_size = len(x_rows) if batch_size is None else batch_size
         check_fit(epochs, batch_size, len(x_rows), threads, least=0 if history else 1)
+        weight = check_weights(sample_weight, class_weight, target, self.network.loss)
         if validation_data is not None and (
-                not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2):
-            raise ValueError("validation_data must be a pair (x, y)")
-        validation = None if validation_data is None else self.check_data(*validation_data)
+                not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3)):
+            raise ValueError("validation_data must be a pair (x, y), or (x, y, sample_weight)")
+        validation = None if validation_data is None else self._check_weighted(*validation_data)
         history = History() if history is None else history
         if not isinstance(history, History):
             raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
@@ -178,12 +186,12 @@ class Model:
                              "copy.deepcopy(model)")
         try:
             self.stop_training = False
-            batches = Batches(x_rows, target, batch_size, self.seed, shuffle)
+            batches = Batches(x_rows, target, batch_size, self.seed, shuffle, weight)
             return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress)
         finally:
             self._training.release()
 
-    def objective(self, x: ArrayLike, y: ArrayLike) -> BatchObjective:
+    def objective(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> BatchObjective:
         """Return the mean loss on a batch, as a function of theta.
 
         Dropout is active in it, with masks that stay the same as long as the objective exists.
@@ -194,6 +202,8 @@ class Model:
             The examples.
         y : array_like
             The targets, as for `fit`.
+        sample_weight : array_like of shape (N,), optional
+            The weights, as for `fit`.
 
         Returns
         -------
@@ -206,12 +216,12 @@ class Model:
         ValueError
             If x or y does not fit.
         """
-        x_rows, target = self.check_data(x, y)
+        x_rows, target, weight = self._check_weighted(x, y, sample_weight)
         network = self.network.replica()
         network.resample(generator(DROPOUT, self.seed))
-        return BatchObjective([(network, Batch(x_rows, target, 1 / len(x_rows)))])
+        return BatchObjective([(network, Batch(x_rows, target, 1 / len(x_rows), weight))])
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike) -> Scores:
+    def evaluate(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Scores:
         """Return the mean loss and the accuracy.
 
         Parameters
@@ -220,6 +230,8 @@ class Model:
             The examples.
         y : array_like
             The targets, as for `fit`.
+        sample_weight : array_like of shape (N,), optional
+            By how much each example counts in the loss, as for `fit`. The accuracy counts all the same.
 
         Returns
         -------
@@ -231,8 +243,8 @@ class Model:
         ValueError
             If x or y does not fit.
         """
-        x_rows, target = self.check_data(x, y)
-        loss, correct = self.network.inference_copy().loss_and_correct(x_rows, target, len(x_rows))
+        x_rows, target, weight = self._check_weighted(x, y, sample_weight)
+        loss, correct = self.network.inference_copy().loss_and_correct(x_rows, target, len(x_rows), weight)
         return {"loss": loss, "accuracy": correct / len(x_rows) if self.network.loss.classifies(target) else None}
 
     def predict(self, x: ArrayLike) -> np.ndarray:
@@ -360,6 +372,10 @@ class Model:
         model = cls(layers, loss, seed, dtype)
         model.theta = theta
         return model
+
+    def _check_weighted(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Examples:
+        x_rows, target = self.check_data(x, y)
+        return x_rows, target, check_weights(sample_weight, None, target, self.network.loss)
 
     def check_data(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return examples and targets in the form in which the model uses them.

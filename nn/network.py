@@ -31,10 +31,12 @@ class Batch:
         The targets.
     scale : float
         1/N if the loss is the mean over N examples, including these n.
+    weight : ndarray of shape (n,), optional
+        By how much the loss of each example counts; all the same by default.
     parent : Batch, optional
         The batch that this batch is a subsample of: the cost of this batch is also added to its `gradients`.
     gather : callable, optional
-        Fills x and target before their first use; also an attribute, which is then None.
+        Fills x, target and weight before their first use; also an attribute, which is then None.
 
     Attributes
     ----------
@@ -45,11 +47,12 @@ class Batch:
         `Network.product_cost`, a Jacobian 1 for each output.
     """
 
-    __slots__ = ("evaluations", "gather", "gradients", "parent", "scale", "target", "x")
+    __slots__ = ("evaluations", "gather", "gradients", "parent", "scale", "target", "weight", "x")
 
-    def __init__(self, x: np.ndarray, target: np.ndarray, scale: float, parent: "Batch | None" = None,
-                 gather: Callable[[], None] | None = None) -> None:
-        self.x, self.target, self.scale, self.parent, self.gather = x, target, scale, parent, gather
+    def __init__(self, x: np.ndarray, target: np.ndarray, scale: float, weight: np.ndarray | None = None,
+                 parent: "Batch | None" = None, gather: Callable[[], None] | None = None) -> None:
+        self.x, self.target, self.scale, self.weight = x, target, scale, weight
+        self.parent, self.gather = parent, gather
         self.evaluations, self.gradients = 0, 0.0
 
     def load(self) -> None:
@@ -63,6 +66,17 @@ class Batch:
         self.gradients += gradients
         if self.parent is not None:
             self.parent.count(gradients)
+
+
+def weigh(weight: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """Multiply each row by its weight, in place, and return the rows; if there are no weights, as they are."""
+    if weight is not None:
+        rows *= weight[:, np.newaxis]
+    return rows
+
+
+def _root(weight: np.ndarray | None) -> np.ndarray | None:
+    return None if weight is None else np.sqrt(weight)
 
 
 class Network:
@@ -162,8 +176,8 @@ class Network:
         Without `parameters`, layers that can do so compute only dL/dx, and leave their part of `grad` as it is.
         """
         value = self._forward(batch)
-        dy: np.ndarray | None = self.loss.gradient(self.z, batch.target, batch.scale,
-                                                   self.loss.buffers("dz", self.z.shape))
+        dy: np.ndarray | None = weigh(batch.weight, self.loss.gradient(self.z, batch.target, batch.scale,
+                                                                       self.loss.buffers("dz", self.z.shape)))
         for i in range(len(self.body) - 1, self.first - 1, -1):
             assert dy is not None  # only the first layer returns None
             layer, self.dy[i] = self.body[i], dy
@@ -176,7 +190,9 @@ class Network:
         if batch.gather is not None:
             batch.load()
         self.z = self.forward(batch.x)
-        return self.loss.value(self.z, batch.target, batch.scale)
+        if batch.weight is None:
+            return self.loss.value(self.z, batch.target, batch.scale)
+        return batch.scale * float(batch.weight @ self.loss.each(self.z, batch.target))
 
     def _remember(self, batch: Batch, ran_backward: bool) -> None:
         self._batch, self._ran_backward = batch, ran_backward
@@ -252,7 +268,8 @@ class Network:
             tz = layer.jvp(tz)
         assert tz is not None
         tdy: np.ndarray | None
-        tdy = self.loss.hessian_product(self.z, batch.target, tz, batch.scale, self.buffers("tdz", tz.shape))
+        tdy = weigh(batch.weight, self.loss.hessian_product(self.z, batch.target, tz, batch.scale,
+                                                            self.buffers("tdz", tz.shape)))
         for i, layer in reversed([*enumerate(layers)]):
             assert tdy is not None  # only the first layer returns None
             tdy = layer.backward_jvp(tdy, i > 0, second_order)
@@ -275,7 +292,7 @@ class Network:
         self.loss.residual_scale(batch.target.shape[1], batch.scale)
         self._run_if_changed(batch, backward=False)
         out = self.buffers("residuals", batch.target.shape)
-        return self.loss.residuals(self.z, batch.target, batch.scale, out).reshape(-1)
+        return weigh(_root(batch.weight), self.loss.residuals(self.z, batch.target, batch.scale, out)).reshape(-1)
 
     def jacobian(self, batch: Batch) -> np.ndarray:
         """Return the derivatives of the residuals, (n K, P), from K backward passes: a buffer."""
@@ -284,23 +301,24 @@ class Network:
         self._run_if_changed(batch, backward=False)
         batch.count(K * n)
         self._tangents()  # backward_jvp writes to them
-        out = self.buffers("jacobian", (n, K, P))
+        out, root = self.buffers("jacobian", (n, K, P)), _root(batch.weight)
         for k in range(K):
             dy: np.ndarray | None = self.buffers("unit", self.z.shape)
             assert dy is not None
             dy.fill(0)
-            dy[:, k] = c
+            dy[:, k] = c if root is None else c * root
             for i in range(len(self.body) - 1, self.first - 1, -1):
                 assert dy is not None  # only the first layer returns None
                 self.body[i].example_gradients(dy, out[:, k, self.slices[i]])
                 dy = self.body[i].backward_jvp(dy, second_order=False) if i > self.first else None
         return out.reshape(n * K, P)
 
-    def loss_and_correct(self, x: np.ndarray, target: np.ndarray, total: int) -> tuple[float, int]:
+    def loss_and_correct(self, x: np.ndarray, target: np.ndarray, total: int,
+                         weight: np.ndarray | None = None) -> tuple[float, int]:
         """Return the loss of these examples, as part of a mean over `total`, and how many are classified correctly."""
         loss, correct = 0.0, 0
         for rows in chunks(len(x)):
-            batch = Batch(x[rows], target[rows], 1 / total)
+            batch = Batch(x[rows], target[rows], 1 / total, None if weight is None else weight[rows])
             loss += self.value(batch)
             correct += self.correct(batch)
         return loss, correct

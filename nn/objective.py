@@ -286,17 +286,20 @@ class BatchObjective:
         if not len(rows):
             raise ValueError("a subsample needs at least one row, but there are none")
         x, target = [], []
+        weight: list[np.ndarray] = []
         for batch in self._batches:
             batch.load()
             local = rows[(start <= rows) & (rows < start + len(batch.x))] - start
             x.append(batch.x[local])
             target.append(batch.target[local])
+            weight += [] if batch.weight is None else [batch.weight[local]]
             start += len(batch.x)
         if self._networks[0].random and not self._networks[0].has_run(self._batches[0]):
             self.value()  # draws the masks
         network = self._networks[0].replica()
         network.select_rows(rows)
-        batch = Batch(np.concatenate(x), np.concatenate(target), 1 / len(rows), parent=self._batches[0])
+        batch = Batch(np.concatenate(x), np.concatenate(target), 1 / len(rows),
+                      np.concatenate(weight) if weight else None, parent=self._batches[0])
         return BatchObjective([(network, batch)])
 
     def correct(self) -> int:

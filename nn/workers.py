@@ -119,16 +119,17 @@ class Workers:
             The objective, in buffers that the next call overwrites.
         """
         n = len(rows)
-        x, target = self.batches.arrays(n)
+        x, target, weight = self.batches.arrays(n)
         for network in self.networks:
             network.resample(rng)
         if len(self.networks) == 1:
-            self.batches.gather(rows, x, target)
-            return BatchObjective([(self.networks[0], Batch(x, target, 1 / n))])
+            self.batches.gather(rows, x, target, weight)
+            return BatchObjective([(self.networks[0], Batch(x, target, 1 / n, weight))])
         parts = []
         for network, part in zip(self.networks, cut(n, min(len(self.networks), n))):
-            gather = partial(self.batches.gather, rows[part], x[part], target[part])
-            parts.append((network, Batch(x[part], target[part], 1 / n, gather=gather)))
+            own = None if weight is None else weight[part]
+            gather = partial(self.batches.gather, rows[part], x[part], target[part], own)
+            parts.append((network, Batch(x[part], target[part], 1 / n, own, gather=gather)))
         return BatchObjective(parts, self._team.run, self._division(x))
 
     def _division(self, x: np.ndarray) -> Division | None:
@@ -145,7 +146,8 @@ class Workers:
         division.start(x)
         return division
 
-    def loss_and_correct(self, x: np.ndarray, target: np.ndarray) -> tuple[float, int]:
+    def loss_and_correct(self, x: np.ndarray, target: np.ndarray,
+                         weight: np.ndarray | None = None) -> tuple[float, int]:
         """Evaluate examples without dropout.
 
         Parameters
@@ -154,6 +156,8 @@ class Workers:
             The examples.
         target : ndarray of shape (N, K)
             The targets.
+        weight : ndarray of shape (N,), optional
+            The weights.
 
         Returns
         -------
@@ -167,7 +171,7 @@ class Workers:
         This uses the same threads as the steps: threads of BLAS would keep the processor busy during the next steps.
         """
         n = len(self.networks)
-        x_parts, target_parts = np.array_split(x, n), np.array_split(target, n)
+        parts = cut(len(x), n)
         results = self._team.run(lambda k: self.networks[k].inference_copy().loss_and_correct(
-            x_parts[k], target_parts[k], len(x)), n)
+            x[parts[k]], target[parts[k]], len(x), None if weight is None else weight[parts[k]]), n)
         return sum(loss for loss, _ in results), sum(correct for _, correct in results)
