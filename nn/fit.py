@@ -349,8 +349,9 @@ class Steps:
         """Say that training has made the model worse, if it has and nothing else is said."""
         history = self.history
         if history and not history.message and not position.steps:
+            data = (self.batches.x, self.batches.target, self.batches.weight)
             history.message = risen_loss(self.network, self.batches.target, position.first_loss, history[-1]["loss"],
-                                    lambda: self.validate((self.batches.x, self.batches.target))[0] or 0.0)
+                                         lambda: self.validate(data)[0] or 0.0)
             if history.message and warn:
                 warnings.warn(history.message, stacklevel=4)
 

@@ -96,8 +96,9 @@ class Loss(Declared, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "value" in vars(cls) and "each" not in vars(cls):
-            type.__setattr__(cls, "each", Loss.each)  # that of the base class would belong to another value
+        if "value" in vars(cls) and "example_values" not in vars(cls):
+            # that of the base class belongs to another value
+            type.__setattr__(cls, "example_values", Loss.example_values)
 
     @cached_property
     def buffers(self) -> Buffers:
@@ -157,7 +158,7 @@ class Loss(Declared, ABC):
             `scale` times the sum over the n examples.
         """
 
-    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def example_values(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Compute the loss of each example, for examples of different weights.
 
         Parameters
@@ -399,7 +400,7 @@ class CrossEntropy(Loss):
         value: float = -scale * np.dot(_flat(target), _flat(np.log(p, out=p))).item()
         return value
 
-    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def example_values(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
         p = self._probabilities(z)
         losses: np.ndarray = -np.einsum("ij,ij->i", target, np.log(p, out=p))
         return losses
@@ -445,7 +446,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
         value: float = scale * (np.log(self.total, out=each).sum() - agreement).item()
         return value
 
-    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def example_values(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
         self.value(z, target, 1.0)
         losses: np.ndarray = self.buffers("each", z.shape[:1]) - np.einsum(
             "ij,ij->i", target, self.buffers("rows", z.shape))
@@ -526,7 +527,7 @@ class BinaryCrossEntropy(Loss):
         value: float = -scale / z.shape[1] * (np.dot(_flat(target), _flat(log_p)) + log_q.sum()).item()
         return value
 
-    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def example_values(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
         p, q = self._probabilities(z)
         log_p, log_q = np.log(p, out=p), np.log(q, out=q)
         log_p -= log_q
@@ -576,7 +577,7 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
         value: float = scale / z.shape[1] * (positive.sum() + tail.sum()).item()
         return value
 
-    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def example_values(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
         self.value(z, target, 1.0)
         losses: np.ndarray = (self.buffers("positive", z.shape) + self.buffers("tail", z.shape)).mean(axis=1)
         return losses
@@ -624,7 +625,7 @@ class MeanSquaredError(Loss):
         value: float = scale / z.shape[1] * np.dot(_flat(difference), _flat(difference)).item()
         return value
 
-    def each(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def example_values(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
         difference = np.subtract(z, target, out=self.buffers("difference", z.shape))
         losses: np.ndarray = np.einsum("ij,ij->i", difference, difference) / z.shape[1]
         return losses

@@ -176,8 +176,8 @@ class Network:
         Without `parameters`, layers that can do so compute only dL/dx, and leave their part of `grad` as it is.
         """
         value = self._forward(batch)
-        dy: np.ndarray | None = weigh(batch.weight, self.loss.gradient(self.z, batch.target, batch.scale,
-                                                                       self.loss.buffers("dz", self.z.shape)))
+        dz = self.loss.gradient(self.z, batch.target, batch.scale, self.loss.buffers("dz", self.z.shape))
+        dy: np.ndarray | None = dz if batch.weight is None else weigh(batch.weight, dz)
         for i in range(len(self.body) - 1, self.first - 1, -1):
             assert dy is not None  # only the first layer returns None
             layer, self.dy[i] = self.body[i], dy
@@ -192,7 +192,7 @@ class Network:
         self.z = self.forward(batch.x)
         if batch.weight is None:
             return self.loss.value(self.z, batch.target, batch.scale)
-        return batch.scale * float(batch.weight @ self.loss.each(self.z, batch.target))
+        return batch.scale * float(batch.weight @ self.loss.example_values(self.z, batch.target))
 
     def _remember(self, batch: Batch, ran_backward: bool) -> None:
         self._batch, self._ran_backward = batch, ran_backward

@@ -80,13 +80,14 @@ def test_the_history_of_a_fit():
 @pytest.mark.parametrize(("n", "size"), [(40, 16), (40, 40), (40, 1), (41, 8)])
 def test_each_epoch_has_each_example_once_in_its_own_order(n, size):
     x, target = np.arange(n, dtype=float)[:, None], -np.arange(n, dtype=float)[:, None]
-    batches = Batches(x, target, size, seed=3)
+    batches = Batches(x, target, size, seed=3, weight=x[:, 0])
 
     def order(e):
         examples = []
         for rows in batches.rows(e):
-            x_batch, target_batch = batches.arrays(len(rows))
-            batches.gather(rows, x_batch, target_batch)
+            x_batch, target_batch, weight_batch = batches.arrays(len(rows))
+            batches.gather(rows, x_batch, target_batch, weight_batch)
+            np.testing.assert_array_equal(x_batch[:, 0], weight_batch)
             np.testing.assert_array_equal(x_batch, -target_batch)
             examples += x_batch[:, 0].tolist()
         return examples
@@ -420,7 +421,7 @@ def test_progress_on_a_terminal_is_one_bar(capsys, monkeypatch):
     ({"callbacks": Progress()}, "callbacks must be a list, not <"),
     ({"callbacks": [EarlyStopping]}, r"callback EarlyStopping is a class: write EarlyStopping\(\)"),
     ({"threads": 0}, "threads must be a whole number of at least 1, not 0"),
-    ({"validation_data": (1, 2, 3)}, r"validation_data must be a pair \(x, y\)"),
+    ({"validation_data": (1, 2, 3, 4)}, r"validation_data must be a pair \(x, y\)"),
     ({"callbacks": [print]}, "callback .* has none of the methods on_fit_begin"),
 ])
 def test_wrong_arguments_are_named(options, message):

@@ -760,6 +760,27 @@ class ReturnsAnArray(LogCosh):
         return np.sum(scale / z.shape[1] * np.log(np.cosh(z - target)))
 
 
+class WrongExampleValues(LogCosh):
+    def example_values(self, z, target):
+        return np.log(np.cosh(z - target)).sum(axis=1)
+
+
+class GradientNeedsTheValue(LogCosh):
+    """Its gradient uses what value has kept, and its example_values keeps something else."""
+
+    difference: object = unset(default=None)
+
+    def value(self, z, target, scale):
+        self.difference = z - target
+        return super().value(z, target, scale)
+
+    def gradient(self, z, target, scale, out):
+        return super().gradient(self.difference + target, target, scale, out)
+
+    def example_values(self, z, target):
+        return np.array([self.value(z[i : i + 1], target[i : i + 1], 1.0) for i in range(len(z))])
+
+
 class WrongResiduals(MeanSquaredError):
     def residual_scale(self, width, scale):
         return math.sqrt(scale / width)
@@ -799,6 +820,8 @@ class JoinsWithAnother(Loss):
     (DoesNotWriteToOut, "gradient must return out, but returned another array: write to out, and return it"),
     (PromotesTheGradient, "gradient must return out, but returned another array"),
     (ReturnsAnArray, "value is .*in float32, .*: it must be a finite Python float"),
+    (WrongExampleValues, "example_values differs from the value of each example, by "),
+    (GradientNeedsTheValue, "gradient after example_values is not that after value, by "),
     (WrongResiduals, r"value is not that of r\^T r / 2 with the residuals r = residual_scale \(z - t\), by 1.0e"),
     (LabelsFromOne, r"encode gives float32 .* for \[\[0.0, 0.0, 1.0\], .* for the labels \[2, 0, 1\]"),
     (WeightIsNoField(weight=2.0), "a new object with the same fields {} gives a result that differs by .*: annotate"),

@@ -25,12 +25,12 @@ def test_the_loss_of_each_example_adds_up_to_the_value(name, last):
     model, x, y, _ = weighted(name, last)
     network = model.network
     z = network.forward(x)
-    each = network.loss.each(z, y).copy()
+    each = network.loss.example_values(z, y).copy()
     assert each.shape == (N,)
     assert each.sum() == pytest.approx(network.loss.value(z, y, 1.0), rel=1e-12)
-    np.testing.assert_allclose(each, Loss.each(network.loss, z, y), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(each, Loss.example_values(network.loss, z, y), rtol=1e-12, atol=1e-14)
     expected = network.loss.gradient(z, y, 1.0, np.empty_like(z)).copy()
-    network.loss.each(z, y)  # gradient may follow it, as it may follow value
+    network.loss.example_values(z, y)  # gradient may follow it, as it may follow value
     np.testing.assert_array_equal(network.loss.gradient(z, y, 1.0, np.empty_like(z)), expected)
 
 
@@ -162,6 +162,6 @@ def test_a_value_of_a_subclass_has_its_own_losses():
             return 2 * super().value(z, target, scale)
 
     z, target = np.random.default_rng(0).normal(size=(2, 4, 2))
-    np.testing.assert_allclose(Doubled().each(z, target), 2 * MeanSquaredError().each(z, target))
+    np.testing.assert_allclose(Doubled().example_values(z, target), 2 * MeanSquaredError().example_values(z, target))
 
 

@@ -15,6 +15,7 @@ from feedforward.testing.faults import (
     check_description,
     check_signatures,
     distance,
+    require_array,
     require_number,
     require_out,
 )
@@ -73,6 +74,23 @@ def check_parts(loss: Loss) -> None:
             if (difference := distance(one, other)) > ROUNDING:
                 raise Fault(f"{name} of two halves does not add up to that of the batch, by {difference:.1e}, for z of "
                             f"shape {z.shape}: the loss is a sum over examples times scale, not a mean")
+
+
+def check_example_values(loss: Loss) -> None:
+    """example_values agrees with the value of each example, and gradient may follow it."""
+    for z, target, v, _, scale in loss_cases(loss):
+        _, gradient, product = _evaluate(loss, z, target, v, scale)
+        values = np.array(require_array("example_values", loss.example_values(z, target)))
+        after = [loss.gradient(z, target, scale, np.full_like(z, 7)),
+                 loss.hessian_product(z, target, v, scale, np.full_like(z, 7))]
+        exact = np.array([loss.value(z[i : i + 1], target[i : i + 1], 1.0) for i in range(len(z))])
+        if (difference := distance(values, exact)) > 1e-10:
+            raise Fault(f"example_values differs from the value of each example, by {difference:.1e}, for z of shape "
+                        f"{z.shape}")
+        for name, one, other in zip(NAMES[1:], after, (gradient, product)):
+            if (difference := distance(one, other)) > ROUNDING:
+                raise Fault(f"{name} after example_values is not that after value, by {difference:.1e}, for z of shape "
+                            f"{z.shape}")
 
 
 def check_hessian(loss: Loss) -> None:
@@ -156,5 +174,5 @@ def check_last_layer(loss: Loss) -> None:
                             f"z of shape {z.shape}")
 
 
-CHECKS = (check_declarations, check_methods, check_fields, check_derivatives, check_parts, check_hessian,
-          check_residuals, check_float32, check_encode, check_last_layer, check_annotations)
+CHECKS = (check_declarations, check_methods, check_fields, check_derivatives, check_parts, check_example_values,
+          check_hessian, check_residuals, check_float32, check_encode, check_last_layer, check_annotations)
