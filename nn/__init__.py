@@ -14,10 +14,11 @@ from nn.metrics import accuracy, confusion_matrix
 from nn.model import Model
 from nn.registry import ACTIVATIONS, LAYERS, LOSSES
 from nn.registry import register as register
+from nn.scaling import Flatten, Rescale, Standardize
 
 __all__ = [
     "ACTIVATIONS", "BinaryCrossEntropy", "CSVLog", "Checkpoint", "CrossEntropy", "Dense", "Diverged", "Dropout", "ELU",
-    "EarlyStopping", "Elementwise", "Epoch", "GELU", "History", "INITIALIZERS", "InvalidFile", "LAYERS", "LOSSES",
-    "Layer", "LeakyReLU", "Loss", "MeanSquaredError", "Model", "Progress", "ReLU", "Sigmoid", "Softmax", "Softplus",
-    "Tanh", "accuracy", "confusion_matrix", "parameter", "set_flush_denormal",
+    "EarlyStopping", "Elementwise", "Epoch", "Flatten", "GELU", "History", "INITIALIZERS", "InvalidFile", "LAYERS",
+    "LOSSES", "Layer", "LeakyReLU", "Loss", "MeanSquaredError", "Model", "Progress", "ReLU", "Rescale", "Sigmoid",
+    "Softmax", "Softplus", "Standardize", "Tanh", "accuracy", "confusion_matrix", "parameter", "set_flush_denormal",
 ]

@@ -6,7 +6,8 @@ import numpy as np
 
 from nn.arrays import Buffers
 
-INITIALIZATION, ORDER, DROPOUT = range(3)  # the purposes of random numbers
+Examples = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, the targets, and the weights if there are some
+INITIALIZATION, ORDER, DROPOUT, SPLIT = range(4)  # the purposes of random numbers
 
 
 def generator(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
@@ -15,7 +16,7 @@ def generator(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
     Parameters
     ----------
     purpose : int
-        INITIALIZATION, ORDER or DROPOUT.
+        INITIALIZATION, ORDER, DROPOUT or SPLIT.
     seed : int
         The seed of the model, at least 0.
     epoch : int

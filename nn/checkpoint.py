@@ -262,7 +262,7 @@ class Checkpoint:
         training = self._training
         history, position = training.history, training.history.position
         assert position is not None  # it is set while a fit works
-        arrays = {"theta": model.theta}
+        arrays = {"theta": model.theta, "constants": model.constants}
         for prefix, values in states(training.optimizer, training.callbacks.all):
             arrays |= {f"{prefix}.{name}": np.asarray(value) for name, value in values.items()}
         return {
@@ -349,7 +349,8 @@ class Checkpoint:
         if differences:
             raise ValueError(f"{saved.path} is of a training with other settings: {differences}")
         with archive.one_line_errors(saved.path, "a checkpoint"):
-            if arrays["theta"].shape != model.theta.shape or arrays["theta"].dtype != model.theta.dtype:
+            if any(arrays[name].shape != now.shape or arrays[name].dtype != now.dtype
+                   for name, now in (("theta", model.theta), ("constants", model.constants))):
                 raise ValueError("its weights do not fit the model that it describes")
             history, fields = _history(description), _from_json(description["fields"])
             if fields.keys() != changeable_fields(optimizer).keys():
@@ -364,7 +365,7 @@ class Checkpoint:
         for name, text in texts.items():
             if hasattr(optimizer, name):
                 setattr(optimizer, name, text)
-        model.theta[:] = arrays["theta"]
+        model.theta[:], model.constants[:] = arrays["theta"], arrays["constants"]
         self.notes, self._expected = notes, settings
         self._parts = [part for _, part in owners(optimizer, callbacks)]
         self._texts = [now["optimizer"], *now["callbacks"]]

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from nn.batches import DROPOUT, Batches, generator
+from nn.batches import DROPOUT, Batches, Examples, generator
 from nn.denormals import FlushDenormals
 from nn.diagnosis import EPOCHS, not_finite, overflowing_output, risen_loss, standstill
 from nn.history import Epoch, History, Position
@@ -19,8 +19,6 @@ from nn.network import Network
 from nn.objective import BatchObjective
 from nn.undo import Undo
 from nn.workers import Workers
-
-Examples = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, the targets, and the weights if there are some
 
 
 class TakesSteps(Protocol):

@@ -1,14 +1,21 @@
 """Checks of the arguments that users pass. An argument that does not fit raises a ValueError that says why."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, cast
 
 import numpy as np
 
+from nn.batches import SPLIT, Examples, generator
 from nn.fields import Bounds, Count, check_value
+from nn.frames import check_columns, column_names, frame_to_array
+from nn.labels import Label, as_labels, shown, to_indices
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.network import chunks
+from nn.scaling import Flatten, Standardize
+
+LARGE = 100  # inputs that are larger may be a mistake
 
 
 def check_layers(layers: Sequence[Layer]) -> tuple[int, int]:
@@ -51,7 +58,18 @@ def check_layers(layers: Sequence[Layer]) -> tuple[int, int]:
     return n_in, width
 
 
-def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Layer]) -> np.ndarray:
+def check_names(feature_names: Any, n_in: int) -> tuple[str, ...] | None:
+    """Return the names of the columns of x as a tuple. Raises ValueError if they are not texts, one for each input."""
+    if feature_names is None:
+        return None
+    names = tuple(feature_names)
+    if isinstance(feature_names, str) or len(names) != n_in or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"feature_names must be {n_in} texts, one for each input, not {shown(names)}")
+    return tuple(map(str, names))
+
+
+def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Layer],
+                   feature_names: Sequence[str] | None = None) -> np.ndarray:
     """Return x as finite rows in the dtype of the model.
 
     Parameters
@@ -64,6 +82,8 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
         The dtype of the model.
     layers : sequence of Layer
         The layers of the model, for the message.
+    feature_names : sequence of str, optional
+        The names of the columns that x must have if it is a frame.
 
     Returns
     -------
@@ -73,13 +93,19 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
     Raises
     ------
     ValueError
-        If x is not an array of at least one row of finite numbers.
+        If x is not an array of at least one row of finite numbers, or has other columns.
     """
-    array = _as_array("x", x)
+    names = column_names(x)
+    if names is not None and feature_names is not None:
+        check_columns(names, feature_names)
+    array = _as_array("x", x) if names is None else frame_to_array(x, names)
+    expected = layers[0].shape if isinstance(layers[0], Flatten) else ()
+    if array.ndim > 2 and array.shape[1:] == (expected or array.shape[1:]) and math.prod(array.shape[1:]) == n_in:
+        array = array.reshape(len(array), n_in)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
         raise ValueError(f"x holds {array.dtype}, not real numbers: give an array of floats (N, {n_in})")
     if array.ndim != 2 or array.shape[1] != n_in:
-        first = next(i for i, layer in enumerate(layers) if layer.shapes())
+        first = next(i for i, layer in enumerate(layers) if layer.input_width is not None)
         raise ValueError(f"layer {first} ({layers[first]}) expects x of shape (N, {n_in}), "
                          f"but x has shape {array.shape}: {_shape_advice(array, n_in)}")
     if not len(array):
@@ -90,20 +116,70 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
         finite = np.isfinite(rows[part])
         if not finite.all():
             row = part.start + int(np.argmin(finite.all(axis=1)))
-            raise ValueError(f"x holds NaN or infinity (as {dtype}), first in row {row}: "
+            raise ValueError(f"x holds NaN or infinity (as {dtype}), first in row {row}{_where(rows, names)}: "
                              "remove or correct those rows")
     return rows
+
+
+def _where(rows: np.ndarray, names: Sequence[str] | None) -> str:
+    """Return which columns of a frame hold numbers that are not finite, and how many."""
+    counts = np.count_nonzero(~np.isfinite(rows), axis=0)
+    columns = [f"{name!r} ({count})" for name, count in zip(names or (), counts) if count]
+    return f", in the columns {', '.join(columns)}" if columns else ""
+
+
+def unusual(x: Any, rows: np.ndarray, layers: Sequence[Layer]) -> list[str]:
+    """Return what is allowed in the examples of a fit, but may be a mistake.
+
+    Parameters
+    ----------
+    x : array_like
+        The examples that a user passes.
+    rows : ndarray of shape (N, n_in)
+        The rows that `check_examples` has made of them.
+    layers : sequence of Layer
+        The layers of the model.
+
+    Returns
+    -------
+    list of str
+        Messages of one line.
+    """
+    messages = []
+    if np.ndim(x) > 2 and not isinstance(layers[0], Flatten):
+        shape = np.shape(x)[1:]
+        messages.append(f"each example of x, of shape {shape}, is flattened to a row of {rows.shape[1]}: to say so, "
+                        f"begin the model with Flatten({shape})")
+    low, high = float(rows.min()), float(rows.max())
+    if max(-low, high) > LARGE and not any(isinstance(layer, Standardize) for layer in layers[:2]):
+        messages.append(f"x reaches from {low:g} to {high:g}, and networks learn best from numbers of about 1: divide x"
+                        f"{', such as by 255' if (low, high) == (0, 255) else ''}, or begin the model with "
+                        "Standardize.of(x)")
+    return messages
 
 
 def _shape_advice(x: np.ndarray, n_in: int) -> str:
     if x.ndim == 2:
         return f"give x with {n_in} columns, or start the model with Dense({x.shape[1]}, ...)"
+    if x.shape == (n_in,):
+        return "one example is a row: write x[None]"
     if x.ndim and x.size == len(x) * n_in:
         return f"write x.reshape(len(x), {n_in})"
     return f"give an array of shape (N, {n_in})"
 
 
-def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) -> np.ndarray:
+def as_targets(y: Any) -> np.ndarray:
+    """Return y as an array of numbers or labels; a frame or an array of texts with one column becomes (N,).
+
+    Raises ValueError if it is none.
+    """
+    array = as_labels(_as_array("y", y))
+    one_column = array.ndim == 2 and array.shape[1] == 1
+    return array.ravel() if one_column and (hasattr(y, "columns") or array.dtype.kind in "US") else array
+
+
+def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss,
+                  classes: Sequence[Label] | None = None) -> np.ndarray:
     """Return y as targets in the dtype of the model.
 
     Parameters
@@ -118,6 +194,8 @@ def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) 
         The dtype of the model.
     loss : Loss
         The loss of the model, which encodes the targets.
+    classes : sequence, optional
+        The label of each class.
 
     Returns
     -------
@@ -129,13 +207,24 @@ def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss) 
     ValueError
         If the targets do not fit the examples, the model or the loss.
     """
-    array = _as_array("y", y)
+    array = as_targets(y)
     if array.ndim < 1 or len(array) != n:
         raise ValueError(f"x has {n} rows but y has shape {array.shape}: give one target for each row")
+    if classes is not None and array.ndim == 1:
+        array = to_indices(array, classes)
+    elif array.dtype.kind in "US":
+        raise ValueError(f"y holds labels, such as {array.ravel()[0].item()!r}, but the model {_knows(loss)}")
     return loss.encode(array, width, dtype)
 
 
-def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, loss: Loss) -> np.ndarray | None:
+def _knows(loss: Loss) -> str:
+    if loss.is_regression:
+        return f"predicts numbers, because its loss is {type(loss).__name__}: end it with Softmax() and CrossEntropy()"
+    return "has no classes: train it by fit, which learns them, or name them by Model(..., classes=[...])"
+
+
+def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, loss: Loss,
+                  classes: Sequence[Label] | None = None) -> np.ndarray | None:
     """Return the weights of the examples, with mean 1.
 
     Parameters
@@ -149,6 +238,8 @@ def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, los
         The targets.
     loss : Loss
         The loss, which knows whether the targets are classes.
+    classes : sequence, optional
+        The label of each class; 0 to K - 1 by default.
 
     Returns
     -------
@@ -172,28 +263,63 @@ def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, los
             raise ValueError(f"sample_weight holds {given.dtype}, not numbers")
         weight *= given
     if class_weight is not None:
-        weight *= _weights_of_classes(class_weight, target, loss)
+        weight *= _weights_of_classes(class_weight, target, loss, classes)
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError("sample_weight and class_weight must be finite numbers of at least 0, one of them above 0")
     return np.asarray(weight / weight.mean(), target.dtype)
 
 
-def _weights_of_classes(class_weight: Any, target: np.ndarray, loss: Loss) -> np.ndarray:
+def _weights_of_classes(class_weight: Any, target: np.ndarray, loss: Loss,
+                        classes: Sequence[Label] | None) -> np.ndarray:
     K = target.shape[1]
     one_hot = bool(((target == 0) | (target == 1)).all()) and (K == 1 or bool((target.sum(axis=1) == 1).all()))
     if not loss.classifies(target) or not one_hot:
         raise ValueError("class_weight needs a class for each example, but the targets are numbers: give sample_weight")
-    labels = target[:, 0].astype(int) if K == 1 else target.argmax(axis=1)
-    classes = max(K, 2)
+    indices = target[:, 0].astype(int) if K == 1 else target.argmax(axis=1)
+    labels = range(max(K, 2)) if classes is None else classes
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(labels, minlength=classes)
-        return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]))
+        counts = np.bincount(indices, minlength=len(labels))
+        return np.asarray(len(indices) / (np.count_nonzero(counts) * counts[indices]))
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict of a number for each label, or 'balanced', not {class_weight!r}")
-    if unknown := [label for label in class_weight if label not in range(classes)]:
-        raise ValueError(f"class_weight has the label {unknown[0]!r}, but labels are 0 to {classes - 1}")
-    weights: np.ndarray = np.array([float(class_weight.get(label, 1)) for label in range(classes)])[labels]
+    if unknown := [label for label in class_weight if label not in labels]:
+        known = f"0 to {len(labels) - 1}" if classes is None else shown(classes)
+        raise ValueError(f"class_weight has the label {unknown[0]!r}, but labels are {known}")
+    weights: np.ndarray = np.array([float(class_weight.get(label, 1)) for label in labels])[indices]
     return weights
+
+
+def split(data: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
+    """Divide examples at random into those to train on and a share to evaluate.
+
+    Parameters
+    ----------
+    data : tuple
+        Examples (N, n_in), targets (N, K), and weights (N,) or None.
+    share : float
+        The share to evaluate, above 0 and below 1; at least one example.
+    seed : int
+        The seed of the model, which determines the division.
+
+    Returns
+    -------
+    training, validation : tuple
+        Both parts, each in its order.
+
+    Raises
+    ------
+    ValueError
+        If no example is left to train on.
+    """
+    N = len(data[0])
+    count = max(1, round(share * N))
+    if count >= N:
+        raise ValueError(f"validation_split {share:g} of {N} examples leaves none to train on: give a smaller share")
+    order = generator(SPLIT, seed).permutation(N)
+    parts = [tuple(None if array is None else array[np.sort(rows)] for array in data)
+             for rows in (order[count:], order[:count])]
+    training, validation = cast(list[Examples], parts)
+    return training, validation
 
 
 def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None, least: int = 1) -> None:
@@ -247,6 +373,8 @@ def check_takes_steps(optimizer: Any) -> None:
 
 
 def _as_array(name: str, values: Any) -> np.ndarray:
+    if hasattr(values, "toarray"):
+        raise ValueError(f"{name} is sparse: write {name}.toarray()")
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{name} is a masked array, and masks are not used: remove the masked rows, or write "
                          f"{name}.filled(value)")

@@ -71,9 +71,10 @@ class Layer(Declared, ABC):
     -----
     A subclass defines `forward` and `backward`, and `jvp` and `backward_jvp` for second-order optimizers. If it has
     parameters, it also defines `shapes` and `initialize`, `example_gradients` for the Jacobian of residuals, and
-    `parameter_rows`, `backward_input` and `backward_parameters` for training on several threads. If it changes the
-    width, it defines `input_width` and `output_width`. If it draws random numbers, it defines `resample`, `select_rows`
-    and `random`. For a function of each element, derive from `Elementwise` instead.
+    `parameter_rows`, `backward_input` and `backward_parameters` for training on several threads. If it has arrays that
+    are not trained, it defines `constants`. If it changes the width, it defines `input_width` and `output_width`. If it
+    draws random numbers, it defines `resample`, `select_rows` and `random`. For a function of each element, derive from
+    `Elementwise` instead.
 
     Arrays that a layer returns are its buffers: they are valid until the same method is called again.
 
@@ -94,7 +95,7 @@ class Layer(Declared, ABC):
     Model(4-3, CrossEntropy, float32, 15 parameters)
     """
 
-    _parameters: frozenset[str] = unset(default=frozenset())  # the names of the arrays that are views into theta
+    _views: frozenset[str] = unset(default=frozenset())  # the arrays that are views into vectors of a model
 
     independent_rows: ClassVar[bool] = False
 
@@ -110,6 +111,16 @@ class Layer(Declared, ABC):
         -------
         dict
             The shape of each parameter by its name, in their order in theta; empty if there are none.
+        """
+        return {}
+
+    def constants(self) -> Shapes:
+        """Return the shapes of the arrays that are saved with the model but not trained.
+
+        Returns
+        -------
+        dict
+            The shape of each array by its name; empty if there are none.
         """
         return {}
 
@@ -169,7 +180,18 @@ class Layer(Declared, ABC):
         attributes["buffers"] = Buffers(theta.dtype)
         attributes.update(views(theta, self.shapes()))
         attributes.update({"d" + name: view for name, view in views(grad, self.shapes()).items()})
-        attributes["_parameters"] = frozenset(self.shapes())
+        attributes["_views"] = frozenset(self.shapes())
+
+    def bind_constants(self, vector: np.ndarray) -> None:
+        """Use this vector for the arrays that are not trained. `bind` is called before.
+
+        Parameters
+        ----------
+        vector : ndarray of shape (c,)
+            This layer's part of the model's constants, c the size of its `constants`.
+        """
+        vars(self).update(views(vector, self.constants()))
+        vars(self)["_views"] = self._views | frozenset(self.constants())
 
     def bind_tangents(self, v: np.ndarray, Hv: np.ndarray) -> None:
         """Read directions from, and write products to, these vectors from now on.
@@ -186,13 +208,13 @@ class Layer(Declared, ABC):
                 setattr(self, prefix + name, view)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self._parameters:
+        if name not in self._views:
             object.__setattr__(self, name, value)
         elif vars(self)[name] is not value:  # a parameter stays a view into theta
             write_into(name, vars(self)[name], value)
 
     def initialize(self, rng: Generator) -> None:
-        """Draw the first values of the parameters.
+        """Draw the first values of the parameters, and set those of the constants.
 
         Parameters
         ----------
@@ -349,11 +371,13 @@ class Dense(Layer):
         The number of outputs, at least 1.
     init : str
         How to draw W: a name in `INITIALIZERS`. b starts at zero.
+    trainable : bool
+        Whether W and b are trained. If not, they are constants of the model: no part of its theta.
 
     Attributes
     ----------
     W, b : ndarray of shape (n_in, n_out), ndarray of shape (n_out,)
-        In a model, views into its theta. Assigning to them copies into theta.
+        In a model, views into its theta, or into its constants. Assigning to them copies into that vector.
     dW, db : ndarray
         Views into the model's gradient, of the same shapes.
 
@@ -373,6 +397,14 @@ class Dense(Layer):
     >>> model = Model([Dense(3, 2, init="glorot")], MeanSquaredError())
     >>> model.layers[0].W.shape, model.layers[0].b.shape
     ((3, 2), (2,))
+
+    Train a new last layer on the features of another model:
+
+    >>> from nn import ReLU
+    >>> other = Model([Dense(3, 2, trainable=False), ReLU(), Dense(2, 1)], MeanSquaredError())
+    >>> other.layers[0].W, other.layers[0].b = model.layers[0].W, model.layers[0].b
+    >>> other.theta.shape
+    (3,)
     """
 
     advice = {"activation": "write the activation as the next layer, such as Dense(784, 50), ReLU()",
@@ -381,6 +413,8 @@ class Dense(Layer):
     n_in: Count
     n_out: Count
     init: str = "he"
+    trainable: bool = True
+    _bound: bool | None = unset(default=None)  # `trainable` in its model
     W: np.ndarray = parameter()
     b: np.ndarray = parameter()
     dW: np.ndarray = parameter()
@@ -393,7 +427,28 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         lookup("initializer", self.init, INITIALIZERS)
 
+    def bind(self, theta: np.ndarray, grad: np.ndarray) -> None:
+        super().bind(theta, grad)
+        self._bound = self.trainable
+
+    def _field_changed(self) -> None:
+        if self._bound not in (None, self.trainable):
+            vars(self)["trainable"] = self._bound
+            raise ValueError(f"Dense: trainable is {self._bound} as long as the layer is in its model: make a new "
+                             f"model, with Dense({self.n_in}, {self.n_out}, trainable={not self._bound}), and copy W "
+                             "and b")
+
+    def __repr__(self) -> str:
+        note = "" if self.trainable else ", trainable=False"
+        return f"{type(self).__name__}(n_in={self.n_in}, n_out={self.n_out}, init={self.init!r}{note})"
+
     def shapes(self) -> Shapes:
+        return self._arrays() if self.trainable else {}
+
+    def constants(self) -> Shapes:
+        return {} if self.trainable else self._arrays()
+
+    def _arrays(self) -> Shapes:
         return {"W": (self.n_in, self.n_out), "b": (self.n_out,)}
 
     @property
@@ -418,7 +473,8 @@ class Dense(Layer):
         return y
 
     def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        self.backward_parameters(self.x, dy, slice(self.n_in + 1))
+        if self.trainable:
+            self.backward_parameters(self.x, dy, slice(self.n_in + 1))
         return self.backward_input(dy, needs_dx)
 
     def backward_input(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
@@ -431,9 +487,9 @@ class Dense(Layer):
         return dx
 
     @property
-    def parameter_rows(self) -> int:
+    def parameter_rows(self) -> int | None:
         """The rows of W, and b as one more."""
-        return self.n_in + 1
+        return self.n_in + 1 if self.trainable else None
 
     def backward_parameters(self, x: np.ndarray, dy: np.ndarray, rows: slice) -> None:
         """dW = x^T dy, db = sum_n dy."""
@@ -451,6 +507,9 @@ class Dense(Layer):
         """ty = tx W + x vW + vb."""
         self.tx = tx
         ty = self.buffers("ty", (len(self.x), self.n_out))
+        if not self.trainable:
+            assert tx is not None  # it is not the first layer that is trained
+            return np.matmul(tx, self.W, out=ty)
         np.matmul(self.x, self.vW, out=ty)
         ty += self.vb
         if tx is not None:
@@ -459,19 +518,22 @@ class Dense(Layer):
 
     def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
         """HW = x^T tdy + tx^T dy, Hb = sum_n tdy, tdx = tdy W^T + dy vW^T; the second terms are of second order."""
-        np.matmul(self.x.T, tdy, out=self.HW)
-        self._sum(tdy, self.Hb)
-        if second_order and self.tx is not None:
-            self.HW += np.matmul(self.tx.T, self.dy, out=self.buffers("txdy", self.W.shape))
+        if self.trainable:
+            np.matmul(self.x.T, tdy, out=self.HW)
+            self._sum(tdy, self.Hb)
+            if second_order and self.tx is not None:
+                self.HW += np.matmul(self.tx.T, self.dy, out=self.buffers("txdy", self.W.shape))
         if not needs_dx:
             return None
         tdx = self.buffers("tdx", self.x.shape)
         np.matmul(tdy, self.W.T, out=tdx)
-        if second_order:
+        if second_order and self.trainable:
             tdx += np.matmul(self.dy, self.vW.T, out=self.buffers("dyvW", tdx.shape))
         return tdx
 
     def example_gradients(self, dy: np.ndarray, out: np.ndarray) -> None:
+        if not self.trainable:
+            return
         weights = out[:, : -self.n_out].reshape(len(dy), self.n_in, self.n_out)  # a view
         np.multiply(self.x[:, :, np.newaxis], dy[:, np.newaxis, :], out=weights)
         np.copyto(out[:, -self.n_out :], dy)

@@ -217,7 +217,7 @@ class Loss(Declared, ABC):
             `out`: each row is a matrix times that row of v. Optimizers expect this matrix to be positive semidefinite.
         """
 
-    def residual_scale(self, width: int, scale: float) -> float:
+    def residual_scale(self, width: int, scale: float) -> float | np.ndarray:
         """Return the factor c of the residuals, if the loss is a sum of squares.
 
         Parameters
@@ -229,7 +229,7 @@ class Loss(Declared, ABC):
 
         Returns
         -------
-        float
+        float or ndarray of shape (K,)
             c: the value is r^T r / 2 for the residuals r = c (z - t).
 
         Raises
@@ -335,7 +335,8 @@ class Loss(Declared, ABC):
 def _one_hot(labels: np.ndarray, width: int, dtype: DTypeLike) -> np.ndarray:
     if len(labels) and not (labels.min() >= 0 and labels.max() < width):
         bad = labels.min() if labels.min() < 0 else labels.max()
-        raise ValueError(f"y holds the label {bad}, but the model has {width} outputs: labels must be 0 to {width - 1}")
+        raise ValueError(f"y holds the label {bad}, but the model has {width} outputs: labels must be 0 to {width - 1},"
+                         " or name them by Model(..., classes=[...])")
     target = np.zeros((len(labels), width), dtype)
     target[np.arange(len(labels)), labels] = 1
     return target
@@ -604,11 +605,18 @@ class SigmoidBinaryCrossEntropy(BinaryCrossEntropy):
 class MeanSquaredError(Loss):
     """Mean squared error, for regression.
 
+    Parameters
+    ----------
+    units : tuple of float
+        The unit of each output, above 0: errors are divided by it. 1 by default. With one number, it is that of all
+        outputs.
+
     Notes
     -----
-    ``(z - t)^2``, the mean over the K outputs and over the examples, as in ``torch.nn.MSELoss`` and Keras's
-    ``MeanSquaredError``; scikit-learn's ``MLPRegressor`` uses half of it. Levenberg-Marquardt in its dense forms needs
-    this loss: it is r^T r / 2 for the residuals ``r = sqrt(2 / (N K)) (z - t)``.
+    ``((z - t) / units)^2``, the mean over the K outputs and over the examples. With units of 1 it is
+    ``torch.nn.MSELoss`` and Keras's ``MeanSquaredError``; scikit-learn's ``MLPRegressor`` uses half of it.
+    Levenberg-Marquardt in its dense forms needs this loss: it is r^T r / 2 for the residuals
+    ``r = sqrt(2 / (N K)) (z - t) / units``.
 
     Examples
     --------
@@ -619,30 +627,54 @@ class MeanSquaredError(Loss):
     """
 
     is_regression = True
+    units: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: Any = self.units
+        if not isinstance(given, (tuple, list)) or not all(
+                isinstance(unit, (float, int)) and math.isfinite(unit) and unit > 0 for unit in given):
+            raise ValueError(f"MeanSquaredError: units must be a tuple of numbers above 0, not {given!r}")
+        vars(self)["units"] = tuple(map(float, given))
+
+    def encode(self, y: Any, width: int, dtype: DTypeLike) -> np.ndarray:
+        if len(self.units) not in (0, 1, width):
+            raise ValueError(f"MeanSquaredError has {len(self.units)} units, but the model has {width} outputs: give "
+                             "one for each")
+        return super().encode(y, width, dtype)
+
+    def _divide(self, rows: np.ndarray) -> np.ndarray:
+        """Divide each column by its unit, in place."""
+        if self.units:
+            rows /= np.asarray(self.units, rows.real.dtype)
+        return rows
+
+    def _difference(self, z: np.ndarray, target: np.ndarray, out: np.ndarray) -> np.ndarray:
+        return self._divide(np.subtract(z, target, out=out))
 
     def value(self, z: np.ndarray, target: np.ndarray, scale: float) -> float:
-        difference = np.subtract(z, target, out=self.buffers("difference", z.shape))
+        difference = self._difference(z, target, self.buffers("difference", z.shape))
         value: float = scale / z.shape[1] * np.dot(_flat(difference), _flat(difference)).item()
         return value
 
     def example_values(self, z: np.ndarray, target: np.ndarray) -> np.ndarray:
-        difference = np.subtract(z, target, out=self.buffers("difference", z.shape))
+        difference = self._difference(z, target, self.buffers("difference", z.shape))
         losses: np.ndarray = np.einsum("ij,ij->i", difference, difference) / z.shape[1]
         return losses
 
     def gradient(self, z: np.ndarray, target: np.ndarray, scale: float, out: np.ndarray) -> np.ndarray:
-        np.subtract(z, target, out=out)
+        self._divide(self._difference(z, target, out))
         out *= 2 * scale / z.shape[1]
         return out
 
     def hessian_product(self, z: np.ndarray, target: np.ndarray, v: np.ndarray, scale: float,
                         out: np.ndarray) -> np.ndarray:
-        """2 scale / K v."""
+        """2 scale / K v / units^2."""
         np.multiply(v, 2 * scale / z.shape[1], out=out)
-        return out
+        return self._divide(self._divide(out))
 
-    def residual_scale(self, width: int, scale: float) -> float:
-        return math.sqrt(2 * scale / width)
+    def residual_scale(self, width: int, scale: float) -> float | np.ndarray:
+        c = math.sqrt(2 * scale / width)
+        return c / np.asarray(self.units) if self.units else c
 
 
 def _needs_probabilities(loss: Loss, last: Layer, ending: type[Layer]) -> ValueError:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import os
 from threading import Lock
 from typing import Any, TypedDict
+import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,12 +12,25 @@ from numpy.typing import ArrayLike
 from nn import archive, model_file
 from nn.activations import Sigmoid, Softmax
 from nn.arrays import LiveVector, size
-from nn.batches import DROPOUT, INITIALIZATION, Batches, generator
+from nn.batches import DROPOUT, INITIALIZATION, Batches, Examples, generator
 from nn.callbacks import Progress
-from nn.fields import lookup
-from nn.fit import Callbacks, Examples, TakesSteps, fit
+from nn.fields import Fraction, check_value, lookup
+from nn.fit import Callbacks, TakesSteps, fit
+from nn.frames import check_columns, column_names
 from nn.history import History
-from nn.inputs import check_examples, check_fit, check_layers, check_takes_steps, check_targets, check_weights
+from nn.inputs import (
+    as_targets,
+    check_examples,
+    check_fit,
+    check_layers,
+    check_names,
+    check_takes_steps,
+    check_targets,
+    check_weights,
+    split,
+    unusual,
+)
+from nn.labels import Label, check_classes, learn_classes
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.model_file import DTYPES, Components
@@ -46,11 +60,18 @@ class Model:
         same number of threads, results are the same bit for bit on one machine.
     dtype : {"float32", "float64"}
         The type of theta and of everything that is computed.
+    classes : sequence, optional
+        The label of each class, in the order of the outputs: texts, integers or bools. By default, `fit` learns them
+        from the labels of its y, sorted, unless these are 0 to K - 1.
+    feature_names : sequence of str, optional
+        The names of the columns of x. By default, `fit` takes them from its x, if it is a frame of pandas or polars.
 
     Attributes
     ----------
     theta : ndarray of shape (P,)
-        All parameters, layer by layer. Changing it changes the model; assigning to it copies into it.
+        All parameters that are trained, layer by layer. Changing it changes the model; assigning to it copies into it.
+    constants : ndarray of shape (C,)
+        The arrays that are saved but not trained: those of layers with ``trainable=False``, means and scales.
     grad : ndarray of shape (P,)
         The gradient of the last step, in the order of theta; rules may change it, for example by weight decay.
     layers : tuple of Layer
@@ -59,6 +80,10 @@ class Model:
         The loss.
     n_in, n_out : int
         The numbers of inputs and outputs.
+    classes : tuple or None
+        The label of each class; None if labels are 0 to K - 1.
+    feature_names : tuple of str or None
+        The names of the columns that x must have if it is a frame.
     stop_training : bool
         A callback sets it to True to end a fit.
 
@@ -82,7 +107,8 @@ class Model:
 
     theta = LiveVector()
 
-    def __init__(self, layers: Iterable[Layer], loss: Loss, seed: int = 0, dtype: str = "float32") -> None:
+    def __init__(self, layers: Iterable[Layer], loss: Loss, seed: int = 0, dtype: str = "float32",
+                 classes: Sequence[Label] | None = None, feature_names: Sequence[str] | None = None) -> None:
         layers = list(layers)
         self.n_in, self.n_out = check_layers(layers)
         if not isinstance(loss, Loss):
@@ -93,9 +119,12 @@ class Model:
         self.dtype: np.dtype[Any] = np.dtype(
             lookup("dtype", dtype if isinstance(dtype, str) else np.dtype(dtype).name, DTYPES))
         self.loss = loss
-        parameters = sum(size(layer.shapes()) for layer in layers)
-        self.theta, self.grad = np.zeros(parameters, self.dtype), np.zeros(parameters, self.dtype)
-        self.network = Network(layers, loss, self.theta, self.grad)
+        self.classes = check_classes(classes, self.n_out)
+        self.feature_names = check_names(feature_names, self.n_in)
+        P = sum(size(layer.shapes()) for layer in layers)
+        self.theta, self.grad = np.zeros(P, self.dtype), np.zeros(P, self.dtype)
+        self.constants = np.zeros(sum(size(layer.constants()) for layer in layers), self.dtype)
+        self.network = Network(layers, loss, self.theta, self.grad, self.constants)
         self.layers = tuple(self.network.layers)
         if type(self.network.loss) is type(loss):  # not computed together with the last layer
             self.loss = self.network.loss  # so that a field of it can be changed
@@ -106,18 +135,19 @@ class Model:
         self._training = Lock()  # held by a fit
 
     def fit(self, x: ArrayLike, y: ArrayLike, optimizer: TakesSteps, epochs: int = 1, batch_size: int | None = None,
-            validation_data: tuple[ArrayLike, ArrayLike] | None = None, callbacks: Sequence[Any] = (),
+            validation_data: tuple[ArrayLike, ...] | None = None, callbacks: Sequence[Any] = (),
             progress: bool = True, shuffle: bool = True, history: History | None = None,
             threads: int | None = None, sample_weight: ArrayLike | None = None,
-            class_weight: Mapping[int, float] | str | None = None) -> History:
+            class_weight: Mapping[Any, float] | str | None = None, validation_split: float = 0.0) -> History:
         """Train the model.
 
         Parameters
         ----------
         x : array_like of shape (N, n_in)
-            The examples, finite numbers.
+            The examples, finite numbers; or a frame of pandas or polars; or images (N, height, width).
         y : array_like
-            The targets: integer labels (N,), one-hot rows (N, K), or numbers (N, K), or (N,) if there is one output.
+            The targets: labels (N,), one-hot rows (N, K), or numbers (N, K), or (N,) if there is one output. Labels are
+            0 to K - 1, or other integers, texts or bools, which the model then keeps in `classes`.
         optimizer : Optimizer
             An object with ``step(objective)``, such as ``optimizers.get("adam")``. It keeps its state, so that another
             fit of this model continues from there.
@@ -130,8 +160,8 @@ class Model:
         callbacks : sequence
             Objects with methods such as ``on_epoch_end(model, epoch)``; see `nn.callbacks`.
         progress : bool
-            Whether to show a bar, or a few lines if stderr is not a terminal, and to warn if training has made the
-            model worse.
+            Whether to show a bar, or a few lines if stderr is not a terminal, and to warn of unusual data, and if
+            training has made the model worse.
         shuffle : bool
             Whether each epoch has its own order, a function of the seed and the number of the epoch.
         history : History, optional
@@ -146,6 +176,9 @@ class Model:
         class_weight : dict or "balanced", optional
             By how much the examples of each class count, by its label; multiplies `sample_weight`. "balanced": N
             divided by the number of classes and by the number of examples in the class.
+        validation_split : float
+            The share of the examples that are not trained on but evaluated after each epoch, at least 0 and below 1, if
+            there is no `validation_data`. They are drawn at random, from the seed.
 
         Returns
         -------
@@ -167,14 +200,16 @@ class Model:
         continue: then ``history.message`` says why.
         """
         check_takes_steps(optimizer)
-        x_rows, target = self.check_data(x, y)
-        batch_size = len(x_rows) if batch_size is None else batch_size
-        check_fit(epochs, batch_size, len(x_rows), threads, least=0 if history else 1)
-        weight = check_weights(sample_weight, class_weight, target, self.network.loss)
-        if validation_data is not None and (
-                not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3)):
-            raise ValueError("validation_data must be a pair (x, y), or (x, y, sample_weight)")
-        validation = None if validation_data is None else self._check_weighted(*validation_data)
+        if not len(self.theta):
+            raise ValueError("no layer of the model is trained: leave out trainable=False of one")
+        classes = self.classes
+        if classes is None and self.classifies:
+            classes = learn_classes(as_targets(y), self.n_out)
+        data, validation = self._training_data(x, y, sample_weight, class_weight, classes, validation_data,
+                                               validation_split)
+        messages = unusual(x, data[0], self.layers) if progress else []
+        batch_size = len(data[0]) if batch_size is None else batch_size
+        check_fit(epochs, batch_size, len(data[0]), threads, least=0 if history else 1)
         history = History() if history is None else history
         if not isinstance(history, History):
             raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
@@ -186,10 +221,44 @@ class Model:
                              "copy.deepcopy(model)")
         try:
             self.stop_training = False
-            batches = Batches(x_rows, target, batch_size, self.seed, shuffle, weight)
+            self.classes, self.feature_names = classes, self.feature_names or column_names(x)
+            for message in messages:
+                warnings.warn(message, stacklevel=2)
+            batches = Batches(data[0], data[1], batch_size, self.seed, shuffle, data[2])
             return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress)
         finally:
             self._training.release()
+
+    def _training_data(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None,
+                       class_weight: Mapping[Any, float] | str | None, classes: Sequence[Label] | None,
+                       validation_data: tuple[ArrayLike, ...] | None,
+                       validation_split: float) -> tuple[Examples, Examples | None]:
+        """Return the examples to train on and those to evaluate, from the arguments of `fit`."""
+        if validation_data is not None and (
+                not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3)):
+            raise ValueError("validation_data must be a pair (x, y), or (x, y, sample_weight)")
+        check_value("fit", "validation_split", Fraction, validation_split)
+        if validation_split and validation_data is not None:
+            raise ValueError("give either validation_data or validation_split, not both")
+        data = self._check(x, y, sample_weight, class_weight, classes)
+        if validation_split:
+            return split(data, validation_split, self.seed)
+        if validation_data is None:
+            return data, None
+        names, first = column_names(validation_data[0]), column_names(x)
+        if names is not None and first is not None:
+            check_columns(names, first)
+        weight = validation_data[2] if len(validation_data) == 3 else None
+        return data, self._check(validation_data[0], validation_data[1], weight, None, classes)
+
+    def _check(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None,
+               class_weight: Mapping[Any, float] | str | None = None,
+               classes: Sequence[Label] | None = None) -> Examples:
+        """Return examples, targets and weights in the form in which the model uses them."""
+        x_rows = check_examples(x, self.n_in, self.dtype, self.layers, self.feature_names)
+        classes = self.classes if classes is None else classes
+        target = check_targets(y, len(x_rows), self.n_out, self.dtype, self.network.loss, classes)
+        return x_rows, target, check_weights(sample_weight, class_weight, target, self.network.loss, classes)
 
     def objective(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> BatchObjective:
         """Return the mean loss on a batch, as a function of theta.
@@ -216,7 +285,7 @@ class Model:
         ValueError
             If x or y does not fit.
         """
-        x_rows, target, weight = self._check_weighted(x, y, sample_weight)
+        x_rows, target, weight = self._check(x, y, sample_weight)
         network = self.network.replica()
         network.resample(generator(DROPOUT, self.seed))
         return BatchObjective([(network, Batch(x_rows, target, 1 / len(x_rows), weight))])
@@ -243,7 +312,7 @@ class Model:
         ValueError
             If x or y does not fit.
         """
-        x_rows, target, weight = self._check_weighted(x, y, sample_weight)
+        x_rows, target, weight = self._check(x, y, sample_weight)
         loss, correct = self.network.inference_copy().loss_and_correct(x_rows, target, len(x_rows), weight)
         return {"loss": loss, "accuracy": correct / len(x_rows) if self.network.loss.classifies(target) else None}
 
@@ -265,7 +334,7 @@ class Model:
         ValueError
             If x does not fit.
         """
-        x_rows = check_examples(x, self.n_in, self.dtype, self.layers)
+        x_rows = check_examples(x, self.n_in, self.dtype, self.layers, self.feature_names)
         out, network = np.empty((len(x_rows), self.n_out), self.dtype), self.network.inference_copy()
         for rows in chunks(len(x_rows)):
             out[rows] = network.predict(x_rows[rows])
@@ -286,8 +355,9 @@ class Model:
 
         Returns
         -------
-        ndarray of int, shape (N,)
-            The labels: the index of the largest output; if there is one output, 1 if it is above 1/2, else 0.
+        ndarray of shape (N,)
+            The labels, from `classes`: that of the largest output; if there is one output, the second if it is above
+            1/2, else the first. Without `classes`, labels are integers from 0.
 
         Raises
         ------
@@ -298,7 +368,29 @@ class Model:
             raise ValueError(f"a model with {type(self.loss).__name__} that ends in {self.layers[-1]} predicts "
                              "numbers, not classes: use predict(x)")
         y = self.predict(x)
-        return np.argmax(y, axis=1) if self.n_out > 1 else (y[:, 0] > 0.5).astype(np.int64)
+        indices = np.argmax(y, axis=1) if self.n_out > 1 else (y[:, 0] > 0.5).astype(np.int64)
+        return indices if self.classes is None else np.asarray(self.classes)[indices]
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return every array of the layers by its name, such as "0.W" for the W of layer 0.
+
+        Returns
+        -------
+        dict
+            Views into theta and constants, with the names of the file that `save` writes: ``array[:] = ...`` changes
+            the model.
+
+        Examples
+        --------
+        >>> from nn import Dense, MeanSquaredError, Model
+        >>> model = Model([Dense(2, 1)], MeanSquaredError())
+        >>> {name: array.shape for name, array in model.parameters().items()}
+        {'0.W': (2, 1), '0.b': (1,)}
+        >>> model.parameters()["0.b"][:] = 7
+        >>> model.layers[0].b
+        array([7.], dtype=float32)
+        """
+        return self.components().arrays()
 
     def summary(self) -> str:
         """Return a table of the layers, with their outputs and their numbers of parameters.
@@ -312,7 +404,9 @@ class Model:
         lines = [f"{'layer':32}{'output':>12}{'parameters':>14}"]
         for layer in self.layers:
             width = layer.output_width(width)
-            lines.append(f"{layer!r:32}{f'(N, {width})':>12}{size(layer.shapes()):14,}")
+            constants = size(layer.constants())
+            note = f" + {constants:,} constants" if constants else ""
+            lines.append(f"{layer!r:32}{f'(N, {width})':>12}{size(layer.shapes()):14,}{note}")
         lines.append(f"{type(self.loss).__name__ + ', ' + self.dtype.name:32}{'':12}{len(self.theta):14,}")
         return "\n".join(lines)
 
@@ -363,19 +457,19 @@ class Model:
         Returns
         -------
         Components
-            A named tuple: layers, loss, seed, dtype and theta, which are not copies.
+            A named tuple: layers, loss, seed, dtype, theta and constants, which are not copies, and the names.
         """
-        return Components(self.layers, self.loss, self.seed, self.dtype.name, self.theta)
+        return Components(self.layers, self.loss, self.seed, self.dtype.name, self.theta, self.constants, self.classes,
+                          self.feature_names)
 
     @classmethod
-    def _from_parts(cls, layers: Sequence[Layer], loss: Loss, seed: int, dtype: str, theta: np.ndarray) -> "Model":
-        model = cls(layers, loss, seed, dtype)
+    def _from_parts(cls, layers: Sequence[Layer], loss: Loss, seed: int, dtype: str, theta: np.ndarray,
+                    constants: np.ndarray, classes: Sequence[Label] | None,
+                    feature_names: Sequence[str] | None) -> "Model":
+        model = cls(layers, loss, seed, dtype, classes, feature_names)
         model.theta = theta
+        model.constants[:] = constants
         return model
-
-    def _check_weighted(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Examples:
-        x_rows, target = self.check_data(x, y)
-        return x_rows, target, check_weights(sample_weight, None, target, self.network.loss)
 
     def check_data(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return examples and targets in the form in which the model uses them.
@@ -399,14 +493,15 @@ class Model:
         ValueError
             If x or y does not fit.
         """
-        x_rows = check_examples(x, self.n_in, self.dtype, self.layers)
-        return x_rows, check_targets(y, len(x_rows), self.n_out, self.dtype, self.network.loss)
+        x_rows, target, _ = self._check(x, y)
+        return x_rows, target
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by layers, loss and parameters, so that a copy has its own theta."""
         layers = [(type(layer), layer.description()) for layer in self.layers]
         loss = (type(self.loss), self.loss.description())
-        return _rebuild, (type(self), layers, loss, self.seed, self.dtype.name, self.theta.copy())
+        return _rebuild, (type(self), layers, loss, self.seed, self.dtype.name, self.theta.copy(),
+                          self.constants.copy(), self.classes, self.feature_names)
 
     def __str__(self) -> str:
         return self.summary()
@@ -416,12 +511,12 @@ class Model:
         widths = [width]
         for layer in self.layers:
             width = layer.output_width(width)
-            if layer.shapes():
+            if layer.shapes() or any(len(shape) > 1 for shape in layer.constants().values()):
                 widths.append(width)
         return (f"Model({'-'.join(map(str, widths))}, {type(self.loss).__name__}, {self.dtype}, "
                 f"{len(self.theta):,} parameters)")
 
 
 def _rebuild(kind: type[Model], layers: Sequence[tuple[type[Layer], dict[str, Any]]],
-             loss: tuple[type[Loss], dict[str, Any]], seed: int, dtype: str, theta: np.ndarray) -> Model:
-    return kind._from_parts([layer(**fields) for layer, fields in layers], loss[0](**loss[1]), seed, dtype, theta)
+             loss: tuple[type[Loss], dict[str, Any]], *others: Any) -> Model:
+    return kind._from_parts([layer(**fields) for layer, fields in layers], loss[0](**loss[1]), *others)

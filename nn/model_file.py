@@ -9,12 +9,13 @@ import numpy as np
 from nn import archive
 from nn.arrays import Shapes, size, views
 from nn.fields import lookup
+from nn.labels import Label
 from nn.layers import Layer
 from nn.losses import Loss
 from nn.registry import build_layer, build_loss, describe, is_registered
 
-FORMAT = 3  # the format of the description
-READABLE = (1, 2, 3)  # the formats that can be read; in format 1 the loss is a class name without fields
+FORMAT = 4  # the format of the description
+READABLE = (1, 2, 3, 4)  # the formats that can be read; in format 1 the loss is a class name without fields
 CHECKED = 3  # the first format with a checksum
 MAX_HEADER = 1 << 22  # bytes: about 40,000 layers
 DTYPES = {"float32": np.float32, "float64": np.float64}
@@ -35,6 +36,12 @@ class Components(NamedTuple):
         The dtype of the model.
     theta : ndarray of shape (P,)
         The parameters.
+    constants : ndarray of shape (C,)
+        The arrays of the layers that are not trained.
+    classes : tuple or None
+        The label of each class, if they are not 0 to K - 1.
+    feature_names : tuple of str or None
+        The names of the columns of x.
     """
 
     layers: Sequence[Layer]
@@ -42,22 +49,45 @@ class Components(NamedTuple):
     seed: int
     dtype: str
     theta: np.ndarray
+    constants: np.ndarray
+    classes: tuple[Label, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
 
     def description(self) -> dict[str, Any]:
-        """Return everything but theta.
+        """Return everything but the numbers in theta and constants.
 
         Returns
         -------
         dict
-            A dict for JSON: layers, loss, dtype and seed.
+            A dict for JSON: layers, loss, dtype and seed, and the classes and names if there are some.
         """
+        names = {"classes": self.classes, "feature_names": self.feature_names}
         return {"layers": [describe(layer) for layer in self.layers], "loss": describe(self.loss),
-                "dtype": self.dtype, "seed": self.seed}
+                "dtype": self.dtype, "seed": self.seed,
+                **{name: list(values) for name, values in names.items() if values is not None}}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every array by its name in the file, such as "0.W" for the W of layer 0, in the order of the layers.
+
+        Returns
+        -------
+        dict
+            Views into theta and constants.
+        """
+        by_name = {**views(self.theta, _named(self.layers, "shapes")),
+                   **views(self.constants, _named(self.layers, "constants"))}
+        return {name: by_name[name] for name in named_shapes(self.layers)}
+
+
+def _named(layers: Sequence[Layer], *methods: str) -> Shapes:
+    """Return the shapes that these methods of each layer return, by the index of the layer and the name."""
+    return {f"{i}.{name}": shape for i, layer in enumerate(layers) for method in methods
+            for name, shape in getattr(layer, method)().items()}
 
 
 def named_shapes(layers: Sequence[Layer]) -> Shapes:
-    """Return the shape of every parameter by its name in the file, "0.W" for the W of layer 0, in theta's order."""
-    return {f"{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.shapes().items()}
+    """Return the shape of every array of the layers by its name in the file, in the order of the layers."""
+    return _named(layers, "shapes", "constants")
 
 
 def write(path: str | os.PathLike[str], components: Components) -> None:
@@ -77,14 +107,13 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
     OSError
         If the file cannot be written.
     """
-    if not np.isfinite(components.theta).all():
+    if not (np.isfinite(components.theta).all() and np.isfinite(components.constants).all()):
         raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
     for i, layer in enumerate(components.layers):
         _check_registered(f"layer {i}", layer, path)
     _check_registered("the loss", components.loss, path)
-    arrays = views(components.theta, named_shapes(components.layers))
     try:
-        archive.write(path, {"format": FORMAT, **components.description()}, arrays, max_header=MAX_HEADER)
+        archive.write(path, {"format": FORMAT, **components.description()}, components.arrays(), max_header=MAX_HEADER)
     except (TypeError, ValueError) as error:
         raise ValueError(f"a field of a layer or of the loss cannot be written ({error}): {path} was not written; use "
                          "finite numbers, texts, bool and lists of them") from None
@@ -130,23 +159,28 @@ def read(path: str | os.PathLike[str]) -> Components:
     layers = [build_layer(description) for description in described["layers"]]
     loss = build_loss({"loss": described["loss"]} if described["format"] == 1 else described["loss"])
     dtype = np.dtype(lookup("dtype", described["dtype"], DTYPES))
-    theta = join_parameters(arrays, named_shapes(layers), dtype)
-    return Components(layers, loss, described["seed"], dtype.name, theta)
+    classes, names = described.get("classes"), described.get("feature_names")
+    return Components(layers, loss, described["seed"], dtype.name, *join_arrays(arrays, layers, dtype),
+                      None if classes is None else tuple(classes), None if names is None else tuple(names))
 
 
-def join_parameters(arrays: Mapping[str, np.ndarray], shapes: Shapes, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return the parameters (P,) that a file holds. Raises ValueError unless it has exactly these names and shapes."""
-    found = {name: array.shape for name, array in arrays.items()}
+def join_arrays(arrays: Mapping[str, np.ndarray], layers: Sequence[Layer],
+                dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return theta (P,) and constants (C,). Raises ValueError unless the arrays have exactly these names and shapes."""
+    shapes, found = named_shapes(layers), {name: array.shape for name, array in arrays.items()}
     if shapes != found:
         raise ValueError(f"its layers need {_brief(shapes)}, but it holds {_brief(found)}")
-    theta = np.empty(size(shapes), dtype)
-    for name, view in views(theta, shapes).items():
-        if arrays[name].dtype != dtype:
-            raise ValueError(f"its {name} is {arrays[name].dtype}, not {dtype} as it says")
-        view[...] = arrays[name]
-    if not np.isfinite(theta).all():
-        raise ValueError("its parameters hold NaN or infinity")
-    return theta
+    vectors = []
+    for part in (_named(layers, "shapes"), _named(layers, "constants")):
+        vectors.append(np.empty(size(part), dtype))
+        for name, view in views(vectors[-1], part).items():
+            if arrays[name].dtype != dtype:
+                raise ValueError(f"its {name} is {arrays[name].dtype}, not {dtype} as it says")
+            view[...] = arrays[name]
+        if not np.isfinite(vectors[-1]).all():
+            raise ValueError("its parameters hold NaN or infinity")
+    theta, constants = vectors
+    return theta, constants
 
 
 def _brief(shapes: Shapes) -> str:

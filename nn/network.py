@@ -92,6 +92,8 @@ class Network:
         The parameters. Everything is computed in their dtype. Several networks may share one theta.
     grad : ndarray of shape (P,)
         The vector to which gradients are written.
+    constants : ndarray of shape (C,)
+        The arrays of the layers that are not trained. Several networks share them.
 
     Notes
     -----
@@ -100,18 +102,22 @@ class Network:
     keeps such a record.
     """
 
-    def __init__(self, layers: Sequence[Layer], loss: Loss, theta: np.ndarray, grad: np.ndarray) -> None:
+    def __init__(self, layers: Sequence[Layer], loss: Loss, theta: np.ndarray, grad: np.ndarray,
+                 constants: np.ndarray) -> None:
         self.layers = [copy.copy(layer) for layer in layers]
         self.loss = copy.copy(loss.for_last_layer(layers[-1]))
         self.loss.bind(theta.dtype)
-        self.theta, self.grad = theta, grad
+        self.theta, self.grad, self.constants = theta, grad, constants
         self.buffers = Buffers(theta.dtype)
         self.slices: list[slice] = []  # of theta, for each layer
-        start = 0
+        start = start_of_constants = 0
         for layer in self.layers:
             self.slices.append(slice(start, start + size(layer.shapes())))
             start = self.slices[-1].stop
             layer.bind(theta[self.slices[-1]], grad[self.slices[-1]])
+            if count := size(layer.constants()):
+                layer.bind_constants(constants[start_of_constants : start_of_constants + count])
+                start_of_constants += count
         self._random_layers = [layer for layer in self.layers if type(layer).resample is not Layer.resample]
         # the last layer belongs to the loss if the two are computed together
         self.body = self.layers[:-1] if self.loss.includes else self.layers
@@ -126,11 +132,12 @@ class Network:
 
     def replica(self, own_gradient: bool = True) -> "Network":
         """Return a network on the same theta, with its own buffers, and its own gradient if `own_gradient`."""
-        return Network(self.layers, self.loss, self.theta, np.zeros_like(self.grad) if own_gradient else self.grad)
+        grad = np.zeros_like(self.grad) if own_gradient else self.grad
+        return Network(self.layers, self.loss, self.theta, grad, self.constants)
 
     def inference_copy(self) -> "Network":
         """Return a network for predictions, without dropout. The activations of this network are kept."""
-        network = Network(self.layers, self.loss, self.theta, self.grad)
+        network = Network(self.layers, self.loss, self.theta, self.grad, self.constants)
         network.resample(None)
         return network
 
@@ -282,7 +289,7 @@ class Network:
         layer, whose input is constant and whose dx is not needed, needs 2 in each.
         """
         sizes = [part.stop - part.start for part in self.slices]
-        first = next(n for n in sizes if n)
+        first = next((n for n in sizes if n), 1)
         rest = sum(sizes) - first
         cost: float = (2 * first + (6 if second_order else 4) * rest) / (2 * first + 3 * rest)
         return cost
@@ -297,7 +304,7 @@ class Network:
     def jacobian(self, batch: Batch) -> np.ndarray:
         """Return the derivatives of the residuals, (n K, P), from K backward passes: a buffer."""
         (n, K), P = batch.target.shape, len(self.theta)
-        c = self.loss.residual_scale(K, batch.scale)
+        c = np.broadcast_to(self.loss.residual_scale(K, batch.scale), K)
         self._run_if_changed(batch, backward=False)
         batch.count(K * n)
         self._tangents()  # backward_jvp writes to them
@@ -306,7 +313,7 @@ class Network:
             dy: np.ndarray | None = self.buffers("unit", self.z.shape)
             assert dy is not None
             dy.fill(0)
-            dy[:, k] = c if root is None else c * root
+            dy[:, k] = c[k] if root is None else c[k] * root
             for i in range(len(self.body) - 1, self.first - 1, -1):
                 assert dy is not None  # only the first layer returns None
                 self.body[i].example_gradients(dy, out[:, k, self.slices[i]])

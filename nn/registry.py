@@ -8,9 +8,10 @@ from nn.activations import ELU, GELU, Elementwise, LeakyReLU, ReLU, Sigmoid, Sof
 from nn.fields import has_generated_constructor, lookup
 from nn.layers import Dense, Dropout, Layer
 from nn.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from nn.scaling import Flatten, Rescale, Standardize
 
 _activations: tuple[type[Layer], ...] = (ReLU, LeakyReLU, ELU, GELU, Tanh, Sigmoid, Softplus, Softmax)
-_layers: tuple[type[Layer], ...] = (Dense, Dropout, *_activations)
+_layers: tuple[type[Layer], ...] = (Dense, Dropout, *_activations, Flatten, Standardize, Rescale)
 _losses: tuple[type[Loss], ...] = (CrossEntropy, BinaryCrossEntropy, MeanSquaredError)
 
 ACTIVATIONS: dict[str, type[Layer]] = {kind.__name__.lower(): kind for kind in _activations}

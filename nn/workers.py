@@ -18,8 +18,9 @@ MIN_PRODUCTS = 1 << 25  # multiplications in a step and thread, about a third: w
 
 
 def activations(network: Network, batch_size: int) -> int:
-    """Return the number of elements of a batch and of the outputs of its layers with parameters."""
-    widths = [shape for layer in network.layers for shape in layer.shapes().values() if len(shape) == 2]
+    """Return the number of elements of a batch and of the outputs of its layers with matrices."""
+    arrays = ({**layer.shapes(), **layer.constants()} for layer in network.layers)
+    widths = [shape for shapes in arrays for shape in shapes.values() if len(shape) == 2]
     return batch_size * (sum(n_in for n_in, _ in widths[:1]) + sum(n_out for _, n_out in widths))
 
 

@@ -308,7 +308,7 @@ def test_hessian_products_of_a_whole_model(name, last_layer):
 
         def f(h, model=model, x=x, target=target, v=v, a=a):
             theta = model.theta + h * v
-            network = Network(model.layers, model.loss, theta, np.zeros_like(theta))
+            network = Network(model.layers, model.loss, theta, np.zeros_like(theta), model.constants)
             moved = batch_objective(network, x + 0 * h, target + 0 * h, np.random.default_rng(5))
             return a @ moved.value_and_gradient()[1]
 

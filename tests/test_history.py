@@ -87,7 +87,7 @@ def test_an_empty_log_is_an_empty_history(tmp_path):
 def test_a_file_with_an_endless_line_is_refused_at_once(history, tmp_path):
     CSVLog(tmp_path / "log").on_fit_begin(None, {"training": SimpleNamespace(history=history)})
     os.truncate(tmp_path / "log", 3 << 30)  # zeros, which take no space
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidFile, match="it has a line of more than 10,000 characters"):
         History.read(tmp_path / "log")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

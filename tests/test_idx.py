@@ -138,10 +138,10 @@ def test_a_hostile_file_is_refused_within_a_second(tmp_path: Path, content: byte
     with open(path, "r+b") as file:
         file.seek(-4, os.SEEK_END)
         file.write(GZIPPED[-4:])  # the size that the reader compares
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DataError):
         read_idx(path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

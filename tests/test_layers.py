@@ -8,6 +8,7 @@ from feedforward.testing.cases import away_from_kinks, make_layer, random_shapes
 from feedforward.testing.derivatives import CENTRAL_TOLERANCE, COMPLEX_TOLERANCE, central, layer_errors, worst
 from nn import LAYERS, Dense, Dropout, MeanSquaredError, Model, ReLU
 from nn.activations import Elementwise
+from nn.arrays import size
 
 PARAMETERIZED = [name for name, kind in LAYERS.items() if make_layer(kind, 3, 2).shapes()]
 
@@ -188,6 +189,7 @@ def test_results_for_large_inputs_are_finite_and_keep_the_dtype(name, dtype):
     parameters = sum(int(np.prod(shape)) for shape in layer.shapes().values())
     layer.bind(np.ones(parameters, dtype), np.ones(parameters, dtype)) if parameters else layer.bind(
         np.empty(0, dtype), np.empty(0, dtype))
+    layer.bind_constants(np.ones(size(layer.constants()), dtype))
     layer.resample(np.random.default_rng(0))
     y = layer.forward(x)
     dx = layer.backward(np.ones_like(y))

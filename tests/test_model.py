@@ -68,7 +68,7 @@ def test_gradient_of_a_whole_model(name, last_layer):
 
         def f(h, model=model, x=x, target=target, u=u, i=i):
             theta = model.theta + h * u
-            network = Network(model.layers, model.loss, theta, np.zeros_like(theta))
+            network = Network(model.layers, model.loss, theta, np.zeros_like(theta), model.constants)
             changed = batch_objective(network, x + 0 * h, target + 0 * h, np.random.default_rng(i))
             return changed.value()
 
@@ -258,9 +258,9 @@ def test_probabilities_under_a_squared_error_have_classes():
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: Dense(3, 4, activation="relu"),
      "Dense has no field 'activation': write the activation as the next layer, such as Dense(784, 50), ReLU(); its "
-     "fields are n_in, n_out, init"),
+     "fields are n_in, n_out, init, trainable"),
     (lambda: Dense(units=3), "Dense has no field 'units': write n_in and n_out, such as Dense(784, 50); its fields are "
-                             "n_in, n_out, init"),
+                             "n_in, n_out, init, trainable"),
     (lambda: Dropout(probability=0.5), "Dropout has no field 'probability': its fields are rate"),
     (lambda: CrossEntropy(label_smoothing=0.1),
      "CrossEntropy has no field 'label_smoothing': its fields are none"),
@@ -291,8 +291,8 @@ X, Y = small_data()
 WRONG_X = {
     "shape": (np.zeros((4, 7)), r"layer 0 \(Dense\(n_in=6, .*expects x of shape \(N, 6\), but x has shape \(4, 7\): "
                                 r"give x with 6 columns, or start the model with Dense\(7, ...\)"),
-    "images": (np.zeros((4, 2, 3)), r"x has shape \(4, 2, 3\): write x.reshape\(len\(x\), 6\)"),
-    "one example": (np.zeros(6), r"x has shape \(6,\)"),
+    "images": (np.zeros((4, 2, 2)), r"x has shape \(4, 2, 2\): give an array of shape \(N, 6\)"),
+    "one example": (np.zeros(6), r"x has shape \(6,\): one example is a row: write x\[None\]"),
     "text": (np.array([["a"] * 6] * 4), "x holds <U1, not real numbers"),
     "complex": (np.zeros((4, 6), complex), "x holds complex128, not real numbers"),
     "object": (np.array([[None] * 6] * 4), "x holds object, not real numbers"),

@@ -248,4 +248,4 @@ def test_a_changed_field_of_the_loss_counts():
     before = model.evaluate(x, y)["loss"]
     model.loss.factor = 3.0
     assert model.evaluate(x, y)["loss"] == pytest.approx(3 * before)
-    assert model.components().description()["loss"] == {"loss": "Scaled", "factor": 3.0}
+    assert model.components().description()["loss"] == {"loss": "Scaled", "units": (), "factor": 3.0}

@@ -75,6 +75,8 @@ class Bound:
         self.theta, self.grad, self.v, self.Hv = numbers
         self.theta[:] = self.theta if theta is None else theta
         self.layer.bind(self.theta, self.grad)
+        constants = np.random.default_rng(2).uniform(0.5, 2, size(layer.constants()))
+        self.layer.bind_constants(constants.astype(dtype))
         self.layer.bind_tangents(self.v, self.Hv)
 
     def forward(self, x: np.ndarray, seed: int | None = 0) -> np.ndarray:

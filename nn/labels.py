@@ -1,0 +1,138 @@
+"""Labels: what users call the classes, and the indices from 0 that models compute with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Label = str | int | bool
+SHOWN = 10  # labels in a message
+
+
+def check_classes(classes: Any, width: int) -> tuple[Label, ...] | None:
+    """Return the labels of the classes as a tuple of Python's texts, integers or bools.
+
+    Parameters
+    ----------
+    classes : sequence or None
+        The label of each class, in the order of the outputs.
+    width : int
+        The number of outputs, K. One output stands for two classes, the second if it is above 1/2.
+
+    Returns
+    -------
+    tuple or None
+        The labels; None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If they are not different labels of one type, one for each class.
+    """
+    if classes is None:
+        return None
+    count = max(width, 2)
+    if isinstance(classes, str) or not isinstance(classes, (Sequence, np.ndarray)):
+        raise ValueError(f"classes must be a list of {count} labels, such as ['cat', 'dog'], not {classes!r}")
+    labels = tuple(label.item() if isinstance(label, np.generic) else label for label in classes)
+    if len(labels) != count:
+        raise ValueError(f"there are {len(labels)} classes, but the model has {width} "
+                         f"output{'s' if width > 1 else ', which stands for 2'}: give {count} labels")
+    kinds = {type(label) for label in labels}
+    if len(kinds) > 1 or not kinds <= {str, int, bool} or len(set(labels)) < count:
+        raise ValueError("classes must be different texts, or different integers, or False and True, not "
+                         f"{shown(labels)}")
+    return labels
+
+
+def as_labels(y: np.ndarray) -> np.ndarray:
+    """Return an array of objects as one of texts, integers or bools; other arrays as they are.
+
+    Raises ValueError if there are other objects, or missing ones.
+    """
+    if y.dtype != object:
+        return y
+    missing = [row for row, label in enumerate(y.ravel()) if label is None or label != label]
+    if missing:
+        raise ValueError(f"y lacks {len(missing)} labels, the first in row {missing[0]}: remove those rows")
+    kinds = {type(label.item() if isinstance(label, np.generic) else label) for label in y.ravel()}
+    for kind in (str, bool, int, float):
+        if kinds == {kind}:
+            return np.array(y.tolist(), dtype=kind)
+    raise ValueError(f"y holds objects of the types {', '.join(sorted(kind.__name__ for kind in kinds))}: give labels "
+                     "of one type: texts, integers or bools")
+
+
+def learn_classes(y: np.ndarray, width: int) -> tuple[Label, ...] | None:
+    """Return the classes that the labels of a training set stand for; None if they are indices from 0.
+
+    Parameters
+    ----------
+    y : ndarray of shape (N,) or (N, K)
+        The targets, from `as_labels`.
+    width : int
+        The number of outputs, K.
+
+    Returns
+    -------
+    tuple or None
+        The different labels, sorted, if they are texts, False and True, or K integers that are not 0 to K - 1.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many texts as classes.
+    """
+    count = max(width, 2)
+    if y.ndim != 1 or y.dtype.kind not in "USbiu" or not len(y):
+        return None
+    if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < count:
+        return None
+    if y.dtype.kind == "b":
+        return (False, True) if count == 2 else None
+    distinct = np.unique(y).tolist()
+    if len(distinct) != count and y.dtype.kind in "iu":
+        return None  # the loss says which labels it takes
+    if len(distinct) != count:
+        raise ValueError(f"y holds {len(distinct)} different labels ({shown(distinct)}), but the model has "
+                         f"{width} output{'s' if width > 1 else ', which stands for 2 classes'}: end it with as many "
+                         "outputs as there are labels, or name all classes by Model(..., classes=[...])")
+    return tuple(distinct)
+
+
+def to_indices(y: np.ndarray, classes: Sequence[Label]) -> np.ndarray:
+    """Return the index of the class of each label.
+
+    Parameters
+    ----------
+    y : ndarray of shape (N,)
+        The labels, from `as_labels`.
+    classes : sequence
+        The label of each class.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        The indices.
+
+    Raises
+    ------
+    ValueError
+        If a label is not one of the classes.
+    """
+    known = np.asarray(classes)
+    if (known.dtype.kind == "U") != (y.dtype.kind in "US"):
+        raise ValueError(f"y holds {y.dtype}, but the classes of the model are {shown(classes)}")
+    order = np.argsort(known)
+    found = order[np.minimum(np.searchsorted(known, y, sorter=order), len(known) - 1)]
+    wrong = np.flatnonzero(known[found] != y)
+    if len(wrong):
+        raise ValueError(f"y holds the label {y[wrong[0]].item()!r} in row {wrong[0]}, which is none of the model's "
+                         f"classes: {shown(classes)}")
+    return found
+
+
+def shown(labels: Sequence[Any]) -> str:
+    """Return labels as a message shows them."""
+    text = ", ".join(map(repr, labels[:SHOWN]))
+    return text if len(labels) <= SHOWN else f"{text}, ..."

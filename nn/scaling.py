@@ -1,0 +1,230 @@
+"""Layers that change the units of numbers: Standardize for the inputs, Rescale for the outputs, Flatten for images."""
+
+import math
+from typing import Any, Self
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike
+
+from nn.arrays import Shapes
+from nn.fields import Count, unset
+from nn.layers import Layer, parameter
+
+
+class _Scaling(Layer):
+    """Base of the layers with a mean and a scale for each number, which are constants of the model."""
+
+    independent_rows = True
+    n_in: Count
+    mean: np.ndarray = parameter()
+    scale: np.ndarray = parameter()
+    _initial: tuple[np.ndarray, np.ndarray] | None = unset(default=None)
+
+    @classmethod
+    def of(cls, values: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Return the layer with the mean and the standard deviation of each column.
+
+        Parameters
+        ----------
+        values : array_like of shape (N, n_in)
+            The numbers, without NaN. A column of equal numbers gets the scale 1.
+        weights : array_like of shape (N,), optional
+            By how much each row counts; all the same by default.
+
+        Returns
+        -------
+        Layer
+            A new layer.
+
+        Raises
+        ------
+        ValueError
+            If they are not rows of finite numbers.
+        """
+        rows = np.asarray(values)
+        if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "buif":
+            raise ValueError(f"{cls.__name__}.of takes numbers of shape (N, n_in), not {rows.dtype} of shape "
+                             f"{rows.shape}")
+        share = None if weights is None else np.asarray(weights, float)
+        mean = np.average(rows, axis=0, weights=share)
+        variance = np.average(np.square(rows - mean), axis=0, weights=share)
+        if not np.isfinite(variance).all():
+            raise ValueError(f"{cls.__name__}.of: the numbers hold NaN or infinity, or are too large")
+        scale = np.sqrt(variance)
+        scale[scale <= 1e-12 * np.abs(mean)] = 1  # the numbers are equal, up to rounding
+        layer = cls(rows.shape[1])
+        layer._initial = mean, scale
+        return layer
+
+    def constants(self) -> Shapes:
+        return {"mean": (self.n_in,), "scale": (self.n_in,)}
+
+    @property
+    def input_width(self) -> int:
+        return self.n_in
+
+    def output_width(self, n_in: int | None) -> int:
+        if n_in not in (None, self.n_in):
+            raise ValueError(f"expects {self.n_in} inputs but gets {n_in}: write {type(self).__name__}({n_in})")
+        return self.n_in
+
+    def initialize(self, rng: Generator) -> None:
+        self.mean, self.scale = (np.zeros(self.n_in), np.ones(self.n_in)) if self._initial is None else self._initial
+
+
+class Standardize(_Scaling):
+    """Standardize each input: y = (x - mean) / scale.
+
+    Parameters
+    ----------
+    n_in : int
+        The number of inputs, at least 1.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_in,)
+        In a model, views into its constants; at first 0 and 1. They are saved with the model, so that it takes
+        numbers in the units of the data.
+
+    Examples
+    --------
+    >>> from nn import Dense, MeanSquaredError, Model, Standardize
+    >>> x = [[1.0, 100.0], [3.0, 500.0]]
+    >>> model = Model([Standardize.of(x), Dense(2, 1)], MeanSquaredError())
+    >>> model.layers[0].mean, model.layers[0].scale
+    (array([  2., 300.], dtype=float32), array([  1., 200.], dtype=float32))
+    >>> model.layers[0].forward(model.check_data(x, [0, 0])[0])
+    array([[-1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    """
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """y = (x - mean) / scale."""
+        y = self.buffers("y", x.shape)
+        np.subtract(x, self.mean, out=y)
+        y /= self.scale
+        return y
+
+    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        return self._divided(dy, "dx") if needs_dx else None
+
+    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
+        assert tx is not None  # it has no parameters
+        return self._divided(tx, "ty")
+
+    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
+        return self._divided(tdy, "tdx") if needs_dx else None
+
+    def _divided(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """Return the rows divided by the scale, in a buffer."""
+        out = self.buffers(name, rows.shape)
+        np.divide(rows, self.scale, out=out)
+        return out
+
+
+class Rescale(_Scaling):
+    """Give outputs the units of the targets: y = x scale + mean, the inverse of `Standardize`.
+
+    Parameters
+    ----------
+    n_in : int
+        The number of inputs and outputs, at least 1.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_in,)
+        In a model, views into its constants; at first 0 and 1. They are saved with the model.
+
+    Notes
+    -----
+    Give the loss the same units, ``MeanSquaredError(units=...)``: then gradients are those of a network that is
+    trained on standardized targets, and the loss of a prediction by the mean is 1.
+
+    Examples
+    --------
+    >>> from nn import Dense, MeanSquaredError, Model, Rescale
+    >>> prices = [[100_000.0], [300_000.0]]
+    >>> model = Model([Dense(1, 1, init="zeros"), Rescale.of(prices)], MeanSquaredError(units=(100_000.0,)))
+    >>> model.predict([[1.0]])
+    array([[200000.]], dtype=float32)
+    >>> model.evaluate([[0.0], [0.0]], prices)["loss"]
+    1.0
+    """
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """y = x scale + mean."""
+        y = self.buffers("y", x.shape)
+        np.multiply(x, self.scale, out=y)
+        y += self.mean
+        return y
+
+    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        return self._multiplied(dy, "dx") if needs_dx else None
+
+    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
+        assert tx is not None  # it has no parameters
+        return self._multiplied(tx, "ty")
+
+    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
+        return self._multiplied(tdy, "tdx") if needs_dx else None
+
+    def _multiplied(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """Return the rows multiplied by the scale, in a buffer."""
+        out = self.buffers(name, rows.shape)
+        np.multiply(rows, self.scale, out=out)
+        return out
+
+
+class Flatten(Layer):
+    """Say that examples are arrays of several axes, such as images; each becomes a row. It is the first layer.
+
+    Parameters
+    ----------
+    shape : tuple of int, optional
+        The shape of an example, such as (28, 28). By default any shape is accepted.
+
+    Notes
+    -----
+    A model accepts such arrays without this layer too, but `fit` then warns that it flattens them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nn import CrossEntropy, Dense, Flatten, Model, Softmax
+    >>> model = Model([Flatten(), Dense(64, 10), Softmax()], CrossEntropy())
+    >>> model.predict(np.zeros((5, 8, 8))).shape
+    (5, 10)
+    """
+
+    independent_rows = True
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: Any = self.shape
+        if not isinstance(given, (tuple, list)) or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in given):
+            raise ValueError("Flatten: shape must be a tuple of whole numbers of at least 1, such as (28, 28), not "
+                             f"{given!r}")
+        vars(self)["shape"] = tuple(int(n) for n in given)
+
+    @property
+    def input_width(self) -> int | None:
+        return math.prod(self.shape) if self.shape else None
+
+    def output_width(self, n_in: int | None) -> int | None:
+        if self.shape and n_in not in (None, self.input_width):
+            raise ValueError(f"holds {self.input_width} numbers but gets {n_in}: put it first")
+        return self.input_width or n_in
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        return dy if needs_dx else None
+
+    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
+        assert tx is not None  # it has no parameters
+        return tx
+
+    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
+        return tdy if needs_dx else None
