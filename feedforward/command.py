@@ -4,7 +4,7 @@ import argparse
 import ast
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 import os
 from pathlib import Path
 import shlex
@@ -17,12 +17,17 @@ from typing import Any, NoReturn, TextIO
 import warnings
 
 import datasets
+from feedforward import __version__
+from feedforward.configuration import read_fields
 from feedforward.experiment import Experiment
 from feedforward.folder import quoted, reason
 from feedforward.network import LOSSES
+from feedforward.predict import predict_table, write_csv
+from feedforward.repetition import repeat
 from feedforward.results import Results
 from feedforward.run import Stop
 import nn
+from nn.files import write_atomically
 import optimizers
 
 
@@ -62,13 +67,24 @@ def parser(program: str) -> Parser:
     add("-o", action="append", default=[], metavar="FIELD=VALUE", dest="fields", help="another field of the "
         "optimizers that have it, such as -o beta1=0.8, or of one optimizer, such as -o adam.beta1=0.8")
     add("--schedule", metavar="NAME[:NUMBER...]", help="the learning rate over the epochs: see --list")
-    add("--dataset", metavar="NAME", help="a name from --list (default: mnist, or digits if mnist is not available)")
+    add("--dataset", metavar="NAME", help="a name from --list, or a file of your own, .csv, .parquet or .npz "
+        "(default: mnist, or digits if mnist is not available)")
     add("--data-dir", metavar="DIR", help="the folder of the dataset's files; missing files are downloaded into it")
+    add("--target", nargs="+", default=[], metavar="COLUMN", help="the column of your file to predict; several columns "
+        "of numbers are predicted together")
+    add("--drop", nargs="+", default=[], metavar="COLUMN", help="columns of your file to leave out")
+    add("--one-hot", nargs="+", default=[], metavar="COLUMN", help="columns of your file whose values become one "
+        "column of 0 and 1 each")
+    add("--missing", choices=["mean"], metavar="mean", help="replace missing numbers of your file by the mean of their "
+        "column")
+    add("--test-share", type=float, default=0.2, metavar="SHARE", help="of the rows of your file, held out for the "
+        "test (default: 0.2)")
     add("--hidden", type=int, nargs="*", default=[50], metavar="N", help="units of each hidden layer: one number for "
         "each layer, no number for no hidden layer (default: 50)")
     add("--activation", default="relu", metavar="NAME", help=f"{', '.join(nn.ACTIVATIONS)} (default: relu)")
     add("--init", default="he", metavar="NAME", help=f"{', '.join(nn.INITIALIZERS)} (default: he)")
-    add("--loss", default="cross-entropy", metavar="NAME", help=f"{', '.join(LOSSES)} (default: cross-entropy)")
+    add("--loss", metavar="NAME", help=f"{', '.join(LOSSES)} (default: cross-entropy for classes, mean-squared-error "
+        "for numbers)")
     add("--dropout", type=float, default=0.0, metavar="RATE", help="after each hidden layer (default: 0)")
     add("--epochs", type=int, default=100, metavar="N", help="(default: 100)")
     add("--batch-size", type=int, metavar="N", help="(default: a tenth of the training set, 6000 for MNIST; all of it "
@@ -84,14 +100,71 @@ def parser(program: str) -> Parser:
         "with a larger --epochs, prolong it")
     add("--checkpoint-every", type=checkpoint_period, metavar="N", help="write a checkpoint every N epochs or, as in "
         "200s, steps (default: about once a minute, and at the end)")
+    add("--config", metavar="FILE", help="take options from a file .toml, or from the config.json of a run; options of "
+        "the command line come first")
     add("--no-plots", action="store_true", help="draw no figures")
     add("--dry-run", action="store_true", help="check everything and print the plan; writes and downloads "
         "nothing")
     add("--list", action="store_true", help="list every optimizer with its fields, every schedule and every dataset")
+    add("-q", "--quiet", action="store_true", help="show no progress and no notes, only errors and results")
+    add("--version", action="version", version=f"feedforward {__version__}")
     return parser
 
 
-OTHER = ("out", "no_plots", "dry_run", "list", "resume", "checkpoint_every")  # the options that no Experiment has
+# the options that no Experiment has
+OTHER = ("out", "no_plots", "dry_run", "list", "resume", "checkpoint_every", "config", "quiet")
+
+
+def parser_of_predict(program: str) -> Parser:
+    """Return the parser of `predict`."""
+    parser = Parser(prog=f"{program} predict", description="Predict the target of every row of a file with the network "
+                    "of a run, and print the predictions as CSV; for classes, with their probabilities.")
+    parser.add_argument("run", metavar="RUN", help="the folder of one run")
+    parser.add_argument("file", metavar="FILE", help="a file .csv or .parquet with the columns that the run was "
+                        "trained on, or .npz with an array x")
+    parser.add_argument("--out", metavar="FILE", help="a new file to write the predictions into")
+    return parser
+
+
+def parser_of_repeat(program: str) -> Parser:
+    """Return the parser of `repeat`."""
+    parser = Parser(prog=f"{program} repeat", description="Train again exactly what a run folder describes, and say "
+                    "whether the weights and the histories have the same bytes.")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run or a comparison")
+    parser.add_argument("--out", metavar="DIR", help="the folder of the second training, new or empty")
+    parser.add_argument("--no-plots", action="store_true", help="draw no figures")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress and no notes")
+    return parser
+
+
+def predict(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
+    """Predict what the options say, and return the exit status."""
+    options = parser_of_predict(name).parse_args(argv)
+    if options.out and Path(options.out).exists():
+        raise ValueError(f"{options.out} exists: name another file")
+    text = StringIO()
+    write_csv(predict_table(options.run, options.file), text)
+    if options.out:
+        write_atomically(Path(options.out), lambda file: file.write(text.getvalue().encode()))
+    else:
+        say(text.getvalue().removesuffix("\n"))
+    return 3 if _unwritten else 0
+
+
+def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
+    """Train again what the options say, and return the exit status: 0 if the bytes are the same, else 1."""
+    options = parser_of_repeat(name).parse_args(argv)
+    results, differences = repeat(options.run, options.out, progress=not options.quiet, figures=not options.no_plots,
+                                  stop=stop, notify=ignore if options.quiet else warn)
+    status = report(results, program)
+    for difference in differences:
+        say(f"{name}: {difference}", "stderr")
+    if not differences:
+        say(f"the weights and histories are those of {options.run}, byte for byte")
+    return status or bool(differences)
+
+
+COMMANDS = {"predict": predict, "repeat": repeat_run}
 
 
 def values(options: argparse.Namespace) -> dict[str, Any]:
@@ -110,24 +183,28 @@ def explicit(argv: Sequence[str], program: str) -> argparse.Namespace:
 
 def run(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
     """Do what the options say, and return the exit status."""
+    if argv and argv[0] in COMMANDS:
+        return COMMANDS[argv[0]](argv[1:], program, name, stop)
     options = parser(name).parse_args(argv)
+    show = {"progress": not options.quiet, "figures": not options.no_plots, "stop": stop,
+            "notify": ignore if options.quiet else warn, "checkpoint_every": options.checkpoint_every}
     if options.list:
         say(listing())
         return 0
     if options.resume is not None:
-        if options.out or options.dry_run:
-            raise ValueError("--resume continues in the folder of the run: leave out --out and --dry-run")
+        if options.out or options.dry_run or options.config:
+            raise ValueError("--resume continues in the folder of the run: leave out --out, --dry-run and --config")
         changed = values(explicit(argv, name))
-        results = Experiment.resume(options.resume, changed.pop("epochs", None), figures=not options.no_plots,
-                                    stop=stop, checkpoint_every=options.checkpoint_every, notify=warn, **changed)
+        results = Experiment.resume(options.resume, changed.pop("epochs", None), **show, **changed)
         return report(results, program)
-    chosen = Experiment(**values(options))
+    given = values(options)
+    if options.config is not None:
+        given = {**read_fields(options.config), **values(explicit(argv, name))}
+    chosen = Experiment(**given)
     if options.dry_run:
         say(chosen.plan(options.out, notify=warn) + "\nnothing was trained or written: --dry-run")
         return 0
-    results = chosen.run(options.out or True, figures=not options.no_plots, stop=stop, notify=warn,
-                         checkpoint_every=options.checkpoint_every, command=shlex.join([*program.split(), *argv]))
-    return report(results, program)
+    return report(chosen.run(options.out or True, command=shlex.join([*program.split(), *argv]), **show), program)
 
 
 def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
@@ -271,6 +348,10 @@ def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int
         say(f"{name}: interrupted", "stderr")
         return 130
     return 128 + stop.signal if stop.signal else status
+
+
+def ignore(message: str) -> None:
+    """Do not print a message."""
 
 
 def warn(message: str) -> None:

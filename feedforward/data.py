@@ -1,45 +1,79 @@
-"""The data of an experiment: a dataset by its name, or the user's own; MNIST or the bundled digits by default."""
+"""The data of an experiment: a dataset by its name, or a file or Dataset of the user."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import os
 from typing import NamedTuple
 
+import numpy as np
+
 import datasets
-from datasets import Dataset
+from datasets import Choices, Dataset, load_table
+from datasets.table import is_table
+from nn import Rescale, Standardize
 
 
 class DataShape(NamedTuple):
-    """The name of a dataset and its numbers of examples, inputs and classes, which determine a network."""
+    """What of the data determines a network.
+
+    Its name, its numbers of examples, inputs and outputs, whether the outputs are classes; and for a user's own file,
+    the labels of the classes, the names of the inputs, and layers that standardize the inputs and rescale the outputs.
+    """
 
     name: str
     n_train: int
     n_in: int
-    n_classes: int
+    n_out: int
+    classifies: bool = True
+    labels: Sequence[str | int | bool] | None = None
+    feature_names: Sequence[str] | None = None
+    inputs: Standardize | None = None
+    outputs: Rescale | None = None
 
 
-def shape_of(data: Dataset) -> DataShape:
-    """Return the shape of loaded data."""
-    return DataShape(data.name, len(data.x_train), data.x_train.shape[1], len(data.classes))
+def shape_of(data: Dataset, standardize: bool) -> DataShape:
+    """Return the shape of loaded data; if `standardize`, with the means and scales of the training part."""
+    classifies = bool(data.classes)
+    n_out = len(data.classes) if classifies else data.y_train.shape[1]
+    return DataShape(data.name, len(data.x_train), data.x_train.shape[1], n_out, classifies, data.labels,
+                     data.feature_names or None, Standardize.of(data.x_train) if standardize else None,
+                     Rescale.of(data.y_train) if standardize and not classifies else None)
+
+
+def targets(data: Dataset, y: np.ndarray) -> np.ndarray:
+    """Return targets as the models of these data take them: as labels, if the user's file has its own."""
+    return y if data.labels is None else np.asarray(data.labels)[y]
+
+
+def describe(shape: DataShape, n_test: int, choices: Choices) -> str:
+    """Return what is predicted from what, in one line, for a file of the user."""
+    what = f"one of {shape.n_out} classes" if shape.classifies else "a number" if shape.n_out == 1 else "numbers"
+    return (f"{shape.name}: predicts {', '.join(choices.target) or 'y'}, {what}, from {shape.n_in} standardized "
+            f"inputs; trains on {shape.n_train:,} rows and tests on {n_test:,}")
 
 
 def _name(dataset: str | None) -> str:
     return "mnist" if dataset is None else dataset
 
 
-def planned_shape(dataset: str | Dataset | None) -> DataShape:
-    """Return the shape of the data without reading them. They need not be downloaded yet; the name is a known one."""
+def planned_shape(dataset: str | Dataset | None, choices: Choices) -> DataShape:
+    """Return the shape of the data without a download; a file of the user is read."""
     if isinstance(dataset, Dataset):
-        return shape_of(dataset)
+        return shape_of(dataset, standardize=False)
     name = _name(dataset)
+    if is_table(name):
+        return shape_of(load_table(name, choices), standardize=True)
     entry = datasets.DATASETS[name]
     return DataShape(name, entry.n_train, entry.image_shape[0] * entry.image_shape[1], entry.n_classes)
 
 
-def load_data(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | None,
+def load_data(dataset: str | Dataset | None, data_dir: str | os.PathLike[str] | None, choices: Choices,
               notify: Callable[[str], None]) -> Dataset:
     """Return the dataset. If neither it nor a folder was chosen and MNIST is not available, return the digits."""
     if isinstance(dataset, Dataset):
         return dataset
+    if is_table(dataset):
+        assert dataset is not None
+        return load_table(dataset, choices)
     try:
         return datasets.load(_name(dataset), data_dir)
     except datasets.DataError as error:
@@ -54,7 +88,7 @@ def download_text(dataset: str | Dataset | None, data_dir: str | os.PathLike[str
 
     Raises DataError if no dataset has this name.
     """
-    if isinstance(dataset, Dataset):
+    if isinstance(dataset, Dataset) or is_table(dataset):
         return ""
     missing = datasets.missing_files(_name(dataset), data_dir)
     if not missing:

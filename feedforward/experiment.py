@@ -6,11 +6,12 @@ from dataclasses import field
 from functools import partial
 import os
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, cast
 import warnings
 
-from datasets import DATASETS, Dataset
-from feedforward.data import DataShape, download_text, load_data, planned_shape, shape_of
+from datasets import DATASETS, Choices, Dataset
+from datasets.table import SUFFIXES, is_table
+from feedforward.data import DataShape, describe, download_text, load_data, planned_shape, shape_of
 from feedforward.folder import (
     CONFIG,
     changed_environment,
@@ -21,14 +22,14 @@ from feedforward.folder import (
     read_config,
     write_json,
 )
-from feedforward.network import build_network, check_hidden
+from feedforward.network import build_network, check_hidden, is_regression
 from feedforward.results import Results
-from feedforward.run import Run, RunCallbacks, Stage, Stop, train_all
+from feedforward.run import Run, RunCallbacks, Stage, Stop, tell, train_all
 from feedforward.stages import OptimizerSettings, StageText, join_stages, parse_plans
 import nn
 from nn import Checkpoint, blas
 from nn.archive import one_line_errors
-from nn.fields import Bounds, Count, Declared, Fraction, Positive
+from nn.fields import Bounds, Count, Declared, Fraction, Positive, PositiveFraction
 from nn.fit import Callbacks
 from nn.inputs import check_fit
 from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters, parse_schedule
@@ -57,18 +58,29 @@ class Experiment(Declared):
         {"adam.beta1": 0.8}.
     schedule : str, optional
         The learning rate over the epochs, such as "cosine" or "warmup:5+cosine": see `parse_schedule`.
-    dataset : str or Dataset, optional
-        A name in DATASETS, or data of your own. By default MNIST, or the digits if MNIST is not available.
+    dataset : str, path-like or Dataset, optional
+        A name in DATASETS; a file of your own, .csv, .parquet or .npz; or a Dataset. By default MNIST, or the digits if
+        MNIST is not available.
     data_dir : str or path-like, optional
         The folder of the dataset's files. Missing files are downloaded into it.
+    target : str or sequence of str
+        The column of your file to predict, or several columns of numbers. Texts, bools and few different integers are
+        classes; other numbers are predicted as such, unless the loss is one for classes.
+    drop, one_hot : sequence of str
+        The columns of your file to leave out, and those whose values become one column of 0 and 1 each.
+    missing : {"mean"} or None
+        Whether missing numbers of your file become the mean of their column. By default they are an error.
+    test_share : float
+        The share of the rows of your file that is held out for the test, above 0 and below 1.
     hidden : sequence of int
         The units of each hidden layer, each at least 1.
     activation : str
         The activation of the hidden layers: a name in ACTIVATIONS.
     init : str
         The initializer of the weights: a name in INITIALIZERS.
-    loss : str
-        "cross-entropy", "binary-cross-entropy", "mean-squared-error", or the name of a registered loss.
+    loss : str, optional
+        "cross-entropy", "binary-cross-entropy", "mean-squared-error", or the name of a registered loss. By default the
+        first for classes, and the last of these three for numbers.
     dropout : float
         The rate of dropout after each hidden layer, at least 0 and below 1.
     epochs : int
@@ -106,12 +118,17 @@ class Experiment(Declared):
     lr: Positive | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     schedule: str | None = None
-    dataset: str | Dataset | None = None
+    dataset: str | os.PathLike[str] | Dataset | None = None
     data_dir: str | os.PathLike[str] | None = None
+    target: str | Sequence[str] = ()
+    drop: Sequence[str] = ()
+    one_hot: Sequence[str] = ()
+    missing: Literal["mean"] | None = None
+    test_share: PositiveFraction = 0.2
     hidden: Sequence[int] = (50,)
     activation: str = "relu"
     init: str = "he"
-    loss: str = "cross-entropy"
+    loss: str | None = None
     dropout: Fraction = 0.0
     epochs: Count = 100
     batch_size: Count | None = None
@@ -137,11 +154,39 @@ class Experiment(Declared):
             raise ValueError(f"Experiment: {len(plans) * self.seeds:,} runs are too many: choose at most {MAX_RUNS:,}")
         if self.data_dir is not None and not isinstance(self.data_dir, (str, os.PathLike)):
             raise ValueError(f"Experiment: data_dir must be a path, not {self.data_dir!r}")
+        self._check_dataset()
         self._settings(plans).check()
         # whether the parts fit does not depend on the widths, which may be very large
-        build_network(DataShape("", 1, 1, 2), [1] * len(self.hidden), self.activation, self.init, self.loss,
-                      self.dropout, self.seed, self.dtype)
+        numbers = is_table(self.dataset) and is_regression(self.loss) is True
+        build_network(DataShape("the file", 1, 1, 2, classifies=not numbers), [1] * len(self.hidden), self.activation,
+                      self.init, self.loss, self.dropout, self.seed, self.dtype)
         return plans
+
+    def _check_dataset(self) -> None:
+        """Bring what describes the data into its form: absolute paths, tuples. Raises ValueError if it does not fit."""
+        for name in ("target", "drop", "one_hot"):
+            value = getattr(self, name)
+            columns = (value,) if isinstance(value, str) else tuple(value)
+            if not all(isinstance(column, str) for column in columns):
+                raise ValueError(f"Experiment: {name} must hold names of columns, not {value!r}")
+            setattr(self, name, columns)
+        if is_table(self.dataset):
+            assert self.dataset is not None
+            self.dataset = os.path.abspath(cast(str, self.dataset))
+        elif self.target or self.drop or self.one_hot or self.missing:
+            raise ValueError("Experiment: target, drop, one_hot and missing are for a file of your own, such as "
+                             "dataset='data.csv'")
+        elif isinstance(self.dataset, os.PathLike):
+            raise ValueError(f"Experiment: the file {self.dataset} ends in none of {', '.join(SUFFIXES)}")
+
+    @property
+    def _choices(self) -> Choices:
+        regression = is_regression(self.loss)
+        return Choices(self.target, self.drop, self.one_hot, self.missing, self.test_share,
+                       None if regression is None else not regression)
+
+    def _load_data(self, notify: Callable[[str], None]) -> Dataset:
+        return load_data(cast("str | Dataset | None", self.dataset), self.data_dir, self._choices, notify)
 
     def _settings(self, plans: Sequence[tuple[StageText, ...]]) -> OptimizerSettings:
         names = list(dict.fromkeys(stage.optimizer for stages in plans for stage in stages))
@@ -209,8 +254,9 @@ class Experiment(Declared):
         ...
         """
         plans = self._check()
-        download = download_text(self.dataset, self.data_dir)
-        data = planned_shape(self.dataset)
+        dataset = cast("str | Dataset | None", self.dataset)
+        download = download_text(dataset, self.data_dir)
+        data = planned_shape(dataset, self._choices)
         runs = self._build_runs(plans, data, notify)
         lines = [f"{data.name}: {self.epochs} epochs, into {self._choose_folder(folder, data.name, plans)}"]
         lines += [download] if download else []
@@ -258,7 +304,7 @@ class Experiment(Declared):
             raises nothing: its `error` says why.
         """
         plans = self._check()  # errors come before a download
-        data = load_data(self.dataset, self.data_dir, notify)
+        data = self._load_data(notify)
         path = self._choose_folder(None if folder is True else folder, data.name, plans) if folder else None
         return self._run(data, path, callbacks, progress, figures, stop or Stop(), command, checkpoint_every, notify)
 
@@ -319,7 +365,7 @@ class Experiment(Declared):
         experiment._tell_schedule(notify)
         if changes := changed_environment(config):
             notify(f"results may differ by rounding from those of a run that was not interrupted: {changes}")
-        data = load_data(experiment.dataset, experiment.data_dir, notify)
+        data = experiment._load_data(notify)
         return experiment._run(data, Path(folder), callbacks, progress, figures, stop or Stop(),
                                str(config.get("command", "")), checkpoint_every, notify, before)
 
@@ -351,13 +397,18 @@ class Experiment(Declared):
         if not callable(callbacks):
             Callbacks(callbacks, None)  # raises ValueError if one is no callback
         Checkpoint("", checkpoint_every)  # raises ValueError if it is no such number
-        runs, dataset = self._build_runs(self._check(), shape_of(data), notify), data.name
+        own_file, plans = is_table(self.dataset), self._check()
+        shape, dataset = shape_of(data, own_file), data.name
+        if own_file and progress:
+            tell(describe(shape, len(data.x_test), self._choices))
+        runs = self._build_runs(plans, shape, notify)
         examples = len(data.x_train) * sum(stage.epochs * run.model.theta.size for run in runs for stage in run.stages)
         if self.threads is None and examples > LONG and (advice := blas.advice()):
             notify(advice)
         data_dir = None if self.data_dir is None else os.fspath(self.data_dir)
         threads = self.threads if before is None else before.threads  # what resume is given holds for it alone
-        experiment = {**self.description(), "dataset": dataset, "data_dir": data_dir, "threads": threads}
+        experiment = {**self.description(), "dataset": self.dataset if own_file else dataset, "data_dir": data_dir,
+                      "threads": threads}
         config = {"command": command, "experiment": experiment,
                   "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)],
                   "schedule_epochs": self._schedule_epochs or self.epochs, **environment()}
@@ -416,7 +467,7 @@ def read_experiment(folder: str | os.PathLike[str],
     values = {**config["experiment"], **({} if dataset is None else {"dataset": dataset})}
     with one_line_errors(Path(folder) / CONFIG, "the configuration of a run"):
         experiment = Experiment(**values)
-        if not isinstance(values["dataset"], Dataset) and values["dataset"] not in DATASETS:
+        if not (isinstance(values["dataset"], Dataset) or values["dataset"] in DATASETS or is_table(values["dataset"])):
             raise ValueError(f"the dataset {values['dataset']!r} is your own: write Experiment.resume(folder, "
                              "dataset=data)")
         length = config.get("schedule_epochs", experiment.epochs)

@@ -35,17 +35,40 @@ def check_hidden(hidden: Any) -> tuple[int, ...]:
     return tuple(int(number) for number in units)
 
 
-def build_network(data: DataShape, hidden: Sequence[int], activation: str, init: str, loss: str, dropout: float,
+def is_regression(loss: str | None) -> bool | None:
+    """Return whether a loss is one for numbers, not classes; None if no loss is chosen."""
+    return None if loss is None else lookup("loss", loss, known_losses())[0].is_regression
+
+
+def build_network(data: DataShape, hidden: Sequence[int], activation: str, init: str, loss: str | None, dropout: float,
                   seed: int, dtype: str) -> nn.Model:
-    """Return the untrained model. Raises ValueError if a name is unknown or a number is not allowed."""
-    loss_kind, last_layer = lookup("loss", loss, known_losses())
+    """Return the untrained model. Raises ValueError if a name is unknown or a number is not allowed.
+
+    By default the loss is the cross-entropy for classes, and the mean squared error for numbers.
+    """
+    loss_kind, last_layer = lookup("loss", loss or ("cross-entropy" if data.classifies else "mean-squared-error"),
+                                   known_losses())
     activation_kind = lookup("activation", activation, nn.ACTIVATIONS)
-    layers: list[nn.Layer] = []
+    layers: list[nn.Layer] = [] if data.inputs is None else [data.inputs]
     width = data.n_in
     for units in hidden:
         layers += [nn.Dense(width, units, init), activation_kind()]
         if dropout:
             layers.append(nn.Dropout(dropout))
         width = units
-    layers.append(nn.Dense(width, data.n_classes, init))
-    return nn.Model(layers if last_layer is None else [*layers, last_layer()], loss_kind(), seed, dtype)
+    layers.append(nn.Dense(width, data.n_out, init))
+    if not data.classifies:
+        if not loss_kind.is_regression:
+            raise ValueError(f"{data.name} has numbers to predict, but the loss {loss} is one for classes: leave it "
+                             "out, or choose mean-squared-error")
+        last_layer = None
+    layers += [] if last_layer is None else [last_layer()]
+    layers += [] if data.outputs is None else [data.outputs]
+    return nn.Model(layers, _build_loss(loss_kind, data), seed, dtype, data.labels, data.feature_names)
+
+
+def _build_loss(kind: type[nn.Loss], data: DataShape) -> nn.Loss:
+    """Return the loss; the mean squared error measures errors in standard deviations of the targets."""
+    if kind is nn.MeanSquaredError and data.outputs is not None:
+        return nn.MeanSquaredError(units=data.outputs.initial_scale())
+    return kind()

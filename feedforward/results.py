@@ -10,6 +10,7 @@ from datasets import Dataset
 from feedforward.folder import CONFIG, collect_errors, save_figure, write_json
 from feedforward.run import Run
 from nn import Dense, History, Model
+from nn.labels import to_indices
 from nn.model import Scores
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ class Results(Sequence[Run]):
         if not run.model.classifies:
             return curves
         predicted = run.model.predict_classes(data.x_test)
+        if data.labels is not None:
+            predicted = to_indices(predicted, data.labels)
         return {**curves, "confusion": plots.confusion(data.y_test, predicted, data.classes, f"{title}: test images")}
 
     def write(self, folder: Path, config: Mapping[str, Any], figures: bool = True) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from datasets import Dataset
+from feedforward.data import targets
 from feedforward.folder import CONFIG, collect_errors, read_config, reason, write_json
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
@@ -191,8 +192,8 @@ class Run:
         # a ValueError: the data do not fit; then fit has failed in the same way
         with (collect_errors(self.problems), suppress(ValueError), np.errstate(over="ignore", invalid="ignore"),
               blas.limited(threads) if threads else nullcontext()):
-            self.training = self.model.evaluate(data.x_train, data.y_train)
-            self.test = self.model.evaluate(data.x_test, data.y_test)
+            self.training = self.model.evaluate(data.x_train, targets(data, data.y_train))
+            self.test = self.model.evaluate(data.x_test, targets(data, data.y_test))
 
     def _begin(self, config: dict[str, Any]) -> None:
         if self.on_begin is not None:
@@ -250,14 +251,15 @@ class Run:
 
     def _train_stages(self, data: Dataset, callbacks: Sequence[Any], threads: int | None,
                       checkpoint: Checkpoint | None, first: int, before: int) -> None:
+        y, validation = targets(data, data.y_train), (data.x_test, targets(data, data.y_test))
         for number, stage in enumerate(self.stages[first:], first):
             if checkpoint is not None:
                 checkpoint.notes = {
                     "stage": number, "before": before, "messages": list(self.messages),
                     "forms": [getattr(done.optimizer, "form_used", "") for done in self.stages[:number]]}
             left = max(0, before + stage.epochs - len(self.history))
-            self.model.fit(data.x_train, data.y_train, stage.optimizer, left, stage.batch_size,
-                           (data.x_test, data.y_test), callbacks, progress=False, history=self.history, threads=threads)
+            self.model.fit(data.x_train, y, stage.optimizer, left, stage.batch_size, validation, callbacks,
+                           progress=False, history=self.history, threads=threads)
             if self.history.message:
                 self.messages.append(f"{stage.name}: {self.history.message}")
             if self.model.stop_training:
@@ -328,7 +330,8 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
             run.interrupted = True
             return
         position = positions.get()
-        progress_bars = [Progress(title(run), "images", position, 10 if len(runs) == 1 else 1)] if progress else []
+        unit, lines = "examples" if data.image_shape is None else "images", 10 if len(runs) == 1 else 1
+        progress_bars = [Progress(title(run), unit, position, lines)] if progress else []
         try:
             run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, share, config, checkpoint_every,
                       tell if progress else None)

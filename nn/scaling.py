@@ -57,6 +57,16 @@ class _Scaling(Layer):
         layer._initial = mean, scale
         return layer
 
+    def initial_scale(self) -> tuple[float, ...]:
+        """Return the scale with which a model begins, such as the standard deviations that `of` has computed.
+
+        Returns
+        -------
+        tuple of float
+            The scale of each number, as `MeanSquaredError` takes its units.
+        """
+        return tuple((np.ones(self.n_in) if self._initial is None else self._initial[1]).tolist())
+
     def constants(self) -> Shapes:
         return {"mean": (self.n_in,), "scale": (self.n_in,)}
 
@@ -145,7 +155,8 @@ class Rescale(_Scaling):
     --------
     >>> from nn import Dense, MeanSquaredError, Model, Rescale
     >>> prices = [[100_000.0], [300_000.0]]
-    >>> model = Model([Dense(1, 1, init="zeros"), Rescale.of(prices)], MeanSquaredError(units=(100_000.0,)))
+    >>> rescale = Rescale.of(prices)
+    >>> model = Model([Dense(1, 1, init="zeros"), rescale], MeanSquaredError(units=rescale.initial_scale()))
     >>> model.predict([[1.0]])
     array([[200000.]], dtype=float32)
     >>> model.evaluate([[0.0], [0.0]], prices)["loss"]

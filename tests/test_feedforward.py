@@ -41,7 +41,8 @@ def test_names_of_feedforward_itself():
 def test_a_star_import_gives_the_public_names_and_no_others():
     names = {}
     exec("from feedforward import *", names)
-    assert set(names) - {"__builtins__"} == {*NAMES, "Experiment", "Results", "Run", "register", "plots", "testing"}
+    assert set(names) - {"__builtins__"} == {*NAMES, "Experiment", "Results", "Run", "predict_table",
+                                              "register", "repeat", "plots", "testing"}
     assert {name for name in dir(ff) if not name.startswith("__")} == set(names) - {"__builtins__"}
 
 

@@ -1,0 +1,106 @@
+"""Predictions of the network in a run folder for a file of examples, as the columns of a table."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import numpy as np
+
+from datasets import DataError
+from datasets.columns import Columns, read_arrays, read_columns
+from datasets.table import select_features
+from feedforward.folder import read_config
+from nn import Model, Standardize
+
+__all__ = ["predict_table"]
+
+
+def predict_table(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> Columns:
+    r"""Predict the target of every row of a file.
+
+    Parameters
+    ----------
+    run : str or path-like
+        The folder of one run: it holds config.json and model.safetensors.
+    path : str or path-like
+        A file .csv or .parquet with the columns that the run was trained on, in any order, or .npz with an array x.
+        Columns that the network does not take are ignored.
+
+    Returns
+    -------
+    dict
+        Arrays of shape (N,): the predictions by the name of the target. For classes, also the probability of each, by
+        names such as "kind=setosa".
+
+    Raises
+    ------
+    ValueError
+        If it is not the folder of one run.
+    datasets.DataError
+        If the file does not fit.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import feedforward as ff
+    >>> with TemporaryDirectory() as folder:
+    ...     file, run = Path(folder) / "irises.csv", Path(folder) / "run"
+    ...     _ = file.write_text("length,kind\n" + "5.1,setosa\n6.2,virginica\n" * 10)
+    ...     results = ff.Experiment(dataset=file, target="kind", epochs=30).run(run, progress=False, figures=False)
+    ...     predictions = ff.predict_table(run, file)
+    >>> list(predictions)
+    ['kind', 'kind=setosa', 'kind=virginica']
+    >>> predictions["kind"][:2].tolist()
+    ['setosa', 'virginica']
+    """
+    config = read_config(run)
+    file = Path(run) / "model.safetensors"
+    if not file.is_file():
+        raise ValueError(f"{run} holds no model.safetensors: give the folder of one run"
+                         + (", one of those in it" if config.get("runs") else ""))
+    model, experiment = Model.load(file), config["experiment"]
+    names = [str(name) for name in experiment.get("target") or ["y"]]
+    return _predictions(model, read_inputs(model, path, experiment.get("missing") == "mean"), names)
+
+
+def read_inputs(model: Model, path: str | os.PathLike[str], fill_missing: bool) -> np.ndarray:
+    """Return the examples of a file for a model. Raises DataError if they do not fit."""
+    if Path(path).suffix.lower() == ".npz":
+        arrays = read_arrays(path)
+        name = next((name for name in ("x", "X", "data", "images", "x_test") if name in arrays),
+                    next(iter(arrays)) if len(arrays) == 1 else None)
+        if name is None:
+            raise DataError(f"{path} holds the arrays {', '.join(arrays)}: name the examples x")
+        return arrays[name].reshape(len(arrays[name]), -1) if arrays[name].ndim else arrays[name]
+    columns = read_columns(path)
+    names = model.feature_names or tuple(columns)
+    if len(names) != model.n_in:
+        raise DataError(f"{path} has {len(names)} columns, but the network takes {model.n_in} numbers, which have no "
+                        "names: give just these")
+    x = select_features(columns, names, str(path))
+    missing = ~np.isfinite(x)
+    if missing.any() and not fill_missing:
+        lacking = [name for name, gone in zip(names, missing.any(axis=0)) if gone]
+        raise DataError(f"{path}: {missing.any(axis=1).sum()} rows lack {', '.join(lacking)}: remove them, or train "
+                        "with --missing mean, so that they are replaced")
+    return np.where(missing, cast(Standardize, model.layers[0]).mean, x) if missing.any() else x
+
+
+def _predictions(model: Model, x: np.ndarray, names: list[str]) -> Columns:
+    y = model.predict(x)
+    if not model.classifies:
+        names = names if len(names) == model.n_out else [f"{names[0]}{k}" for k in range(model.n_out)]
+        return {name: y[:, k] for k, name in enumerate(names)}
+    labels: Any = range(max(model.n_out, 2)) if model.classes is None else model.classes
+    p = y if model.n_out > 1 else np.concatenate([1 - y, y], axis=1)
+    return {names[0]: model.predict_classes(x), **{f"{names[0]}={label}": p[:, k] for k, label in enumerate(labels)}}
+
+
+def write_csv(columns: Columns, file: TextIO) -> None:
+    """Write columns as CSV: numbers with the digits that determine them."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() if column.dtype != np.float32 else [str(value) for value in column]
+                           for column in columns.values())))

@@ -1,0 +1,198 @@
+"""Files of users: columns and arrays are read, or refused with what to do; wrong files give one error of ours."""
+
+from contextlib import suppress
+import csv
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from datasets import Choices, DataError, load_table
+from datasets.columns import read_arrays, read_columns
+from datasets.table import select_features
+
+PASSENGERS = """\
+Class,Sex,Age,Fare,Name,Survived
+1,female,38,71.28,"Cumings, Mrs. John",1
+3,male,,8.05,"Allen, Mr. William",0
+2,female,14.5,30.07,"Nasser, Mrs. Nicholas",1
+3,male,2,21.07,"Palsson, Master. Gosta",0
+1,male,54,51.86,"McCarthy, Mr. Timothy",0
+"""
+
+
+@pytest.fixture
+def passengers(tmp_path):
+    path = tmp_path / "passengers.csv"
+    path.write_text(PASSENGERS)
+    return path
+
+
+def choose(target="Survived", **options):
+    return Choices(target=[target], **options)
+
+
+def test_a_table_of_texts_and_missing_values_is_refused_with_what_to_do(passengers):
+    for choices, message in (
+            (Choices(), "choose the target, the column to predict, among Class, Sex, Age, Fare, Name, Survived"),
+            (choose(), r"the columns Sex \(2 different\), Name \(5 different\) hold texts, and Age \(1 rows\) lack "
+                       r"values: leave out columns \(--drop NAME ...\), or code each text as a column of 0 and 1 "
+                       r"\(--one-hot NAME ...\), or replace missing numbers by their mean \(--missing mean\)$"),
+            (choose(drop=["Name", "Sex"]), r"the columns Age \(1 rows\) lack values: leave out columns \(--drop "
+                                           r"NAME ...\), or replace missing numbers by their mean \(--missing mean\)$"),
+            (choose("survived"), r"has no column 'survived' \(target\): choose from Class, Sex"),
+            (choose(drop=["Cabin"]), r"has no column 'Cabin' \(drop\)"),
+            (choose(drop=["Class", "Sex", "Age", "Fare", "Name"]), "no column is left besides the target"),
+            (choose("Age", drop=["Name", "Sex"]), "1 rows lack the target Age: remove them"),
+            (choose("Name", drop=["Sex"], classify=False, missing="mean"), "the target Name holds texts, which"),
+            (choose("Fare", drop=["Name"], classify=True), "the target Fare holds fractions, which are no classes"),
+            (choose("Name", drop=["Sex", "Age"], test_share=0.99), "has 5 rows, of which none are left to train on")):
+        with pytest.raises(DataError, match=message):
+            load_table(passengers, choices)
+
+
+def test_a_table_becomes_numbers(passengers):
+    data = load_table(passengers, choose(drop=["Name"], one_hot=["Sex", "Class"], missing="mean"))
+    assert data.feature_names == ("Class=1", "Class=2", "Class=3", "Sex=female", "Sex=male", "Age", "Fare")
+    assert (data.name, data.classes, data.labels) == ("passengers", ("0", "1"), (0, 1))
+    rows = sorted(map(tuple, np.concatenate([data.x_train, data.x_test])))
+    given = [row[5] for row in data.x_train if row[6] != 8.05]
+    assert sorted(row[6] for row in rows) == [8.05, 21.07, 30.07, 51.86, 71.28]
+    assert all(sum(row[:3]) == sum(row[3:5]) == 1 for row in rows)
+    assert next(row[5] for row in rows if row[6] == 8.05) == pytest.approx(np.mean(given))  # not of the test part
+    regression = load_table(passengers, choose("Fare", drop=["Name", "Sex", "Age"]))
+    assert regression.labels is None
+    assert regression.y_train.shape == (4, 1)
+    both = load_table(passengers, Choices(target=["Fare", "Class"], drop=["Name", "Sex", "Age"]))
+    assert both.y_train.shape == (4, 2)
+
+
+@pytest.mark.parametrize(("values", "classify", "labels"), [
+    (["a", "b"] * 10, None, ("a", "b")), ([1, 2] * 10, None, (1, 2)), ([True, False] * 10, None, (False, True)),
+    (list(range(20)), None, None), (list(range(20)), True, tuple(range(20))), ([0.5, 1.0] * 10, None, None),
+    ([0.0, 1.0] * 10, None, None), ([1, 2] * 10, False, None), ([0.0, 1.0] * 10, True, (0, 1))])
+def test_the_target_chooses_between_classes_and_numbers(tmp_path, values, classify, labels):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values)))
+    assert load_table(path, Choices(target=["y"], classify=classify)).labels == labels
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_columns_have_the_type_of_all_their_values(tmp_path, delimiter):
+    rows = [["whole", "number", "yes or no", "text", "empty"], ["1", "1e3", "True", "a", ""],
+            ["-2", "NA", "False", "", "?"], ["3", " .5 ", "True", "1", "null"]]
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeff" + "\r\n".join(delimiter.join(row) for row in rows), encoding="utf-8")
+    columns = read_columns(path)
+    assert {name: column.dtype.kind for name, column in columns.items()} == dict(zip(rows[0], "ifbOf"))
+    np.testing.assert_array_equal(columns["number"], [1000, np.nan, 0.5])
+    assert columns["text"].tolist() == ["a", None, "1"]
+
+
+def test_parquet_gives_the_columns_of_csv(tmp_path, passengers):
+    polars = pytest.importorskip("polars")
+    polars.read_csv(passengers).write_parquet(tmp_path / "passengers.parquet")
+    expected, columns = read_columns(passengers), read_columns(tmp_path / "passengers.parquet")
+    assert list(columns) == list(expected)
+    for name, column in expected.items():
+        if column.dtype == object:
+            assert columns[name].tolist() == column.tolist()
+        else:
+            np.testing.assert_array_equal(columns[name], column)
+    (tmp_path / "passengers.parquet").write_bytes(b"PAR1" + b"nothing" * 100 + b"PAR1")
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        read_columns(tmp_path / "passengers.parquet")
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "the first line must hold the names of the columns, not ''"),
+    ("1,2,3\n4,5,6\n", "the first line must hold the names of the columns, not '1,2,3'"),
+    ("a,b\n", "holds no rows"), ("a,b\n1,2\n3\n", "line 3 has 1 values, but there are 2 columns"),
+    ("a,a\n1,2\n", "each column needs a name of its own"), ("a,\n1,2\n", "each column needs a name of its own"),
+    ('a,b\n1,"2\n', "cannot be read as a table: unexpected end of data"),
+    (b"a,b\n\xff\xfe,2\n", "cannot be read as a table"),
+    ("a,b\n1," + "9" * 200_000 + "\n", "cannot be read as a table: field larger than field limit")])
+def test_a_wrong_csv_is_named(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=message):
+        read_columns(path)
+
+
+def test_a_file_that_does_not_exist(tmp_path):
+    for read in (read_columns, read_arrays):
+        with pytest.raises(DataError, match="there is no such file"):
+            read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("data", "target"), ("images", "labels")])
+def test_arrays(tmp_path, names):
+    x, y = np.arange(120, dtype=np.uint8).reshape(10, 3, 4), np.array(["a", "b"] * 5)
+    np.savez(tmp_path / "t.npz", **dict(zip(names, (x, y))))
+    data = load_table(tmp_path / "t.npz", Choices())
+    assert (data.image_shape, data.labels) == ((3, 4), ("a", "b"))
+    assert (data.x_train.shape, data.x_test.shape) == ((8, 12), (2, 12))
+    for row, label in zip(data.x_train, data.y_train):
+        assert label == row[0] // 12 % 2
+
+
+def test_arrays_with_a_test_part(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez_compressed(tmp_path / "t.npz", x_train=rng.normal(size=(8, 2)), y_train=rng.normal(size=8),
+                        x_test=rng.normal(size=(3, 2)), y_test=rng.normal(size=3))
+    data = load_table(tmp_path / "t.npz", Choices())
+    assert (data.labels, data.x_train.shape, data.y_test.shape) == (None, (8, 2), (3, 1))
+
+
+@pytest.mark.parametrize(("arrays", "message"), [
+    ({"a": np.zeros((3, 2)), "b": np.zeros(3)}, "holds the arrays a, b: name them x and y"),
+    ({"x": np.zeros(3), "y": np.zeros(3)}, r"x must be numbers of shape \(N, ...\)"),
+    ({"x": np.zeros((30, 2)), "y": np.zeros(20)}, r"x has 30 rows, but y has shape \(20,\)"),
+    ({"x": np.full((30, 2), np.nan), "y": np.zeros(30)}, "30 rows of x hold NaN or infinity"),
+    ({"x": np.array([[None, 1]] * 30), "y": np.zeros(30)}, "cannot be read as a file of arrays: Object arr")])
+def test_wrong_arrays_are_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        load_table(tmp_path / "t.npz", Choices())
+
+
+def test_a_file_of_arrays_does_not_allocate_what_it_only_claims(tmp_path):
+    claim = io.BytesIO()
+    np.lib.format.write_array_header_1_0(claim, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 10**3)})
+    with zipfile.ZipFile(tmp_path / "claims.npz", "w") as archive:
+        archive.writestr("x.npy", claim.getvalue())
+    with pytest.raises(DataError, match=r"its array x.npy says that it has shape \(1000000000000, 1000\)"):
+        read_arrays(tmp_path / "claims.npz")
+    np.savez_compressed(tmp_path / "zeros.npz", x=np.zeros(50_000_000, np.uint8))
+    with pytest.raises(DataError, match="would become more than 1000 times as large"):
+        read_arrays(tmp_path / "zeros.npz")
+
+
+def test_damaged_files_give_one_error(tmp_path):
+    rng, good = np.random.default_rng(0), io.BytesIO()
+    np.savez_compressed(good, x=rng.normal(size=(8, 2)), y=np.arange(8))
+    for original, name, read in ((good.getvalue(), "t.npz", read_arrays), (PASSENGERS.encode(), "t.csv", read_columns)):
+        for _ in range(300):
+            damaged = bytearray(original)
+            for place in rng.integers(0, len(damaged), rng.integers(1, 6)):
+                damaged[place] = rng.integers(256)
+            (tmp_path / name).write_bytes(damaged[: rng.integers(1, len(damaged) + 1)])
+            with suppress(DataError):
+                read(tmp_path / name)
+
+
+def test_inputs_come_from_columns_in_any_order():
+    columns = {"b": np.array([1, 2]), "a": np.array(["x", "y"], object), "n": np.array([3.0, np.nan])}
+    np.testing.assert_array_equal(select_features(columns, ("a=y", "b", "n=3", "a=z")), [[0, 1, 1, 0], [1, 2, 0, 0]])
+    with pytest.raises(DataError, match="the table has no column 'c', which the network takes: it has b, a"):
+        select_features(columns, ("c=1",))
+    with pytest.raises(DataError, match="the column 'a' holds texts"):
+        select_features(columns, ("a",))
+
+
+def test_every_text_survives_quoting(tmp_path):
+    texts = ['a "quote"', "a, comma", "two\nlines", "ünï", "=1+1", "'"]
+    with open(tmp_path / "t.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["text"], *([text] for text in texts)])
+    assert read_columns(tmp_path / "t.csv")["text"].tolist() == texts
