@@ -55,6 +55,16 @@ class Batches:
         self.weight = weight
         self.buffers = Buffers(x.dtype)
 
+    @property
+    def examples(self) -> int:
+        """The number of examples in an epoch."""
+        return len(self.x)
+
+    @property
+    def constant(self) -> bool:
+        """Whether all steps have the same batch."""
+        return len(self) == 1
+
     def __len__(self) -> int:
         return -(-len(self.x) // self.size)
 

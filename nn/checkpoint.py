@@ -432,7 +432,7 @@ def settings(training: Training) -> dict[str, Any]:
     """Return what the next steps depend on besides model and optimizer, for JSON."""
     batches, validation = training.batches, training.validation
     return {"batch_size": batches.size, "shuffle": batches.shuffle, "threads": training.threads or blas.threads(),
-            "examples": len(batches.x), "data": fingerprint(batches.x, batches.target, batches.weight),
+            "examples": batches.examples, "data": fingerprint(batches.x, batches.target, batches.weight),
             "validation data": None if validation is None else fingerprint(*validation)}
 
 

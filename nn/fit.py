@@ -233,7 +233,7 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
     workers = Workers(network, batches, threads)
     steps = Steps(network, batches, optimizer, workers, callbacks, history)
     try:
-        callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=len(batches.x),
+        callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=batches.examples,
                                  training=Training(batches, optimizer, history, callbacks, threads, validation)))
         with workers, steps.interrupt:
             while position.epoch <= last + epochs and not position.ended and steps.run_epoch(position):
@@ -270,12 +270,11 @@ class Steps:
         self.numpy_settings = np.geterr()
         self.classifies = network.loss.classifies(batches.target)
         # if all steps have the same function, they get the same objective, so that optimizers can save evaluations
-        self.fixed = len(batches) == 1 and not network.random
+        self.fixed = batches.constant and not network.random
         self.objective: BatchObjective | None = None
 
     def run_epoch(self, position: Position) -> bool:
         """Take the steps of an epoch that remain, and return True; return False if training was stopped during it."""
-        N = len(self.batches.x)
         if position.rng is None:
             position.rng = generator(DROPOUT, self.batches.seed, position.epoch)
         if position.evaluated and self.objective is None:
@@ -292,7 +291,8 @@ class Steps:
                 self.objective.gradients = 0.0
             position.intact = False
             loss = float(self.take_step(self.objective, position))
-            position.loss += loss * len(rows) / N
+            position.examples += len(rows)
+            position.loss += (loss - position.loss) * len(rows) / position.examples
             position.first_loss = position.first_loss or loss
             position.correct += self.objective.correct()
             position.gradients += self.objective.gradients
@@ -327,7 +327,7 @@ class Steps:
 
     def end_epoch(self, position: Position, val_loss: float | None, val_accuracy: float | None) -> Position:
         """Add an epoch to the history, report it, and return the position at the start of the next one."""
-        history, N = self.history, len(self.batches.x)
+        history, N = self.history, position.examples
         following = Position(position.epoch + 1, total=len(self.batches), refused=position.refused,
                              first_loss=position.first_loss, evaluated=position.evaluated, ended=self.cannot_continue)
         seconds, passes = (history[-1]["seconds"], history[-1]["passes"]) if history else (0.0, 0.0)
@@ -351,7 +351,7 @@ class Steps:
             history.message = risen_loss(self.network, self.batches.target, position.first_loss, history[-1]["loss"],
                                          lambda: self.validate(data)[0] or 0.0)
             if history.message and warn:
-                warnings.warn(history.message, stacklevel=4)
+                warnings.warn(history.message, stacklevel=5)
 
     def take_step(self, objective: BatchObjective, position: Position) -> float:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""

@@ -69,8 +69,10 @@ class Position:
         The number of steps that are complete.
     total : int
         The number of steps in the epoch.
+    examples : int
+        The number of examples in these steps.
     loss : float
-        The part of the epoch's mean loss that these steps contribute.
+        The mean loss over these examples, each before its step.
     correct : int
         The number of examples that were classified correctly.
     gradients : float
@@ -94,6 +96,7 @@ class Position:
     epoch: int
     steps: int = 0
     total: int = 0
+    examples: int = 0
     loss: float = 0.0
     correct: int = 0
     gradients: float = 0.0

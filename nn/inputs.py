@@ -289,6 +289,13 @@ def _weights_of_classes(class_weight: Any, target: np.ndarray, loss: Loss,
     return weights
 
 
+def check_validation(data: Any) -> tuple[Any, Any, Any]:
+    """Return x, y and the weights or None. Raises ValueError if the data are not a pair or a triple."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise ValueError("validation_data must be a pair (x, y), or (x, y, sample_weight)")
+    return data[0], data[1], data[2] if len(data) == 3 else None
+
+
 def split(data: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
     """Divide examples at random into those to train on and a share to evaluate.
 

@@ -26,6 +26,7 @@ from nn.inputs import (
     check_names,
     check_takes_steps,
     check_targets,
+    check_validation,
     check_weights,
     split,
     unusual,
@@ -37,6 +38,7 @@ from nn.model_file import DTYPES, Components
 from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
 from nn.registry import LOSSES
+from nn.stream import Stream
 
 
 class Scores(TypedDict):
@@ -199,9 +201,7 @@ class Model:
         restores the weights before the step. There is no stopping rule except callbacks and optimizers that cannot
         continue: then ``history.message`` says why.
         """
-        check_takes_steps(optimizer)
-        if not len(self.theta):
-            raise ValueError("no layer of the model is trained: leave out trainable=False of one")
+        self._check_trained(optimizer)
         classes = self.classes
         if classes is None and self.classifies:
             classes = learn_classes(as_targets(y), self.n_out)
@@ -210,6 +210,77 @@ class Model:
         messages = unusual(x, data[0], self.layers) if progress else []
         batch_size = len(data[0]) if batch_size is None else batch_size
         check_fit(epochs, batch_size, len(data[0]), threads, least=0 if history else 1)
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
+        batches = Batches(data[0], data[1], batch_size, self.seed, shuffle, data[2])
+        names = classes, self.feature_names or column_names(x)
+        return self._fit(batches, optimizer, epochs, validation, callbacks, progress, history, threads, names)
+
+    def fit_batches(self, batches: Iterable[Any], optimizer: TakesSteps, epochs: int = 1,
+                    validation_data: tuple[ArrayLike, ...] | None = None, callbacks: Sequence[Any] = (),
+                    progress: bool = True, history: History | None = None, threads: int | None = None) -> History:
+        """Train the model on batches that are made one after the other, such as from files that do not fit into memory.
+
+        Parameters
+        ----------
+        batches : iterable
+            An object with a len(), the number of batches of an epoch, such as a list or a torch DataLoader. Each loop
+            over it yields them: (x, y), or (x, y, sample_weight), as for `fit`. Weights are divided by their mean in
+            the batch.
+        optimizer, epochs, validation_data, callbacks, progress, history, threads
+            As for `fit`.
+
+        Returns
+        -------
+        History
+            The dict of each epoch.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not allowed, or a batch does not fit; the message names it.
+        Diverged
+            If the loss of a step is not finite.
+
+        Notes
+        -----
+        The order is that of the object: shuffle in it. Labels other than 0 to K - 1 need ``Model(..., classes=[...])``.
+        A training that continues from a checkpoint ends with the same bits only if the same batches come again.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from nn import CrossEntropy, Dense, Model, Softmax
+        >>> from optimizers import get
+        >>> class Halves:
+        ...     x = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [2.0, 0.0]])
+        ...     def __len__(self):
+        ...         return 2
+        ...     def __iter__(self):
+        ...         for rows in np.random.default_rng(0).permutation(4).reshape(2, 2):
+        ...             yield self.x[rows], (self.x[rows, 0] > 0).astype(int)
+        >>> model = Model([Dense(2, 2), Softmax()], CrossEntropy())
+        >>> history = model.fit_batches(Halves(), get("adam", lr=0.1), epochs=30, progress=False)
+        >>> model.predict_classes(Halves.x).tolist()
+        [0, 1, 0, 1]
+        """
+        self._check_trained(optimizer)
+        stream = Stream(batches, self._check, self.seed)
+        check_fit(epochs, stream.size, stream.size, threads, least=0 if history else 1)
+        validation = None if validation_data is None else self._check(*check_validation(validation_data))
+        return self._fit(stream, optimizer, epochs, validation, callbacks, progress, history, threads,
+                         (self.classes, self.feature_names))
+
+    def _check_trained(self, optimizer: TakesSteps) -> None:
+        """Raise ValueError if the optimizer takes no steps, or no layer is trained."""
+        check_takes_steps(optimizer)
+        if not len(self.theta):
+            raise ValueError("no layer of the model is trained: leave out trainable=False of one")
+
+    def _fit(self, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
+             callbacks: Sequence[Any], progress: bool, history: History | None, threads: int | None,
+             names: tuple[tuple[Label, ...] | None, tuple[str, ...] | None]) -> History:
+        """Train on batches that are checked. `names` are the classes and the names of the columns from then on."""
         history = History() if history is None else history
         if not isinstance(history, History):
             raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
@@ -221,10 +292,7 @@ class Model:
                              "copy.deepcopy(model)")
         try:
             self.stop_training = False
-            self.classes, self.feature_names = classes, self.feature_names or column_names(x)
-            for message in messages:
-                warnings.warn(message, stacklevel=2)
-            batches = Batches(data[0], data[1], batch_size, self.seed, shuffle, data[2])
+            self.classes, self.feature_names = names
             return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress)
         finally:
             self._training.release()
@@ -234,9 +302,6 @@ class Model:
                        validation_data: tuple[ArrayLike, ...] | None,
                        validation_split: float) -> tuple[Examples, Examples | None]:
         """Return the examples to train on and those to evaluate, from the arguments of `fit`."""
-        if validation_data is not None and (
-                not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3)):
-            raise ValueError("validation_data must be a pair (x, y), or (x, y, sample_weight)")
         check_value("fit", "validation_split", Fraction, validation_split)
         if validation_split and validation_data is not None:
             raise ValueError("give either validation_data or validation_split, not both")
@@ -245,11 +310,11 @@ class Model:
             return split(data, validation_split, self.seed)
         if validation_data is None:
             return data, None
-        names, first = column_names(validation_data[0]), column_names(x)
+        validation_x, validation_y, weight = check_validation(validation_data)
+        names, first = column_names(validation_x), column_names(x)
         if names is not None and first is not None:
             check_columns(names, first)
-        weight = validation_data[2] if len(validation_data) == 3 else None
-        return data, self._check(validation_data[0], validation_data[1], weight, None, classes)
+        return data, self._check(validation_x, validation_y, weight, None, classes)
 
     def _check(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None,
                class_weight: Mapping[Any, float] | str | None = None,
