@@ -26,6 +26,25 @@ def column_names(x: Any) -> tuple[str, ...] | None:
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
+def is_missing(value: Any) -> bool:
+    """Return whether an object stands for a missing value: None, NaN, or the NA of pandas.
+
+    Parameters
+    ----------
+    value : object
+        An element of a column.
+
+    Returns
+    -------
+    bool
+        Whether it is missing.
+    """
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # NA is neither equal to itself nor different
+        return True
+
+
 def frame_to_array(x: Any, names: Sequence[str]) -> np.ndarray:
     """Return a frame as an array of numbers; missing values are NaN.
 
@@ -49,11 +68,13 @@ def frame_to_array(x: Any, names: Sequence[str]) -> np.ndarray:
     array = np.asarray(x)
     if array.dtype.kind in "buif":
         return array
+    if len(set(names)) < len(names):
+        raise ValueError("two columns of x have the same name: give each a name of its own")
     columns, others = [], []
     for name in names:
         column = np.asarray(x[name])
         if column.dtype == object:  # pandas: integers or bools with missing values
-            missing = np.array([value is None or value is not value or str(value) == "<NA>" for value in column])
+            missing = np.array([is_missing(value) for value in column], bool)
             if all(isinstance(value, (int, float, np.number, np.bool_)) for value in column[~missing]):
                 column = np.array([np.nan if gone else float(value) for value, gone in zip(column, missing)])
         if column.dtype.kind in "buif":

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from nn.frames import is_missing
+
 Label = str | int | bool
 SHOWN = 10  # labels in a message
 
@@ -52,7 +54,7 @@ def as_labels(y: np.ndarray) -> np.ndarray:
     """
     if y.dtype != object:
         return y
-    missing = [row for row, label in enumerate(y.ravel()) if label is None or label != label]
+    missing = [row for row, label in enumerate(y.ravel()) if is_missing(label)]
     if missing:
         raise ValueError(f"y lacks {len(missing)} labels, the first in row {missing[0]}: remove those rows")
     kinds = {type(label.item() if isinstance(label, np.generic) else label) for label in y.ravel()}

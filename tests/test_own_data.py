@@ -202,6 +202,12 @@ def test_pandas_columns_with_missing_integers_and_its_categories():
     train(model, x, pandas.Series(np.array(["low", "middle", "up"])[INDEX], dtype="category"))
     assert model.classes == ("low", "middle", "up")
     train(network(), pandas.DataFrame(X), INDEX)  # columns without names
+    with pytest.raises(ValueError, match="y lacks 1 labels, the first in row 2"):
+        train(network(), X, pandas.Series(["a", "b", None] + ["c"] * 57, dtype="string"))
+    x.columns = list("abca")
+    x["c"] = "text"
+    with pytest.raises(ValueError, match="two columns of x have the same name"):
+        train(network(), x, INDEX)
 
 
 def test_images_are_flattened_and_that_is_said():
