@@ -174,8 +174,8 @@ class Experiment(Declared):
             assert self.dataset is not None
             self.dataset = os.path.abspath(cast(str, self.dataset))
         elif self.target or self.drop or self.one_hot or self.missing:
-            raise ValueError("Experiment: target, drop, one_hot and missing are for a file of your own, such as "
-                             "dataset='data.csv'")
+            raise ValueError("Experiment: target, drop, one_hot and missing are for a file of your own, which ends in "
+                             f"{', '.join(SUFFIXES)}, not for {self.dataset or 'mnist'}")
         elif isinstance(self.dataset, os.PathLike):
             raise ValueError(f"Experiment: the file {self.dataset} ends in none of {', '.join(SUFFIXES)}")
 
