@@ -277,7 +277,8 @@ def say(text: str, where: str = "stdout") -> None:
         _unwritten.append("closed")
         return
     try:
-        print(text, file=stream, flush=True)
+        stream.write(f"{text}\n")  # at once: other threads may also write
+        stream.flush()
     except (OSError, ValueError) as error:
         _unwritten.append(str(error))
         silence(stream)

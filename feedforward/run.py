@@ -303,7 +303,7 @@ def tell(message: str) -> None:
     from tqdm import tqdm
 
     with suppress(OSError, ValueError, AttributeError):  # stderr may be closed
-        tqdm.write(message, file=sys.stderr)
+        tqdm.write(f"{message}\n", file=sys.stderr, end="")  # at once: see Progress
 
 
 def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: RunCallbacks,
@@ -331,7 +331,7 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
             return
         position = positions.get()
         unit, lines = "examples" if data.image_shape is None else "images", 10 if len(runs) == 1 else 1
-        progress_bars = [Progress(title(run), unit, position, lines)] if progress else []
+        progress_bars = [Progress(title(run), unit, position, lines, "test")] if progress else []
         try:
             run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, share, config, checkpoint_every,
                       tell if progress else None)

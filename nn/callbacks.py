@@ -31,9 +31,6 @@ from nn.files import check_folder, write_atomically
 from nn.fit import Plan
 from nn.history import Epoch, History
 
-# what is shown of each epoch: the key in its dict, the label and the format
-METRICS = (("loss", "loss", "{:.4f}"), ("accuracy", "accuracy", "{:.2%}"), ("val_accuracy", "test", "{:.2%}"))
-
 
 class Progress:
     """Show a bar with epoch, loss, accuracies and speed; print a few lines if stderr is not a terminal.
@@ -48,6 +45,8 @@ class Progress:
         The line of the terminal, from 0, if several bars are shown at once; the bar disappears at the end.
     lines : int
         The approximate number of lines to print without a terminal, at least 1.
+    validation : str
+        What the validation data are called, such as "test".
 
     Attributes
     ----------
@@ -68,8 +67,11 @@ class Progress:
     """
 
     def __init__(self, description: str = "", unit: str = "examples", position: int | None = None,
-                 lines: int = 10) -> None:
+                 lines: int = 10, validation: str = "validation") -> None:
         self.description, self.unit, self.position = description, unit, position
+        # what is shown of each epoch: the key in its dict, the label and the format
+        self.metrics = (("loss", "loss", "{:.4f}"), ("accuracy", "accuracy", "{:.2%}"),
+                        ("val_accuracy", validation, "{:.2%}"))
         self.lines: int = check_value("Progress", "lines", Count, lines)
         self.error = ""
         self.bar: Any = None
@@ -124,14 +126,17 @@ class Progress:
             The dict of the epoch.
         """
         n, last, values = epoch["epoch"], self.plan["last"], dict[str, Any](epoch)
-        metrics = [f"{label} {style.format(values[key])}" for key, label, style in METRICS if values[key] is not None]
+        metrics = [f"{label} {style.format(values[key])}" for key, label, style in self.metrics
+                   if values[key] is not None]
         if self.bar is not None:
             self.bar.set_description_str("  ".join([self._title(n), *metrics]), refresh=False)
         elif n == last or (self.lines > 1 and (n == 1 or n % max(1, last // self.lines) == 0)):
             rate = n * self.plan["examples"] / max(epoch["seconds"], 1e-9)
             if sys.stderr is not None and not self.error:
-                with self._output():
-                    print(self._title(n), *metrics, f"{rate:,.0f} {self.unit}/s", sep="  ", file=sys.stderr, flush=True)
+                line = "  ".join([self._title(n), *metrics, f"{rate:,.0f} {self.unit}/s"])
+                with self._output():  # written at once: print would let lines of other threads come between its parts
+                    sys.stderr.write(f"{line}\n")
+                    sys.stderr.flush()
 
     def on_fit_end(self, model: Any, history: History) -> None:
         """Close the bar.

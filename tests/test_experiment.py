@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 import inspect
+import io
 import json
 import os
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -75,6 +78,27 @@ def test_parallel_runs_equal_sequential_runs():
     parallel, sequential = (run(["gd", "adam"], seeds=2, jobs=jobs, threads=1) for jobs in (4, 1))
     for a, b in zip(parallel, sequential):
         np.testing.assert_array_equal(a.model.theta, b.model.theta)
+
+
+def test_lines_of_parallel_runs_are_written_at_once_and_name_their_run(tmp_path, monkeypatch):
+    class Pieces(io.StringIO):
+        def __init__(self):
+            super().__init__()
+            self.pieces = []
+
+        def write(self, text):
+            self.pieces.append(text)
+            return super().write(text)
+
+    monkeypatch.setattr("sys.stderr", Pieces())
+    quick(["gd", "adam"], seeds=2, jobs=2).run(tmp_path / "run", figures=False)
+    ff.Experiment.resume(tmp_path / "run", epochs=4, figures=False)
+    pieces = [piece for piece in sys.stderr.pieces if piece]
+    ours = [rf"digits, {name}, seed {seed} {n}/{n}  loss \S+  accuracy \S+%  test \S+%  [\d,]+ images/s\n"
+            for n in (3, 4) for name in ("gd", "adam") for seed in (0, 1)]
+    ours += [rf"{name}, seed {seed}: continues in epoch 4 of 4\n" for name in ("gd", "adam") for seed in (0, 1)]
+    assert len(pieces) == len(ours)
+    assert all(any(re.fullmatch(line, piece) for piece in pieces) for line in ours)
 
 
 def test_data_of_a_user(tmp_path):

@@ -396,7 +396,7 @@ def test_progress_without_a_terminal_prints_a_few_lines(capsys):
     assert len(lines) == 11
     assert lines[0].startswith("digits 1/100  loss ")
     assert "accuracy" in lines[0]
-    assert "test" in lines[0]
+    assert "  validation " in lines[0]
     assert lines[-1].endswith("examples/s")
 
 
