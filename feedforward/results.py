@@ -161,11 +161,11 @@ class Results(Sequence[Run]):
         from nn import plots
 
         if len(self.runs) > 1:
-            return {name: plots.compare(self.histories(), against, f"{self._data.name}: training")
+            return {name: plots.compare(self.histories(), against, self.title(), validation="test")
                     for name, against in AXES.items()}
         run, data = self.runs[0], self._data
         title = f"{data.name}, {run.name}"
-        curves = {"curves": plots.curves(run.history, title)}
+        curves = {"curves": plots.curves(run.history, title, validation="test")}
         if not run.model.classifies:
             return curves
         predicted = run.model.predict_classes(data.x_test)

@@ -3,7 +3,8 @@
 The colours are those of Okabe & Ito (2008), which people with any common colour vision deficiency can tell apart.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from nn.metrics import confusion_matrix, labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 # the line styles of a comparison; yellow is left out, because it is hard to see on white
@@ -24,13 +26,7 @@ LINES = [(colour, dashes) for dashes in ("-", (0, (4, 1.5)), (0, (1, 1.2))) for 
 AXES = {"epoch": "epoch", "seconds": "seconds of training", "passes": "passes over the training data"}
 
 
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def curves(history: History, title: str = "") -> "Figure":
+def curves(history: History, title: str = "", validation: str | None = "validation") -> "Figure":
     """Plot accuracy and loss against epochs, of the training data and of the validation data.
 
     Parameters
@@ -40,11 +36,18 @@ def curves(history: History, title: str = "") -> "Figure":
         there are only the lines of the training data.
     title : str
         The title; none by default.
+    validation : str or None
+        What the figure calls the validation data, such as "test"; None to show only the training data.
 
     Returns
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Notes
+    -----
+    A value of the training data is the mean over the steps of an epoch, each measured before its step. A value of the
+    validation data is measured after the epoch, so it can be the better one while training is fast.
 
     Examples
     --------
@@ -55,61 +58,51 @@ def curves(history: History, title: str = "") -> "Figure":
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss']
     """
-    panels = [name for name in ("accuracy", "loss") if any(value is not None for value in history[name])]
-    figure = _figure(5 * max(1, len(panels)), 3.8)
-    axes = figure.subplots(1, max(1, len(panels)), squeeze=False)[0]
-    for ax, name in zip(axes, panels):
-        for colour, key, label in ((COLOURS[0], name, "training"), (COLOURS[1], f"val_{name}", "test")):
-            points = [(epoch, value) for epoch, value in zip(history["epoch"], history[key]) if value is not None]
-            if points:
-                marker = "o" if len(points) < 3 else None
-                ax.plot(*zip(*points), color=colour, label=label, marker=marker)
-        ax.set(xlabel="epoch", ylabel=name)
-        if name == "accuracy":
-            _show_percent(ax)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.grid(alpha=0.3)
-        ax.legend(frameon=False)
-    if not panels:
-        axes[0].set_axis_off()
-        axes[0].text(0.5, 0.5, "no epoch was completed", ha="center", va="center")
-    if title:
-        figure.suptitle(title)
+    metrics, parts = _metrics([history]), _parts([history], validation)
+    if not metrics:
+        return _empty(title)
+    figure = _figure(5.4 * len(metrics), 4.2, title)
+    for ax, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics):
+        for colour, part in zip(COLOURS, parts):
+            _plot_mean(ax, part.name + part.measured, [history], "epoch", part.prefix + metric, (colour, "-"))
+        _label_axes(ax, "epoch", metric)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-class _End(NamedTuple):
-    """The last point of a line."""
-
-    name: str
-    colour: str
-    x: float
-    y: float
-
-
-def compare(histories: Mapping[str, History | Sequence[History]], against: str = "epoch", title: str = "") -> "Figure":
-    """Plot accuracy and loss of the training data of several trainings, one line for each name.
+def compare(histories: Mapping[str, History | Sequence[History]], against: str = "epoch", title: str = "",
+            validation: str | None = "validation") -> "Figure":
+    """Plot accuracy and loss of several trainings, with one line for each name.
 
     Parameters
     ----------
     histories : mapping
         For each name one History, or several from different seeds. If there are several, the line is their mean, and a
         band shows one standard deviation on each side, limited to the smallest and the largest value. If their lengths
-        differ, all are cut to the shortest.
+        differ, all are cut to the shortest one with an epoch.
     against : {"epoch", "seconds", "passes"}
         The horizontal axis. A pass costs as much as one gradient of the whole training set.
     title : str
         The title; none by default.
+    validation : str or None
+        What the figure calls the validation data, such as "test"; None to show only the training data.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, with a logarithmic axis for the loss. Without accuracies there is only the panel of the loss.
+        The figure, with panels for the training data and, if there are some, for the validation data. Without
+        accuracies there are only panels of the loss; a loss that varies by more than a factor of 10 has a logarithmic
+        axis. Beside each panel are the last values of the lines, in the order in which the lines end.
 
     Raises
     ------
     ValueError
         If `against` is something else.
+
+    Notes
+    -----
+    A value of the training data is the mean over the steps of an epoch, each measured before its step. A value of the
+    validation data is measured after the epoch, so it can be the better one while training is fast.
 
     Examples
     --------
@@ -125,57 +118,118 @@ def compare(histories: Mapping[str, History | Sequence[History]], against: str =
     """
     lookup("horizontal axis", against, AXES)
     lists = {name: [entry] if isinstance(entry, History) else entry for name, entry in histories.items()}
-    classifies = all(None not in history["accuracy"] for entries in lists.values() for history in entries)
-    panels = ("accuracy", "loss") if classifies else ("loss",)
-    figure = _figure(6 * len(panels), 5.2)
-    for ax, key in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
-        ends = []
+    every = [history for entries in lists.values() for history in entries]
+    panels = list(product(_metrics(every), _parts(every, validation)))
+    if not panels:
+        return _empty(title)
+    columns = min(2, len(panels))
+    rows = len(panels) // columns
+    width = 5.9 + 0.08 * max(len(str(name)) for name in lists)
+    figure = _figure(width * columns, max(3.6, 0.2 * len(lists) + 0.8) * rows, title)
+    for ax, (metric, part) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels):
         for i, (name, entries) in enumerate(lists.items()):
-            end = _plot_mean(ax, name, entries, against, key, LINES[i % len(LINES)])
-            if end is not None:
-                ends.append(end)
-        ax.set(xlabel=AXES[against], ylabel="cost" if key == "loss" else key)
-        ax.xaxis.get_major_locator().set_params(integer=against == "epoch")
-        ax.grid(alpha=0.3)
-        if ends:
-            (_scale_accuracy if key == "accuracy" else _scale_loss)(ax, ends)
-            _label_ends(ax, ends)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", frameon=False,
-                  ncols=math.ceil(len(histories) / math.ceil(len(histories) / 8)))
+            _plot_mean(ax, name, entries, against, part.prefix + metric, LINES[i % len(LINES)])
+        _label_axes(ax, against, metric)
+        ax.set_title(f"{part.name} {metric}{part.measured}", fontsize=10)
+        _rank_lines(ax, metric)
+    return figure
+
+
+def _figure(width: float, height: float, title: str = "") -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
     if title:
         figure.suptitle(title)
     return figure
 
 
+def _empty(title: str) -> "Figure":
+    figure = _figure(5, 3.8, title)
+    figure.text(0.5, 0.5, "no epoch was completed", ha="center", va="center")
+    return figure
+
+
+class _Part(NamedTuple):
+    """A part of the data: the prefix of its keys in a history, its name, and how its values are measured."""
+
+    prefix: str
+    name: str
+    measured: str
+
+
+def _parts(histories: Sequence[History], validation: str | None) -> list[_Part]:
+    """Return the training data and, if there are some, the validation data."""
+    if validation is None or not _any_value(histories, "val_loss"):
+        return [_Part("", "training", "")]
+    return [_Part("", "training", ": mean over each epoch, before each step"),
+            _Part("val_", validation, ": after each epoch")]
+
+
+def _metrics(histories: Sequence[History]) -> list[str]:
+    return [metric for metric in ("accuracy", "loss") if _any_value(histories, metric)]
+
+
+def _any_value(histories: Sequence[History], key: str) -> bool:
+    return any(value is not None for history in histories for value in history[key])
+
+
 def _plot_mean(ax: "Axes", name: str, histories: Sequence[History], against: str, key: str,
-               style: tuple[str, Any]) -> _End | None:
-    """Plot the mean of several histories, with a band. Return the end of the line, or None if there is no epoch."""
-    length, (colour, dashes) = min(len(history) for history in histories), style
-    if not length:
-        return None
+               style: tuple[str, Any]) -> None:
+    """Plot the mean of several histories, with a band. Values that are None, NaN or infinite are not drawn."""
+    histories = [history for history in histories if history]  # a run may have ended within its first epoch
+    length, (colour, dashes) = min(map(len, histories), default=0), style
+    y = np.array([history[key][:length] for history in histories], dtype=float)  # None becomes NaN
+    y[np.isinf(y)] = np.nan
+    if not (length and np.isfinite(y.mean(axis=0)).any()):
+        return
     x = np.mean([history[against][:length] for history in histories], axis=0)
-    y = np.array([history[key][:length] for history in histories])
     mean, spread = y.mean(axis=0), y.std(axis=0)
-    ax.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.6, label=name)
+    ax.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.6, label=name, marker="o" if length < 3 else None)
     if len(histories) > 1:
         low, high = np.maximum(mean - spread, y.min(axis=0)), np.minimum(mean + spread, y.max(axis=0))
         ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-    return _End(name, colour, x[-1], mean[-1])
 
 
-def _show_percent(ax: "Axes") -> None:
-    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+def _label_axes(ax: "Axes", against: str, metric: str) -> None:
+    ax.set(xlabel=AXES[against], ylabel=metric)
+    ax.locator_params(axis="x", integer=against == "epoch")
+    if metric == "accuracy":
+        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    ax.grid(alpha=0.3)
 
 
-def _scale_accuracy(ax: "Axes", ends: Sequence[_End]) -> None:
-    """Show the upper part of the axes, which contains the ends of the lines."""
-    _show_percent(ax)
-    lowest = min(end.y for end in ends)
-    ax.set_ylim(max(0, lowest - 0.25 * (1.02 - lowest) - 0.05), 1.005)
+def _rank_lines(ax: "Axes", metric: str) -> None:
+    """Scale the axes to the lines, and write the last value of each line beside them, in the order of these values."""
+    ax.set_xlim(left=0)
+    ends = [(_finite(line)[-1], line) for line in ax.lines]
+    if not ends:
+        return
+    ends.sort(key=lambda end: end[0], reverse=True)
+    if metric == "accuracy":
+        lowest = ends[-1][0]  # the axes show where the lines end; many begin far below
+        ax.set_ylim(max(0, lowest - 0.25 * (1.02 - lowest) - 0.05), 1.005)
+    else:
+        _scale_loss(ax)
+    texts = [f"{line.get_label()}  " + (f"{100 * value:.2f} %" if metric == "accuracy" else f"{value:.3g}")
+             for value, line in ends]
+    ax.legend([line for _, line in ends], texts, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8.5,
+              labelspacing=0.3, frameon=False)
 
 
-def _scale_loss(ax: "Axes", ends: Sequence[_End]) -> None:
-    """Use a logarithmic scale, with labels also at 2 and 5 if there are few powers of ten."""
+def _finite(line: "Line2D") -> np.ndarray:
+    """Return the values of a line that are drawn."""
+    values = np.asarray(line.get_ydata(), dtype=float)
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
+
+
+def _scale_loss(ax: "Axes") -> None:
+    """Use a logarithmic scale if the values differ much, with labels also at 2 and 5 if there are few powers of ten."""
+    values = np.concatenate([_finite(line) for line in ax.lines])
+    positive = values[values > 0]  # 0 has no place on a logarithmic scale; a loss of one's own may be negative
+    if values.min() < 0 or not positive.size or positive.max() < 10 * positive.min():
+        return
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     minor_digits = "25" if math.log10(high / low) < 2.5 else ()
@@ -183,33 +237,7 @@ def _scale_loss(ax: "Axes", ends: Sequence[_End]) -> None:
     ax.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in minor_digits else "")
 
 
-def _label_ends(ax: "Axes", ends: Sequence[_End], gap: float = 0.045) -> None:
-    """Write the name of each line beside the axes, at the height where the line ends, without overlaps."""
-    ax.set_xlim(0, max(end.x for end in ends))
-    lowest = ax.get_ylim()[0]  # a loss of 0 has no place on a logarithmic scale
-    ends = sorted((end._replace(y=max(end.y, lowest)) for end in ends), key=lambda end: end.y)
-    heights = [min(max(_relative_height(ax, end.y), 0.0), 1.0) for end in ends]
-    last = len(heights) - 1
-    for _ in range(200):  # move neighbours apart until no names overlap
-        for i in range(last):
-            if (overlap := gap - (heights[i + 1] - heights[i])) > 1e-6:
-                heights[i], heights[i + 1] = heights[i] - overlap / 2, heights[i + 1] + overlap / 2
-        heights = [min(max(height, 0.02 + gap * i), 1.02 - gap * (last - i)) for i, height in enumerate(heights)]
-    for end, height in zip(ends, heights):
-        ax.annotate(end.name, (end.x, end.y), (1.03, height), textcoords="axes fraction", color=end.colour, fontsize=9,
-                    va="center", annotation_clip=False,
-                    arrowprops={"arrowstyle": "-", "color": end.colour, "lw": 0.5, "alpha": 0.6, "relpos": (0, 0.5)})
-
-
-def _relative_height(ax: "Axes", y: float) -> float:
-    """Return the height of y: 0 at the bottom of the axes, 1 at the top."""
-    low, high = ax.get_ylim()
-    if ax.get_yscale() == "log":
-        low, high, y = math.log(low), math.log(high), math.log(max(y, 1e-300))
-    return (y - float(low)) / float(high - low)
-
-
-def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[str], title: str = "") -> "Figure":
+def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Iterable[Any] | None = None, title: str = "") -> "Figure":
     """Plot the confusion matrix as a heat map.
 
     Parameters
@@ -218,8 +246,8 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[str], titl
         The true labels, from 0 to K - 1.
     y_pred : array_like of int, shape (N,)
         The predicted labels, as `Model.predict_classes` returns them.
-    classes : sequence of str
-        The K names of the classes.
+    classes : sequence, optional
+        The K names of the classes, of any type. By default they are the labels, up to the largest one.
     title : str
         The title; none by default.
 
@@ -241,16 +269,18 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[str], titl
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['1', '1', '1']
     """
-    counts = confusion_matrix(y_true, y_pred, len(classes))
+    names = None if classes is None else _names(classes)
+    counts = confusion_matrix(y_true, y_pred, None if names is None else len(names))
+    names = _names(range(len(counts))) if names is None else names
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(4.5, 0.55 * len(classes) + 1.5)
+    side = max(4.5, 0.55 * len(names) + 1.5)
     figure = _figure(side + 0.6, side)
     ax = figure.subplots()
     ax.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(classes))
-    rotation = 45 if max(map(len, classes)) > 3 else 0
-    ax.set_xticks(ticks, classes, rotation=rotation, ha="right" if rotation else "center")
-    ax.set_yticks(ticks, classes)
+    ticks = range(len(names))
+    rotation = 45 if max(map(len, names)) > 3 else 0
+    ax.set_xticks(ticks, names, rotation=rotation, ha="right" if rotation else "center", parse_math=False)
+    ax.set_yticks(ticks, names, parse_math=False)
     ax.set(xlabel="predicted", ylabel="true", title=title)
     for i in ticks:
         for j in ticks:
@@ -260,8 +290,16 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[str], titl
     return figure
 
 
+def _names(classes: Iterable[Any]) -> list[str]:
+    """Return the names of classes as text. Raises ValueError if they are not a sequence, such as their number."""
+    try:
+        return [str(name) for name in classes]
+    except TypeError:
+        raise ValueError(f"classes must be a sequence with the name of each class, not {classes!r}") from None
+
+
 def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape: tuple[int, int],
-          classes: Sequence[str], count: int = 25) -> "Figure":
+          classes: Iterable[Any] | None = None, count: int = 25) -> "Figure":
     """Show the images whose true class has the smallest predicted probability.
 
     Parameters
@@ -274,8 +312,8 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
         The probabilities, from `Model.predict`.
     image_shape : tuple of int
         (h, w): height and width in pixels.
-    classes : sequence of str
-        The K names of the classes.
+    classes : sequence, optional
+        The K names of the classes, of any type. By default they are the labels.
     count : int
         The largest number of images to show.
 
@@ -299,7 +337,8 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     (80%)
     """
     images, p = np.asarray(x), np.asarray(probabilities)
-    true = _check_images(images, y_true, p, image_shape, classes)
+    names = _names(range(p.shape[-1]) if classes is None else classes)
+    true = _check_images(images, y_true, p, image_shape, len(names))
     p_true = p[np.arange(len(true)), true]
     rows = np.argsort(p_true, kind="stable")[:count]
     columns = max(1, math.ceil(math.sqrt(len(rows))))
@@ -310,17 +349,17 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     for ax, row in zip(figure.axes, rows):
         predicted = int(np.argmax(p[row]))
         ax.imshow(images[row].reshape(image_shape), cmap="gray_r")
-        result = "correct" if predicted == true[row] else f"predicted: {classes[predicted]}"
-        ax.set_title(f"{classes[true[row]]}, {result}\n({p[row, predicted]:.0%})", fontsize=8)
+        result = "correct" if predicted == true[row] else f"predicted: {names[predicted]}"
+        ax.set_title(f"{names[true[row]]}, {result}\n({p[row, predicted]:.0%})", fontsize=8, parse_math=False)
     figure.suptitle("Smallest probability of the true class", fontsize=10)
     return figure
 
 
 def _check_images(x: np.ndarray, y_true: ArrayLike, p: np.ndarray, image_shape: tuple[int, int],
-                  classes: Sequence[str]) -> np.ndarray:
+                  K: int) -> np.ndarray:
     """Return the true labels (N,). Raises ValueError if the arguments of `worst` do not fit together."""
     true = labels("y_true", y_true)
-    N, K, pixels = len(true), len(classes), math.prod(image_shape)
+    N, pixels = len(true), math.prod(image_shape)
     for name, array, shape in (("x", x, (N, pixels)), ("probabilities", p, (N, K))):
         if array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape}, but {N} labels, {K} classes and images of {image_shape} "

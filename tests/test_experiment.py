@@ -101,6 +101,15 @@ def test_lines_of_parallel_runs_are_written_at_once_and_name_their_run(tmp_path,
     assert all(any(re.fullmatch(line, piece) for piece in pieces) for line in ours)
 
 
+def test_the_figures_of_an_experiment_call_the_test_data_so():
+    several, one = quick(["gd", "adam"]).run(progress=False).figures(), quick().run(progress=False).figures()
+    for figure in (several["comparison"], several["comparison-passes"], several["comparison-seconds"]):
+        assert figure.get_suptitle() == "digits, 64-50-10"
+        assert [ax.get_title().split(":")[0] for ax in figure.axes] == [
+            "training accuracy", "test accuracy", "training loss", "test loss"]
+    assert one["curves"].legends[0].texts[1].get_text() == "test: after each epoch"
+
+
 def test_data_of_a_user(tmp_path):
     digits = ff.load("digits")
     own = replace(digits, name="own", x_train=digits.x_train[:200], y_train=digits.y_train[:200])
