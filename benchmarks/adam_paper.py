@@ -87,16 +87,16 @@ def measure(figure: Figure, data: Dataset, jobs: int) -> str:
         trained = {method: searched[method][rate] for method, rate in best.items()}
     else:
         trained = figure.train(data, best, figure.epochs, jobs)
-    save_figure(plots.compare({method: [run.history] for method, run in trained.items()}, title=figure.title),
-                figure.file)
+    save_figure(plots.compare({method: run.history for method, run in trained.items()}, title=figure.title,
+                              validation="test"), figure.file)
     rows = [[method, f"{best[method]:g}", f"{final_loss(trained[method]):.4f}",
              ", ".join(f"{rate:g}: {loss:.4f}" for rate, loss in losses[method].items())]
             for method in sorted(trained, key=lambda method: final_loss(trained[method]))]
-    head = ["method", "alpha", f"cost after {figure.epochs} epochs",
-            f"the search: cost after {figure.search_epochs} epochs by alpha"]
+    head = ["method", "alpha", f"loss after {figure.epochs} epochs",
+            f"the search: loss after {figure.search_epochs} epochs by alpha"]
     return (f"### {figure.title}\n\n{table(head, rows)}\n\n![{figure.title}](benchmarks/figures/{figure.file})\n\n"
-            "The cost is the mean training loss over the batches of an epoch, each before its step, with dropout if "
-            "the network has it. Seed 0, Nesterov's momentum 0.9.\n\n"
+            "The loss is that of the training data, the mean over the batches of an epoch, each before its step, with "
+            "dropout if the network has it. Seed 0, Nesterov's momentum 0.9.\n\n"
             f"Measured by `python -m benchmarks.adam_paper` on {machine()}.")
 
 

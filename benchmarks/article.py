@@ -16,7 +16,7 @@ from feedforward.run import Run
 from nn import plots
 from optimizers import OPTIMIZERS, FirstOrder
 
-# the article's accuracy and cost, by method
+# the article's accuracy and loss, by method
 ARTICLE = {"gd": (0.86, 0.56), "gd, exponential": (0.90, 0.35), "adamax": (0.895, 0.40), "adam": (0.955, 0.17),
            "rmsprop": (0.975, 0.09)}
 RATES, DECAYS = (0.1, 0.3, 1.0), (0.9, 0.95, 0.99)
@@ -29,13 +29,13 @@ def exponential(data: Dataset, rate: float, decay: float, epochs: int, seeds: in
 
 
 def search(data: Dataset, epochs: int) -> dict[tuple[float, float], float]:
-    """Return the cost of the training data after gradient descent, by the first learning rate and the decay."""
-    cost = {}
+    """Return the loss of the training data after gradient descent, by the first learning rate and the decay."""
+    losses = {}
     for decay in DECAYS:
         for rate in RATES:
             run = exponential(data, rate, decay, epochs)[0]
-            cost[rate, decay] = run.training["loss"] if run.training else math.inf
-    return cost
+            losses[rate, decay] = run.training["loss"] if run.training else math.inf
+    return losses
 
 
 def row(name: str, settings: str, runs: Sequence[Run]) -> list[str]:
@@ -52,24 +52,24 @@ def row(name: str, settings: str, runs: Sequence[Run]) -> list[str]:
             mean_and_deviation(test, "{:.2f}")]
 
 
-def report(rows: Sequence[Sequence[str]], cost: dict[tuple[float, float], float], epochs: int, seeds: int) -> str:
+def report(rows: Sequence[Sequence[str]], losses: dict[tuple[float, float], float], epochs: int, seeds: int) -> str:
     """Return the text for RESULTS.md."""
-    head = ["method", "settings", "article: accuracy %", "ours %", "article: cost", "ours", "our test accuracy %"]
-    searched = [[f"{rate:g}", *(f"{cost[rate, decay]:.4f}" for decay in DECAYS)] for rate in RATES]
+    head = ["method", "settings", "article: accuracy %", "ours %", "article: loss", "ours", "our test accuracy %"]
+    searched = [[f"{rate:g}", *(f"{losses[rate, decay]:.4f}" for decay in DECAYS)] for rate in RATES]
     return f"""
 {table(head, rows)}
 
-Accuracy and cost are those of the training data in the last of {epochs} epochs, as in the article's figure: means
+Accuracy and loss are those of the training data in the last of {epochs} epochs, as in the article's figure: means
 over the batches of the epoch, each before its step. Each entry is the mean ± the population standard deviation over
 {seeds} seeds. Batches of 6,000.
 
-![Accuracy and cost of the article's five methods](benchmarks/figures/article.png)
+![Accuracy and loss of the article's five methods](benchmarks/figures/article.png)
 
-![Accuracy and cost of every first-order method](benchmarks/figures/first-order.png)
+![Accuracy and loss of every first-order method](benchmarks/figures/first-order.png)
 
-The search for gradient descent under exponential decay: the cost of the training data after {epochs} epochs, with
+The search for gradient descent under exponential decay: the loss of the training data after {epochs} epochs, with
 seed 0. Rows are the first learning rate, columns the factor by which it is multiplied in each epoch. The grid is meant
-to reach a lower cost than the article's figure, not to find the lowest one. If its lowest cost is in a corner, another
+to reach a lower loss than the article's figure, not to find the lowest one. If its lowest loss is in a corner, another
 grid would reach a lower one.
 
 {table(["lr", *(f"{decay:g}" for decay in DECAYS)], searched)}
@@ -80,8 +80,8 @@ Measured by `python -m benchmarks.article` on {machine()}.
 
 def measure(data: Dataset, epochs: int, seeds: int) -> str:
     """Search the rate and decay, train, draw the figures, and return the text for RESULTS.md."""
-    cost = search(data, epochs)
-    rate, decay = min(cost, key=lambda pair: cost[pair])
+    losses = search(data, epochs)
+    rate, decay = min(losses, key=lambda pair: losses[pair])
     decayed = exponential(data, rate, decay, epochs, seeds)
     runs = ff.Experiment(RULES, dataset=data, epochs=epochs, seeds=seeds).run().by_name()
     runs["gd, exponential"] = list(decayed)
@@ -90,10 +90,11 @@ def measure(data: Dataset, epochs: int, seeds: int) -> str:
 
     histories = {name: [run.history for run in entries] for name, entries in runs.items()}
     five = {name: histories[name] for name in ARTICLE}
-    save_figure(plots.compare(five, title="The article's five methods, MNIST, 784-50-10"), "article.png")
-    save_figure(plots.compare(histories, title="Every first-order method, MNIST, 784-50-10"), "first-order.png")
+    for shown, title, file in ((five, "The article's five methods", "article.png"),
+                               (histories, "Every first-order method", "first-order.png")):
+        save_figure(plots.compare(shown, title=f"{title}, MNIST, 784-50-10", validation="test"), file)
     rows = [row(name, settings.get(name, "lr 0.01"), several) for name, several in runs.items()]
-    return report(rows, cost, epochs, seeds)
+    return report(rows, losses, epochs, seeds)
 
 
 def main() -> None:
