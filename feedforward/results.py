@@ -46,7 +46,7 @@ class Results(Sequence[Run]):
     def __init__(self, runs: list[Run], data: Dataset, folder: Path | None) -> None:
         self.runs, self.folder = runs, folder
         self._problems: list[str] = []
-        # figures show only the test images: an empty copy lets the memory of the training images be freed
+        # figures show only the test data: empty copies let the memory of the training data be freed
         self._data = replace(data, x_train=data.x_train[:0].copy(), y_train=data.y_train[:0].copy())
 
     def __len__(self) -> int:
@@ -171,7 +171,7 @@ class Results(Sequence[Run]):
         predicted = run.model.predict_classes(data.x_test)
         if data.labels is not None:
             predicted = to_indices(predicted, data.labels)
-        return {**curves, "confusion": plots.confusion(data.y_test, predicted, data.classes, f"{title}: test images")}
+        return {**curves, "confusion": plots.confusion(data.y_test, predicted, data.classes, f"{title}: test data")}
 
     def write(self, folder: Path, config: Mapping[str, Any], figures: bool = True) -> None:
         """Write the figures and, if there are several runs, the configuration with the results of all.
