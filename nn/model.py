@@ -227,7 +227,19 @@ class Model:
             An object with a len(), the number of batches of an epoch, such as a list or a torch DataLoader. Each loop
             over it yields them: (x, y), or (x, y, sample_weight), as for `fit`. Weights are divided by their mean in
             the batch.
-        optimizer, epochs, validation_data, callbacks, progress, history, threads
+        optimizer : Optimizer
+            As for `fit`.
+        epochs : int
+            How many times to loop over the batches.
+        validation_data : tuple of array_like, optional
+            (x, y), or (x, y, sample_weight), evaluated after each epoch.
+        callbacks : sequence
+            As for `fit`.
+        progress : bool
+            Whether to show a bar, or a few lines if stderr is not a terminal.
+        history : History, optional
+            The history of an earlier fit, which is continued.
+        threads : int, optional
             As for `fit`.
 
         Returns
