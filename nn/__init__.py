@@ -12,13 +12,16 @@ from nn.layers import Dense, Dropout, Layer, parameter
 from nn.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from nn.metrics import accuracy, confusion_matrix
 from nn.model import Model
+from nn.norms import GradientNorms
+from nn.notebook import LiveCurve
 from nn.registry import ACTIVATIONS, LAYERS, LOSSES
 from nn.registry import register as register
 from nn.scaling import Flatten, Rescale, Standardize
 
 __all__ = [
     "ACTIVATIONS", "BinaryCrossEntropy", "CSVLog", "Checkpoint", "CrossEntropy", "Dense", "Diverged", "Dropout", "ELU",
-    "EarlyStopping", "Elementwise", "Epoch", "Flatten", "GELU", "History", "INITIALIZERS", "InvalidFile", "LAYERS",
-    "LOSSES", "Layer", "LeakyReLU", "Loss", "MeanSquaredError", "Model", "Progress", "ReLU", "Rescale", "Sigmoid",
-    "Softmax", "Softplus", "Standardize", "Tanh", "accuracy", "confusion_matrix", "parameter", "set_flush_denormal",
+    "EarlyStopping", "Elementwise", "Epoch", "Flatten", "GELU", "GradientNorms", "History", "INITIALIZERS",
+    "InvalidFile", "LAYERS", "LOSSES", "Layer", "LeakyReLU", "LiveCurve", "Loss", "MeanSquaredError",
+    "Model", "Progress", "ReLU", "Rescale", "Sigmoid", "Softmax", "Softplus", "Standardize", "Tanh", "accuracy",
+    "confusion_matrix", "parameter", "set_flush_denormal",
 ]

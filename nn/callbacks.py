@@ -4,10 +4,18 @@ A callback is any object with at least one of these methods; `epoch` is the dict
 
     on_fit_begin(model, plan)        plan: {"first", "last", "steps", "examples", "training"}: the first and the last
                                      epoch, from 1, the number of steps and examples in each, and the parts of the fit
+    on_gradient(model, part, gradient)  the derivatives with respect to theta[part], a slice, before the optimizer uses
+                                     or changes them: copy what you keep. It is called within a step for each part of
+                                     each gradient that the optimizer evaluates, perhaps on several threads at once
     on_step_end(model, examples)     examples: the number of examples in the batch
     on_epoch_end(model, epoch)       model.stop_training = True ends the fit
     on_training_end(model, history)  after the last step, also after an error, before any on_fit_end
     on_fit_end(model, history)       also if the fit ends early or with an error
+
+A callback may add numbers to the dict of an epoch, in on_epoch_end: epoch["norm"] = 3.5. They are a column like any
+other: in history["norm"], in the file of CSVLog, in checkpoints, in plots.curves, and for EarlyStopping("norm").
+Callbacks are called in the order of the list, so one that adds numbers must precede those that use them. Numbers of
+NumPy become Python's, so that files keep them exactly. An epoch without the number has None, or an empty field, there.
 
 If it has methods `state()`, which returns numbers and arrays by name, and `restore(values)`, checkpoints include them.
 """
@@ -30,10 +38,13 @@ from nn.fields import Bounds, Count, NonNegative, check_value
 from nn.files import check_folder, write_atomically
 from nn.fit import Plan
 from nn.history import Epoch, History
+from nn.notebook import in_notebook
 
 
 class Progress:
     """Show a bar with epoch, loss, accuracies and speed; print a few lines if stderr is not a terminal.
+
+    In a notebook the bar is a widget, if ipywidgets is installed.
 
     Parameters
     ----------
@@ -86,20 +97,18 @@ class Progress:
         plan : dict
             See `nn.callbacks`.
         """
-        from tqdm import tqdm
-
         self.plan = plan
         self.bar = None
         with self._output():
-            if sys.stderr is None or not sys.stderr.isatty():
+            place = _place_of_bar()
+            if place is None:
                 return
-            # some terminals report a size of 0 by 0, for which tqdm would draw nothing
-            columns, lines = shutil.get_terminal_size()
+            kind, options = place
             batches, position = plan["training"].batches, plan["training"].history.position
-            self.bar = tqdm(total=(plan["last"] - plan["first"] + 1) * plan["examples"], unit=f" {self.unit}",
+            self.bar = kind(total=(plan["last"] - plan["first"] + 1) * plan["examples"], unit=f" {self.unit}",
                             initial=position.steps * batches.size if position is not None else 0, unit_scale=True,
-                            ncols=columns, nrows=lines, position=self.position, leave=self.position is None,
-                            desc=self._title(plan["first"] - 1), bar_format="{desc}  {rate_fmt}  {remaining} |{bar}|")
+                            position=self.position, leave=self.position is None, desc=self._title(plan["first"] - 1),
+                            bar_format="{desc}  {rate_fmt}  {remaining} |{bar}|", **options)
 
     def on_step_end(self, model: Any, examples: int) -> None:
         """Update the bar.
@@ -149,6 +158,8 @@ class Progress:
             The dicts of all epochs.
         """
         if self.bar is not None:
+            if model.stop_training and hasattr(self.bar, "container"):
+                self.bar.total = self.bar.n  # tqdm closes a widget in red if anything is missing, as after an error
             with self._output():
                 self.bar.close()
 
@@ -166,19 +177,37 @@ class Progress:
         return f"{self.description} {epoch}/{self.plan['last']}".strip()
 
 
+def _place_of_bar() -> tuple[Any, dict[str, Any]] | None:
+    """Return the class of tqdm that can show a bar here, and its options; None if none can."""
+    if in_notebook():
+        from tqdm import notebook  # not tqdm.auto, which warns without ipywidgets
+
+        return None if notebook.IProgress is None else (notebook.tqdm, {"dynamic_ncols": True})
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    # some terminals report a size of 0 by 0, for which tqdm would draw nothing
+    columns, lines = shutil.get_terminal_size()
+    return tqdm, {"ncols": columns, "nrows": lines}
+
+
 class EarlyStopping:
     """End the fit if a metric has not improved for some epochs, and restore theta of the best epoch.
 
     Parameters
     ----------
     monitor : str
-        A key of the epoch's dict. A name that contains "accuracy" improves if it increases, any other if it decreases.
+        A key of the epoch's dict, also one that a callback before this one has added.
     patience : int
         How many epochs without improvement end the fit, at least 0; 0 counts as 1.
     min_delta : float
         The change that counts as an improvement must be larger than this; at least 0.
     restore_best : bool
         Whether to restore the best theta at the end of the fit, whatever the reason for its end.
+    maximize : bool, optional
+        Whether larger values are better. By default only if the name contains "accuracy": write True for others, such
+        as "val_f1".
 
     Raises
     ------
@@ -201,8 +230,9 @@ class EarlyStopping:
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0,
-                 restore_best: bool = True) -> None:
+                 restore_best: bool = True, maximize: bool | None = None) -> None:
         self.monitor, self.restore_best = monitor, restore_best
+        self.maximize: bool | None = check_value("EarlyStopping", "maximize", bool | None, maximize)
         self.patience: int = check_value("EarlyStopping", "patience", Annotated[int, Bounds(least=0)], patience)
         self.min_delta: float = check_value("EarlyStopping", "min_delta", NonNegative, min_delta)
         self._restored: tuple[tuple[float, int, bool], np.ndarray] | None = None
@@ -244,7 +274,8 @@ class EarlyStopping:
         if self.monitor not in metrics:
             raise ValueError(f"EarlyStopping: no {self.monitor!r} to monitor: give validation_data, or monitor one of "
                              f"{', '.join(metrics)}")
-        value = metrics[self.monitor] * (-1 if "accuracy" in self.monitor else 1)
+        increases = "accuracy" in self.monitor if self.maximize is None else self.maximize
+        value = metrics[self.monitor] * (-1 if increases else 1)
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, epoch["epoch"]
             np.copyto(self.best_theta, model.theta)
@@ -287,8 +318,9 @@ class EarlyStopping:
                           np.array(values["best_theta"]))
 
     def __repr__(self) -> str:
+        maximize = "" if self.maximize is None else f", maximize={self.maximize}"
         return (f"EarlyStopping({self.monitor!r}, patience={self.patience}, min_delta={self.min_delta}, "
-                f"restore_best={self.restore_best})")
+                f"restore_best={self.restore_best}{maximize})")
 
 
 class CSVLog:
@@ -307,6 +339,8 @@ class CSVLog:
     Notes
     -----
     The first line is the header, and each epoch is one line; None is an empty field. `History.read` reads the file.
+    The columns are those of the history, also of a history that is continued: the keys of `Epoch`, and then the numbers
+    that callbacks before this one have added. If an epoch has a new one, the whole file is written again.
 
     Examples
     --------
@@ -325,6 +359,7 @@ class CSVLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()  # the working folder may change during the training
         self.error = ""
+        self._columns: list[str] = []
 
     def on_fit_begin(self, model: Any, plan: Plan) -> None:
         """Write the epochs before this fit, if any.
@@ -343,7 +378,7 @@ class CSVLog:
         """
         check_folder(self.path)
         self._history, self._complete = plan["training"].history, False
-        self._write(self._history.epochs)
+        self._write()
 
     def on_epoch_end(self, model: Any, epoch: Epoch) -> None:
         """Append a line.
@@ -355,7 +390,7 @@ class CSVLog:
         epoch : dict
             The dict of the epoch.
         """
-        self._write(self._history.epochs)
+        self._write()
 
     def on_fit_end(self, model: Any, history: History) -> None:
         """Write again what could not be written.
@@ -368,30 +403,30 @@ class CSVLog:
             The dicts of all epochs.
         """
         if not self._complete:
-            self._write(history.epochs)
+            self._write()
 
-    def _write(self, epochs: Sequence[Epoch]) -> None:
-        """Append the last epoch, or write all epochs if the file does not hold those before."""
+    def _write(self) -> None:
+        """Append the last epoch, or write all epochs if the file does not hold those before, or lacks a column."""
+        epochs = self._history.epochs
         try:
-            if self._complete and len(epochs) > 1:
+            if self._complete and len(epochs) > 1 and epochs[-1].keys() <= set(self._columns):
                 self._complete = False
                 with self.path.open("a", newline="") as file:
-                    file.write(self._lines(epochs[-1:], header=False))
+                    file.write(self._lines(epochs[-1:]))
             else:
-                write_atomically(self.path, lambda file: file.write(self._lines(epochs).encode()))
+                self._columns = self._history.columns
+                text = self._lines(epochs, header=bool(epochs))
+                write_atomically(self.path, lambda file: file.write(text.encode()))
             self._complete, self.error = True, ""
         except OSError as error:
             first, self._complete, self.error = not self.error, False, str(error)
             if first:
                 warnings.warn(f"no log was written, and training goes on: {error}", stacklevel=2)
 
-    @staticmethod
-    def _lines(epochs: Sequence[Epoch], header: bool = True) -> str:
+    def _lines(self, epochs: Sequence[Epoch], header: bool = False) -> str:
         text = io.StringIO()
-        for epoch in epochs:
-            writer = csv.DictWriter(text, list(epoch), lineterminator="\n")
-            if header:
-                writer.writeheader()
-                header = False
-            writer.writerow(epoch)
+        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(epochs)
         return text.getvalue()

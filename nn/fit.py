@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from itertools import islice
 import math
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict, cast
 import warnings
 
 import numpy as np
@@ -13,7 +13,8 @@ import numpy as np
 from nn.batches import DROPOUT, Batches, Examples, generator
 from nn.denormals import FlushDenormals
 from nn.diagnosis import EPOCHS, not_finite, overflowing_output, risen_loss, standstill
-from nn.history import Epoch, History, Position
+from nn.division import Use
+from nn.history import Epoch, History, Position, plain_number
 from nn.interrupts import DeferredInterrupt
 from nn.network import Network
 from nn.objective import BatchObjective
@@ -111,7 +112,7 @@ class Callbacks:
         If it is not a sequence, or one is not a callback.
     """
 
-    EVENTS = ("on_fit_begin", "on_step_end", "on_epoch_end", "on_training_end", "on_fit_end")
+    EVENTS = ("on_fit_begin", "on_gradient", "on_step_end", "on_epoch_end", "on_training_end", "on_fit_end")
 
     def __init__(self, callbacks: Sequence[Any], model: Any) -> None:
         if not isinstance(callbacks, Sequence):
@@ -124,18 +125,18 @@ class Callbacks:
         for callback in callbacks:
             self.add(callback)
 
-    def add(self, callback: Any) -> None:
-        """Add a callback. Raises ValueError, with what to write, if it is not one."""
+    def add(self, callback: Any, first: bool = False) -> None:
+        """Add a callback, after the others or before them. Raises ValueError, with what to write, if it is not one."""
         if isinstance(callback, type):
             raise ValueError(f"callback {callback.__name__} is a class: write {callback.__name__}()")
         methods = {event: getattr(callback, event, None) for event in self.EVENTS}
         if not any(callable(method) for method in methods.values()):
             raise ValueError(f"callback {callback!r} has none of the methods {', '.join(self.EVENTS)}: "
                              "give an object with on_epoch_end(model, epoch)")
-        self.all.append(callback)
+        self.all.insert(0 if first else len(self.all), callback)
         for event, method in methods.items():
             if method is not None:
-                self._methods[event].append(method)
+                self._methods[event].insert(0 if first else len(self._methods[event]), method)
 
     def after(self, callback: Any) -> list[Any]:
         """Return the callbacks that follow one of them."""
@@ -155,13 +156,33 @@ class Callbacks:
                 callback.on_fit_begin(self._model, plan)
             self._begun.append(callback)
 
+    @property
+    def observe(self) -> Use | None:
+        """The function to which a step passes each part of its gradient; None if no callback asks for it."""
+        return self._report_gradient if self._methods["on_gradient"] else None
+
+    def _report_gradient(self, part: slice, gradient: np.ndarray) -> None:
+        for method in self._methods["on_gradient"]:
+            method(self._model, part, gradient)
+
     def end_step(self, examples: int) -> None:
         """Report that a step on a batch of so many examples is done."""
-        self._call("on_step_end", examples)
+        self.complete = False
+        for method in self._methods["on_step_end"]:
+            method(self._model, examples)
+        self.complete = True
 
     def end_epoch(self, epoch: Epoch) -> None:
-        """Report the dict of an epoch."""
-        self._call("on_epoch_end", epoch)
+        """Report the dict of an epoch; what callbacks put into it becomes Python numbers.
+
+        Raises ValueError if something is not a number; the message names it.
+        """
+        self.complete, values = False, cast(dict[str, Any], epoch)
+        for method in self._methods["on_epoch_end"]:
+            method(self._model, epoch)
+            for name, value in values.items():
+                values[name] = plain_number(name, value)
+        self.complete = True
 
     def end_fit(self, history: History) -> None:
         """Report that training and then the fit has ended, to those callbacks that it has begun with."""
@@ -171,15 +192,9 @@ class Callbacks:
                     if hasattr(callback, event):
                         stack.callback(getattr(callback, event), self._model, history)
 
-    def _call(self, event: str, argument: Any) -> None:
-        self.complete = False
-        for method in self._methods[event]:
-            method(self._model, argument)
-        self.complete = True
-
 
 class Training(NamedTuple):
-    """The parts of a fit, from which it can be saved and continued."""
+    """The parts of a fit, from which it can be saved and continued; `undo.before` is theta before the last step."""
 
     batches: Batches
     optimizer: TakesSteps
@@ -187,6 +202,7 @@ class Training(NamedTuple):
     callbacks: Callbacks
     threads: int | None
     validation: Examples | None
+    undo: Undo
 
 
 def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
@@ -234,7 +250,8 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
     steps = Steps(network, batches, optimizer, workers, callbacks, history)
     try:
         callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=batches.examples,
-                                 training=Training(batches, optimizer, history, callbacks, threads, validation)))
+                                 training=Training(batches, optimizer, history, callbacks, threads, validation,
+                                                   steps.undo)))
         with workers, steps.interrupt:
             while position.epoch <= last + epochs and not position.ended and steps.run_epoch(position):
                 position = steps.end_epoch(position, *steps.validate(validation))
@@ -268,7 +285,7 @@ class Steps:
         self.changes_in_parts = getattr(optimizer, "changes_in_parts", None)
         self.flush_denormals, self.interrupt = FlushDenormals(), DeferredInterrupt()
         self.numpy_settings = np.geterr()
-        self.classifies = network.loss.classifies(batches.target)
+        self.classifies, self.observe = network.loss.classifies(batches.target), callbacks.observe
         # if all steps have the same function, they get the same objective, so that optimizers can save evaluations
         self.fixed = batches.constant and not network.random
         self.objective: BatchObjective | None = None
@@ -357,7 +374,7 @@ class Steps:
         """Return the loss of the batch before the step. Raises Diverged if it is not finite."""
         in_parts = self.changes_in_parts is not None and self.changes_in_parts(self.theta)
         self.undo.begin_step(in_parts)
-        objective.undo = self.undo if in_parts else None
+        objective.undo, objective.observe = self.undo if in_parts else None, self.observe
         try:
             # an overflow that leads to an infinite loss needs no warning: loss and weights are checked
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):

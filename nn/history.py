@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 import csv
 from dataclasses import dataclass
+from itertools import chain
 import math
+import numbers
 import os
 from pathlib import Path
 from typing import Any, TextIO, TypedDict, cast, get_type_hints, overload
 
+import numpy as np
 from numpy.random import Generator, default_rng
 
 from nn.archive import one_line_errors
@@ -17,7 +20,7 @@ MAX_LINE = 10_000  # characters of a line of a file
 
 
 class Epoch(TypedDict):
-    """The dict of one epoch: its losses, accuracies, learning rate and cost.
+    """The dict of one epoch: its losses, accuracies, learning rate and cost, and the numbers that callbacks add.
 
     Attributes
     ----------
@@ -148,11 +151,14 @@ class History(Sequence[Epoch]):
         change, or that it has risen; empty otherwise.
     position : Position or None
         How far the next epoch has come, if training was stopped during it. A fit with this history continues there.
+    columns : list of str
+        The names of the columns: the keys of `Epoch`, and then those that callbacks have added to epochs.
 
     Notes
     -----
-    ``history["loss"]`` is a column, ``history[-1]`` the last epoch, ``len(history)`` the number of epochs.
-    ``pandas.DataFrame(history)`` is a table with a row for each epoch.
+    ``history["loss"]`` is a column, ``history[-1]`` the last epoch, ``len(history)`` the number of epochs. A column
+    that a callback added holds None for epochs to which it was not added. ``pandas.DataFrame(history)`` is a table with
+    a row for each epoch.
 
     Examples
     --------
@@ -181,10 +187,9 @@ class History(Sequence[Epoch]):
         """Return a column by its name, an epoch, or several epochs. Raises KeyError for an unknown name."""
         if not isinstance(key, str):
             return self.epochs[key]
-        names = {**Epoch.__annotations__, **(cast(dict[str, Any], self.epochs[0]) if self.epochs else {})}
-        if key not in names:
-            raise KeyError(f"history has no {key!r}: choose from {', '.join(names)}")
-        return [cast(dict[str, Any], epoch)[key] for epoch in self.epochs]
+        if key not in self.columns:
+            raise KeyError(f"history has no {key!r}: choose from {', '.join(self.columns)}")
+        return [cast(dict[str, Any], epoch).get(key) for epoch in self.epochs]
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -192,13 +197,18 @@ class History(Sequence[Epoch]):
     def __iter__(self) -> Iterator[Epoch]:
         return iter(self.epochs)
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns: the keys of `Epoch`, and then those that callbacks have added to epochs."""
+        return list(dict.fromkeys(chain(Epoch.__annotations__, *self.epochs)))
+
     def column(self, name: str) -> list[Any]:
         """Return one value of each epoch, as ``history[name]`` does.
 
         Parameters
         ----------
         name : str
-            A key of `Epoch`.
+            One of `columns`.
 
         Returns
         -------
@@ -247,7 +257,7 @@ class History(Sequence[Epoch]):
             for row in reader:
                 try:
                     history.epochs.append(cast(Epoch, {name: _number(name, text) for name, text in row.items()}))
-                except (TypeError, ValueError):
+                except (AttributeError, TypeError, ValueError):
                     raise ValueError(f"line {reader.line_num} holds {row}") from None
         return history
 
@@ -263,4 +273,18 @@ def _lines(file: TextIO) -> Iterator[str]:
 def _number(name: str, text: str) -> int | float | None:
     if text == "":
         return None
-    return int(text) if name == "epoch" else float(text)
+    return int(text) if name == "epoch" or text.lstrip("-").isdecimal() else float(text)
+
+
+def plain_number(name: str, value: Any) -> int | float | None:
+    """Return a value that a callback has put into an epoch as a Python number, which files keep exactly; None stays.
+
+    Raises ValueError, with the name of the entry, if it is not a number.
+    """
+    if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
+        value = value.item()
+    if value is None or type(value) in (int, float):
+        return cast(int | float | None, value)
+    if isinstance(value, numbers.Real):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    raise ValueError(f"the {name!r} of an epoch is of type {type(value).__name__}: add numbers or None to epochs")

@@ -74,6 +74,7 @@ class BatchObjective:
         self.parts, (self._networks, self._batches) = parts, zip(*parts)
         self._run_all, self._division = run_all, division
         self.undo: Undo | None = None  # keeps theta before it is changed in parts
+        self.observe: Use | None = None  # gets each part of each gradient before it is returned or used
         self.theta = self._networks[0].theta
         self.examples = sum(map(len, map(EXAMPLES, self._batches)))
 
@@ -123,7 +124,10 @@ class BatchObjective:
             each_part(lambda part, gradient: None)
             return value, self._networks[0].grad
         values, gradients = zip(*self._each(Network.value_and_gradient))
-        return sum(values), _add(gradients)
+        gradient = _add(gradients)
+        if self.observe is not None:
+            self.observe(slice(0, len(gradient)), gradient)
+        return sum(values), gradient
 
     def value_and_gradient_parts(self) -> tuple[float, Callable[[Use], None]]:
         """Return the loss at theta, and a function that computes its gradient in parts.
@@ -151,6 +155,8 @@ class BatchObjective:
         value = sum(self._run_all(lambda k: division.backward(k, self._batches[k]), len(self._batches)))
 
         def each_part(use: Use) -> None:
+            if self.observe is not None:
+                use = partial(_in_turn, self.observe, use)
             self._run_all(lambda k: division.gradient(k, use), division.threads)
 
         return value, each_part
@@ -344,6 +350,11 @@ class BatchObjective:
 
 def _one_part(gradient: np.ndarray, use: Use) -> None:
     use(slice(0, len(gradient)), gradient)
+
+
+def _in_turn(first: Use, second: Use, part: slice, gradient: np.ndarray) -> None:
+    first(part, gradient)
+    second(part, gradient)
 
 
 def _keep_parts(undo: Undo, each_part: Callable[[Use], None], use: Use) -> None:

@@ -26,7 +26,8 @@ LINES = [(colour, dashes) for dashes in ("-", (0, (4, 1.5)), (0, (1, 1.2))) for 
 AXES = {"epoch": "epoch", "seconds": "seconds of training", "passes": "passes over the training data"}
 
 
-def curves(history: History, title: str = "", validation: str | None = "validation") -> "Figure":
+def curves(history: History, title: str = "", validation: str | None = "validation",
+           names: Sequence[str] = ("accuracy", "loss")) -> "Figure":
     """Plot accuracy and loss against epochs, of the training data and of the validation data.
 
     Parameters
@@ -38,11 +39,19 @@ def curves(history: History, title: str = "", validation: str | None = "validati
         The title; none by default.
     validation : str or None
         What the figure calls the validation data, such as "test"; None to show only the training data.
+    names : sequence of str
+        The columns of the history to plot, each in a panel with its validation data, if there are some. Columns that
+        callbacks have added can be named, too: ``["loss", "f1", "gradient_norm"]``.
 
     Returns
     -------
     matplotlib.figure.Figure
         The figure.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
 
     Notes
     -----
@@ -58,15 +67,22 @@ def curves(history: History, title: str = "", validation: str | None = "validati
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss']
     """
-    metrics, parts = _metrics([history]), _parts([history], validation)
-    if not metrics:
-        return _empty(title)
-    figure = _figure(5.4 * len(metrics), 4.2, title)
-    for ax, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics):
-        for colour, part in zip(COLOURS, parts):
-            _plot_mean(ax, part.name + part.measured, [history], "epoch", part.prefix + metric, (colour, "-"))
-        _label_axes(ax, "epoch", metric)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    names = [name.removeprefix("val_") for name in names]
+    if history and (unknown := [name for name in names if not {name, f"val_{name}"} & set(history.columns)]):
+        raise ValueError(f"there is no column {unknown[0]!r} to plot: choose from {', '.join(history.columns)}")
+    parts = _parts([history], validation, names)
+    panels = {name: lines for name in names
+              if (lines := [line for line in zip(parts, COLOURS) if _any_value([history], line[0].prefix + name)])}
+    if not panels:
+        return _empty(title, "there are no values" if history else "no epoch was completed")
+    figure = _figure(5.4 * len(panels), 4.2, title)
+    legend: dict[str, Any] = {}
+    for ax, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        for part, colour in lines:
+            _plot_mean(ax, part.name + part.measured, [history], "epoch", part.prefix + name, (colour, "-"))
+        _label_axes(ax, "epoch", name)
+        legend |= {str(line.get_label()): line for line in ax.lines}
+    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -144,9 +160,9 @@ def _figure(width: float, height: float, title: str = "") -> "Figure":
     return figure
 
 
-def _empty(title: str) -> "Figure":
+def _empty(title: str, text: str = "no epoch was completed") -> "Figure":
     figure = _figure(5, 3.8, title)
-    figure.text(0.5, 0.5, "no epoch was completed", ha="center", va="center")
+    figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
 
 
@@ -158,9 +174,9 @@ class _Part(NamedTuple):
     measured: str
 
 
-def _parts(histories: Sequence[History], validation: str | None) -> list[_Part]:
-    """Return the training data and, if there are some, the validation data."""
-    if validation is None or not _any_value(histories, "val_loss"):
+def _parts(histories: Sequence[History], validation: str | None, names: Sequence[str] = ("loss",)) -> list[_Part]:
+    """Return the training data and, if there are values of them, the validation data."""
+    if validation is None or not any(_any_value(histories, f"val_{name}") for name in names):
         return [_Part("", "training", "")]
     return [_Part("", "training", ": mean over each epoch, before each step"),
             _Part("val_", validation, ": after each epoch")]
@@ -171,7 +187,7 @@ def _metrics(histories: Sequence[History]) -> list[str]:
 
 
 def _any_value(histories: Sequence[History], key: str) -> bool:
-    return any(value is not None for history in histories for value in history[key])
+    return any(value is not None for history in histories if key in history.columns for value in history[key])
 
 
 def _plot_mean(ax: "Axes", name: str, histories: Sequence[History], against: str, key: str,

@@ -24,6 +24,11 @@ class Undo:
         self._in_parts, self._all_finite = False, True
         self._kept: list[slice] = []  # the parts that were copied to _last_finite in this step
 
+    @property
+    def before(self) -> np.ndarray:
+        """Theta before the last step, after `end_step`; not a copy."""
+        return self._last_finite
+
     def begin_step(self, in_parts: bool) -> None:
         """Copy theta before a step, unless the step changes it in parts, and calls `keep` before it changes one."""
         self._in_parts, self._all_finite = in_parts, True

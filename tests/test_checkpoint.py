@@ -445,20 +445,6 @@ def test_the_working_folder_may_change(tmp_path, monkeypatch):
     assert not any((tmp_path / "elsewhere").iterdir())
 
 
-def test_values_that_a_callback_adds_to_an_epoch_are_restored(tmp_path):
-    values = {"a": np.float64("nan"), "b": np.float32(0.5), "c": np.int64(3), "d": "nan", "e": -np.inf, "f": np.True_}
-
-    class Adds:
-        def on_epoch_end(self, model, epoch):
-            epoch.update(values)
-
-    model, (x, y), optimizer, checkpoint = small(), small_data(), get("adam"), Checkpoint(tmp_path / "a")
-    model.fit(x, y, optimizer, 1, callbacks=[Adds(), checkpoint], progress=False)
-    epoch = Checkpoint(tmp_path / "a").restore(small(), get("adam"))[0]
-    assert {name: epoch[name] for name in "bcdef"} == {"b": 0.5, "c": 3, "d": "nan", "e": -np.inf, "f": True}
-    assert np.isnan(epoch["a"])
-
-
 @pytest.mark.parametrize(("change", "message"), [
     (lambda d: d.update(checkpoint=2), "its format is 2, and this version reads 1: use a newer version"),
     (lambda d: d.pop("checkpoint"), "it holds something else"),
