@@ -10,7 +10,7 @@ from nn.history import Epoch, History
 from nn.initializers import INITIALIZERS
 from nn.layers import Dense, Dropout, Layer, parameter
 from nn.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
-from nn.metrics import accuracy, confusion_matrix
+from nn.metrics import Metrics, accuracy, confusion_matrix
 from nn.model import Model
 from nn.norms import GradientNorms
 from nn.notebook import LiveCurve
@@ -21,7 +21,7 @@ from nn.scaling import Flatten, Rescale, Standardize
 __all__ = [
     "ACTIVATIONS", "BinaryCrossEntropy", "CSVLog", "Checkpoint", "CrossEntropy", "Dense", "Diverged", "Dropout", "ELU",
     "EarlyStopping", "Elementwise", "Epoch", "Flatten", "GELU", "GradientNorms", "History", "INITIALIZERS",
-    "InvalidFile", "LAYERS", "LOSSES", "Layer", "LeakyReLU", "LiveCurve", "Loss", "MeanSquaredError",
+    "InvalidFile", "LAYERS", "LOSSES", "Layer", "LeakyReLU", "LiveCurve", "Loss", "MeanSquaredError", "Metrics",
     "Model", "Progress", "ReLU", "Rescale", "Sigmoid", "Softmax", "Softplus", "Standardize", "Tanh", "accuracy",
     "confusion_matrix", "parameter", "set_flush_denormal",
 ]

@@ -134,6 +134,16 @@ def to_indices(y: np.ndarray, classes: Sequence[Label]) -> np.ndarray:
     return found
 
 
+def class_indices(rows: np.ndarray) -> np.ndarray:
+    """Return the index of the class (n,) of each row of targets or outputs (n, K), if each stands for one class."""
+    return rows.argmax(axis=1) if rows.shape[1] > 1 else (rows[:, 0] > 0.5).astype(np.int64)
+
+
+def from_indices(indices: np.ndarray, classes: Sequence[Label] | None) -> np.ndarray:
+    """Return the label of each index; without classes, the index."""
+    return indices if classes is None else np.asarray(classes)[indices]
+
+
 def shown(labels: Sequence[Any]) -> str:
     """Return labels as a message shows them."""
     text = ", ".join(map(repr, labels[:SHOWN]))

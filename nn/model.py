@@ -31,9 +31,10 @@ from nn.inputs import (
     split,
     unusual,
 )
-from nn.labels import Label, check_classes, learn_classes
+from nn.labels import Label, check_classes, class_indices, from_indices, learn_classes
 from nn.layers import Layer
 from nn.losses import Loss
+from nn.metrics import Metric, Metrics
 from nn.model_file import DTYPES, Components
 from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
@@ -140,7 +141,8 @@ class Model:
             validation_data: tuple[ArrayLike, ...] | None = None, callbacks: Sequence[Any] = (),
             progress: bool = True, shuffle: bool = True, history: History | None = None,
             threads: int | None = None, sample_weight: ArrayLike | None = None,
-            class_weight: Mapping[Any, float] | str | None = None, validation_split: float = 0.0) -> History:
+            class_weight: Mapping[Any, float] | str | None = None, validation_split: float = 0.0,
+            metrics: Mapping[str, Metric] | Sequence[Metric] | None = None) -> History:
         """Train the model.
 
         Parameters
@@ -181,6 +183,9 @@ class Model:
         validation_split : float
             The share of the examples that are not trained on but evaluated after each epoch, at least 0 and below 1, if
             there is no `validation_data`. They are drawn at random, from the seed.
+        metrics : mapping or sequence of callable, optional
+            Functions of y_true and y_predicted, such as those of sklearn.metrics, which are evaluated after each epoch:
+            see `Metrics`.
 
         Returns
         -------
@@ -214,11 +219,13 @@ class Model:
             warnings.warn(message, stacklevel=2)
         batches = Batches(data[0], data[1], batch_size, self.seed, shuffle, data[2])
         names = classes, self.feature_names or column_names(x)
-        return self._fit(batches, optimizer, epochs, validation, callbacks, progress, history, threads, names)
+        called = self._callbacks(callbacks, metrics, progress)
+        return self._fit(batches, optimizer, epochs, validation, called, progress, history, threads, names)
 
     def fit_batches(self, batches: Iterable[Any], optimizer: TakesSteps, epochs: int = 1,
                     validation_data: tuple[ArrayLike, ...] | None = None, callbacks: Sequence[Any] = (),
-                    progress: bool = True, history: History | None = None, threads: int | None = None) -> History:
+                    progress: bool = True, history: History | None = None, threads: int | None = None,
+                    metrics: Mapping[str, Metric] | Sequence[Metric] | None = None) -> History:
         """Train the model on batches that are made one after the other, such as from files that do not fit into memory.
 
         Parameters
@@ -241,6 +248,8 @@ class Model:
             The history of an earlier fit, which is continued.
         threads : int, optional
             As for `fit`.
+        metrics : mapping or sequence of callable, optional
+            As for `fit`. They need validation data.
 
         Returns
         -------
@@ -280,8 +289,19 @@ class Model:
         stream = Stream(batches, self._check, self.seed)
         check_fit(epochs, stream.size, stream.size, threads, least=0 if history else 1)
         validation = None if validation_data is None else self._check(*check_validation(validation_data))
-        return self._fit(stream, optimizer, epochs, validation, callbacks, progress, history, threads,
+        called = self._callbacks(callbacks, metrics, progress)
+        return self._fit(stream, optimizer, epochs, validation, called, progress, history, threads,
                          (self.classes, self.feature_names))
+
+    def _callbacks(self, callbacks: Sequence[Any], metrics: Mapping[str, Metric] | Sequence[Metric] | None,
+                   progress: bool) -> Callbacks:
+        """Return the callbacks of a user, after one for the metrics and before one for the progress."""
+        called = Callbacks(callbacks, self)
+        if metrics is not None:
+            called.add(Metrics(metrics), first=True)
+        if progress:
+            called.add(Progress())
+        return called
 
     def _check_trained(self, optimizer: TakesSteps) -> None:
         """Raise ValueError if the optimizer takes no steps, or no layer is trained."""
@@ -290,15 +310,12 @@ class Model:
             raise ValueError("no layer of the model is trained: leave out trainable=False of one")
 
     def _fit(self, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
-             callbacks: Sequence[Any], progress: bool, history: History | None, threads: int | None,
+             called: Callbacks, progress: bool, history: History | None, threads: int | None,
              names: tuple[tuple[Label, ...] | None, tuple[str, ...] | None]) -> History:
         """Train on batches that are checked. `names` are the classes and the names of the columns from then on."""
         history = History() if history is None else history
         if not isinstance(history, History):
             raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
-        called = Callbacks(callbacks, self)
-        if progress:
-            called.add(Progress())
         if not self._training.acquire(blocking=False):
             raise ValueError("this model is being trained already, perhaps by another thread: train a copy, "
                              "copy.deepcopy(model)")
@@ -444,9 +461,7 @@ class Model:
         if not self.classifies:
             raise ValueError(f"a model with {type(self.loss).__name__} that ends in {self.layers[-1]} predicts "
                              "numbers, not classes: use predict(x)")
-        y = self.predict(x)
-        indices = np.argmax(y, axis=1) if self.n_out > 1 else (y[:, 0] > 0.5).astype(np.int64)
-        return indices if self.classes is None else np.asarray(self.classes)[indices]
+        return from_indices(class_indices(self.predict(x)), self.classes)
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Return every array of the layers by its name, such as "0.W" for the W of layer 0.
