@@ -7,6 +7,7 @@ from feedforward.registration import register as register
 from feedforward.repetition import *
 from feedforward.results import *
 from feedforward.run import *
+from feedforward.tensorboard import *
 from nn import *
 from nn import plots as plots
 from optimizers import *

@@ -8,7 +8,7 @@ from numpydoc.validate import validate
 import pytest
 
 PACKAGES = ("nn", "optimizers", "datasets", "feedforward.experiment", "feedforward.results",
-            "feedforward.registration", "feedforward.run", "feedforward.testing", "nn.plots")
+            "feedforward.registration", "feedforward.run", "feedforward.tensorboard", "feedforward.testing", "nn.plots")
 # no docstring or summary; parameters that are missing, unknown or without a type; no Returns; no Examples
 ERRORS = {"GL08", "SS01", "SS03", "SS06", "PR01", "PR02", "PR04", "PR07", "RT01", "YD01"}
 

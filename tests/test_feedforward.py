@@ -30,7 +30,7 @@ def test_no_two_packages_have_the_same_public_name():
 
 
 def test_names_of_feedforward_itself():
-    for name in ("Experiment", "Results", "register", "plots", "testing", "__version__"):
+    for name in ("Experiment", "Results", "TensorBoard", "register", "plots", "testing", "__version__"):
         assert name in dir(ff)
         assert getattr(ff, name)
     assert callable(ff.register)  # not a module of that name
@@ -41,7 +41,7 @@ def test_names_of_feedforward_itself():
 def test_a_star_import_gives_the_public_names_and_no_others():
     names = {}
     exec("from feedforward import *", names)
-    assert set(names) - {"__builtins__"} == {*NAMES, "Experiment", "Results", "Run", "predict_table",
+    assert set(names) - {"__builtins__"} == {*NAMES, "Experiment", "Results", "Run", "TensorBoard", "predict_table",
                                               "register", "repeat", "plots", "testing"}
     assert {name for name in dir(ff) if not name.startswith("__")} == set(names) - {"__builtins__"}
 

@@ -99,11 +99,12 @@ def test_the_check_finds_what_can_run_code(line, tmp_path):
     assert runs_code(tmp_path / "a.py")
 
 
-SLOW = ["matplotlib", "scipy", "tqdm", "safetensors", "pooch", "requests", "platformdirs", "threadpoolctl", "numba"]
+SLOW = ["matplotlib", "scipy", "tqdm", "safetensors", "pooch", "requests", "platformdirs", "threadpoolctl", "numba",
+        "tensorboardX", "IPython"]
 
 
 @pytest.mark.parametrize("code", [f"import {name}" for name in PACKAGES] + [
-    "import feedforward as ff; ff.Model, ff.Adam, ff.load, ff.Experiment"])
+    "import feedforward as ff; ff.Model, ff.Adam, ff.load, ff.Experiment, ff.TensorBoard"])
 def test_importing_a_package_imports_no_slow_library(code):
     code = f"import sys; {code}; print(*(name for name in {SLOW} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
