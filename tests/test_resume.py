@@ -34,9 +34,10 @@ class RequestAt:
         self.stop.requested = self.stop.requested or self.left <= 0
 
 
-def interrupt(experiment, folder, steps):
+def interrupt(experiment, folder, steps, callbacks=lambda run: []):
     stop = Stop()
-    results = experiment.run(folder, stop=stop, callbacks=lambda run: [RequestAt(stop, steps)], **QUIET)
+    results = experiment.run(folder, stop=stop, callbacks=lambda run: [*callbacks(run), RequestAt(stop, steps)],
+                             **QUIET)
     assert results.interrupted
     return results
 
@@ -88,6 +89,26 @@ def test_an_experiment_continues_with_the_same_bits(name, tmp_path):
         assert not results.interrupted
         assert results[0].messages == whole[0].messages
         assert_same(folder, tmp_path / "whole")
+
+
+def recording(run):
+    """Return callbacks that add numbers to the epochs of a run."""
+    return [ff.GradientNorms(), ff.Metrics({"errors": lambda y_true, y_predicted: (y_true != y_predicted).sum()})]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adam:2+lbfgs"])
+def test_what_callbacks_record_continues(optimizer, tmp_path):
+    def new():
+        return ff.Experiment(optimizer, dataset="digits", hidden=(6,), epochs=4, batch_size=200)
+
+    new().run(tmp_path / "whole", callbacks=recording, **QUIET)
+    for at in (3, 16):
+        interrupt(new(), tmp_path / f"{at}", at, recording)
+        ff.Experiment.resume(tmp_path / f"{at}", callbacks=recording, **QUIET)
+        assert_same(tmp_path / f"{at}", tmp_path / "whole")
+    columns = History.read(tmp_path / "whole/history.csv").columns
+    assert columns[-3:] == ["gradient_norm", "update_ratio", "val_errors"]
+    assert "callbacks was ['GradientNorms'] and is []" in ff.Experiment.resume(tmp_path / "3", **QUIET)[0].error
 
 
 def test_a_comparison_continues(tmp_path):
