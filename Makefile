@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN = $(BIN)/python
 
-.PHONY: train test lint notebooks bench reliability clean
+.PHONY: train test test-all lint notebooks bench reliability clean
 
 train: $(VENV)/.run
 	$(RUN) train.py --optimizer adam $(ARGS)
 
 test: $(VENV)/.test
+	$(RUN) -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.test
 	$(RUN) -m pytest $(ARGS)
 
 notebooks: $(VENV)/.notebooks

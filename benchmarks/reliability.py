@@ -2,7 +2,7 @@
 
     python -m benchmarks.reliability
 
-Each function counts its tries and returns what went wrong, one line each. `make test` runs them with fewer tries.
+Each function counts its tries and returns what went wrong, one line each. The tests run them with fewer tries.
 """
 
 import argparse
@@ -210,12 +210,12 @@ def kill_at(point: str, count: int, argv: list[str]) -> int:
         return command_line(argv, "python train.py")
 
 
-def faults() -> tuple[int, list[str]]:
-    """Let each operation of a save fail in each way, and return the number of tries and what was lost."""
+def faults(numbers: tuple[int, ...] = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)) -> tuple[int, list[str]]:
+    """Let each operation of a save fail with each error, and return the number of tries and what was lost."""
     problems, tries = [], 0
     with TemporaryDirectory() as folder:
         expected = fingerprint(*train(Path(folder), "adam"))
-    for number in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS):
+    for number in numbers:
         def fail(number: int = number) -> None:
             raise OSError(number, os.strerror(number))
 

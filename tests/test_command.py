@@ -351,6 +351,7 @@ def test_ctrl_c_stops_training_and_saves_everything_so_far(tmp_path):
         assert all(None not in row.values() for row in csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("MNIST_DIR"), reason="MNIST_DIR names no folder with the real MNIST")
 @pytest.mark.parametrize(("name", "training", "test"),
                          [("adam", (0.999, 1.0), (0.965, 1.0)), ("gd", (0.87, 0.89), (0.87, 0.89))])

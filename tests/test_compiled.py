@@ -36,7 +36,7 @@ def check_equal(first, second):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)
 def test_a_loop_gives_the_same_bits_as_the_rule(case, dtype, monkeypatch, compiled_loops):
     name, fields, *_ = CASES[case]

@@ -58,28 +58,6 @@ def test_the_stub_names_the_modules_that_the_package_reads():
     assert starred == set(ff._MODULES)
 
 
-USES = """
-import feedforward as ff
-reveal_type(ff.Model)
-reveal_type(ff.get("adam"))
-reveal_type(ff.load("digits").x_train)
-reveal_type(ff.Experiment("adam").run())
-reveal_type(ff.register)
-reveal_type(ff.plots.curves)
-ff.testing.check_layer
-"""
-
-
-def test_a_type_checker_knows_the_names(tmp_path):
-    (tmp_path / "uses.py").write_text(USES)
-    done = subprocess.run([sys.executable, "-m", "mypy", "--no-incremental", str(tmp_path / "uses.py")], cwd=ROOT,
-                          capture_output=True, text=True, env={**os.environ, "MYPYPATH": str(ROOT)})
-    assert "error" not in done.stdout, done.stdout
-    for revealed in ("-> nn.model.Model", "optimizers.optimizer.Optimizer", "numpy.ndarray",
-                     "feedforward.results.Results", "def [Kind <: type] (kind: Kind", "matplotlib.figure.Figure"):
-        assert revealed in done.stdout, done.stdout
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Return the wheel of this source, built from a copy."""

@@ -30,7 +30,9 @@ def test_all_notebooks_are_found():
         p.stem for p in NOTEBOOKS}
 
 
-@notebooks
+@pytest.mark.parametrize("path", [
+    pytest.param(path, id=path.stem, marks=[] if path.stem == "first_network" else pytest.mark.slow)
+    for path in NOTEBOOKS])
 def test_it_runs_and_shows_as_many_images_as_in_the_commit(path):
     result = execute(path)
     assert errors(result) == []

@@ -1,10 +1,5 @@
 """Tests of Objective: the defaults of its methods, and the errors for methods that a class does not define."""
 
-import os
-from pathlib import Path
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -117,69 +112,6 @@ def test_a_class_without_value_and_gradient_cannot_be_used():
 
     with pytest.raises(TypeError, match="value_and_gradient"):
         WithoutGradient()
-
-
-TYPED = """
-from collections.abc import Callable
-from typing import Any
-import numpy as np
-import feedforward as ff
-
-class Members:
-    def __init__(self) -> None:
-        self.theta = np.zeros(2)
-        self.evaluations, self.examples, self.max_gigabytes = 0, 2, 1.0
-    def value(self) -> float: return 0.0
-    def value_and_gradient(self) -> tuple[float, np.ndarray]: return 0.0, np.zeros(2)
-    def value_and_gradient_parts(self) -> tuple[float, Callable[[Callable[[slice, np.ndarray], None]], None]]:
-        return 0.0, lambda use: use(slice(2), np.zeros(2))
-    def hessian_product(self, direction: np.ndarray) -> np.ndarray: return direction
-    def gauss_newton_product(self, direction: np.ndarray) -> np.ndarray: return direction
-    def hessian(self) -> np.ndarray: return np.eye(2)
-    def gauss_newton(self) -> np.ndarray: return np.eye(2)
-    def residuals(self) -> np.ndarray: return np.zeros(2)
-    def jacobian(self) -> np.ndarray: return np.eye(2)
-    def subsample(self, examples: np.ndarray) -> "Members": return self
-
-class Derived(ff.Objective):
-    def __init__(self, n: int) -> None:
-        self.theta, self.examples, self.evaluations, self.max_gigabytes = np.zeros(2), n, 0, 2.0
-    def value_and_gradient(self) -> tuple[float, np.ndarray]:
-        self.evaluations += 1
-        return 0.0, np.zeros(2)
-
-class Smallest(ff.Objective):
-    theta = np.zeros(2)
-    def value_and_gradient(self) -> tuple[float, np.ndarray]: return 0.0, np.zeros(2)
-
-class Incomplete:
-    theta = np.zeros(2)
-    def value_and_gradient(self) -> tuple[float, np.ndarray]: return 0.0, np.zeros(2)
-
-model = ff.Model([ff.Dense(2, 1)], ff.MeanSquaredError())
-x, y = np.zeros((3, 2)), np.zeros((3, 1))
-ff.get("adam").step(model.objective(x, y))
-ff.minimize(model.objective(x, y), ff.get("lm"))
-ff.minimize(model.objective(x, y).subsample([0]), ff.get("newton"))
-ff.minimize(ff.Function([1.0], value=lambda theta: theta @ theta), ff.Newton())
-for objective in (Members(), Derived(3), Smallest()):
-    ff.get("newton").step(objective)
-ff.Adam().step(Members())
-ff.minimize(Members(), ff.LBFGS())
-ff.minimize(Derived(3), ff.LBFGS())
-ff.Adam().step(Incomplete())
-"""
-
-
-def test_a_type_checker_accepts_every_class_with_the_public_members(tmp_path):
-    (tmp_path / "uses.py").write_text(TYPED)
-    root = str(Path(__file__).parent.parent)
-    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(tmp_path / "uses.py")],
-                          cwd=root, capture_output=True, text=True, env={**os.environ, "MYPYPATH": root})
-    errors = [line for line in done.stdout.splitlines() if "uses.py:" in line and ": error:" in line]
-    assert len(errors) == 1, done.stdout
-    assert f"uses.py:{len(TYPED.splitlines())}: " in errors[0]
-    assert 'has incompatible type "Incomplete"; expected "Objective"' in errors[0]
 
 
 def test_the_numbers_of_evaluations_and_of_examples_may_be_set():

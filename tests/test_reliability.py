@@ -1,5 +1,6 @@
 """Small versions of what `make reliability` does: nothing is lost, whatever happens."""
 
+import errno
 import os
 
 import numpy as np
@@ -9,18 +10,26 @@ from benchmarks import reliability
 from nn import Model
 
 
-def test_every_optimizer_continues():
-    assert reliability.resume(2) == []
+def tries(few, many):
+    """Run a test with few tries, and by `make test-all` also with many."""
+    return pytest.mark.parametrize("tries", [few, pytest.param(many, marks=pytest.mark.slow)])
 
 
-def test_killed_trainings_continue():
-    assert reliability.crash(8) == []
+@tries(1, 4)
+def test_every_optimizer_continues(tries):
+    assert reliability.resume(tries) == []
 
 
-def test_operations_of_a_save_may_fail():
-    tries, problems = reliability.faults()
-    assert tries == 4 * 7 * 3
-    assert problems == []
+@tries(2, 8)
+def test_killed_trainings_continue(tries):
+    assert reliability.crash(tries) == []
+
+
+@pytest.mark.parametrize("number", [
+    errno.ENOSPC, *(pytest.param(number, marks=pytest.mark.slow) for number in (errno.EIO, errno.EDQUOT, errno.EROFS))],
+    ids=errno.errorcode.get)
+def test_operations_of_a_save_may_fail(number):
+    assert reliability.faults((number,)) == (7 * 3, [])
 
 
 def test_a_full_file_system():
@@ -31,14 +40,16 @@ def test_a_full_file_system():
 
 
 @pytest.mark.parametrize("name", ["model", "checkpoint", "IDX", "gzip", "config", "history"])
-def test_damaged_files(name):
-    assert reliability.fuzz(name, 1000) == []
+@tries(200, 1000)
+def test_damaged_files(name, tries):
+    assert reliability.fuzz(name, tries) == []
 
 
 def test_one_command_gives_one_result():
     assert reliability.determinism(2) == []
 
 
+@pytest.mark.slow
 def test_other_numbers_of_threads_give_the_same_weights_but_for_rounding():
     _, problems = reliability.other_threads()
     assert problems == []

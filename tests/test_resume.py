@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import feedforward as ff
+from feedforward import command
 from feedforward.folder import locked_folder
 from feedforward.run import CHECKPOINT, Stop
 from nn import Checkpoint, History, InvalidFile, Model
@@ -162,6 +163,7 @@ def resume_with_blas(threads, *arguments):
                           capture_output=True, env={**os.environ, "OPENBLAS_NUM_THREADS": str(threads)})
 
 
+@pytest.mark.slow
 def test_it_continues_with_the_number_of_threads_that_it_had(tmp_path):
     threads = 1
 
@@ -287,18 +289,12 @@ def test_a_notice_does_not_obey_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", "-x"])
-def test_the_command_that_is_printed_can_be_pasted(name, tmp_path, monkeypatch):
+def test_the_command_that_is_printed_can_be_pasted(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def run(*arguments):
-        return subprocess.run([sys.executable, ROOT / "train.py", *arguments], capture_output=True, text=True,
-                              env=environment)
-
-    assert run("--dataset", "digits", "--epochs", "2", "--no-plots", f"--out={name}").returncode == 0
-    again = run("--dataset", "digits", f"--out={name}")
-    advice = shlex.split(again.stderr[again.stderr.index("--resume") :])
-    assert run(*advice, "--epochs", "3").returncode == 0
+    assert command.main(["--dataset", "digits", "--epochs", "2", "--no-plots", f"--out={name}"]) == 0
+    assert command.main(["--dataset", "digits", f"--out={name}"]) == 2
+    errors = capsys.readouterr().err
+    assert command.main([*shlex.split(errors[errors.index("--resume") :]), "--epochs", "3"]) == 0
     assert len(History.read(tmp_path / name / "history.csv")) == 3
 
 
@@ -327,9 +323,17 @@ def wait_for(path, process):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_signal_saves_everything_and_the_command_to_continue_works(name, status, tmp_path):
-    complete("--epochs", "300", "--hidden", "20", "--out", f"{tmp_path}/whole")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the folder of a run that was not interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    complete("--epochs", "300", "--hidden", "20", "--no-plots", "--out", f"{folder}")
+    return folder
+
+
+@pytest.mark.parametrize(("name", "status"), [
+    ("SIGINT", 130), ("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=pytest.mark.slow)])
+def test_a_signal_saves_everything_and_the_command_to_continue_works(name, status, whole, tmp_path):
     process = start("--epochs", "300", "--hidden", "20", "--out", f"{tmp_path}/a", "--checkpoint-every", "1")
     wait_for(tmp_path / "a" / CHECKPOINT, process)
     process.send_signal(getattr(signal, name))
@@ -340,7 +344,7 @@ def test_a_signal_saves_everything_and_the_command_to_continue_works(name, statu
     advice = output.splitlines()[-1].split()
     assert advice[1:3] == ["train.py", "--resume"]
     assert subprocess.run(output.splitlines()[-1], shell=True, cwd=ROOT, capture_output=True).returncode == 0
-    assert_same(tmp_path / "a", tmp_path / "whole")
+    assert_same(tmp_path / "a", whole)
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):
@@ -354,7 +358,8 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("delay", [0.05, 0.2, *(pytest.param(delay, marks=pytest.mark.slow)
+                                               for delay in (0.0, 0.02, 0.1, 0.4))])
 def test_ctrl_c_while_python_imports_gives_no_traceback(delay, tmp_path):
     process = start("--epochs", "3000", "--out", f"{tmp_path}/a")
     time.sleep(delay + 0.05)  # before that, Python itself has not started
@@ -364,15 +369,14 @@ def test_ctrl_c_while_python_imports_gives_no_traceback(delay, tmp_path):
     assert "Traceback" not in errors
 
 
-def test_after_a_kill_it_resumes(tmp_path):
-    complete("--epochs", "300", "--hidden", "20", "--out", f"{tmp_path}/whole")
+def test_after_a_kill_it_resumes(whole, tmp_path):
     process = start("--epochs", "300", "--hidden", "20", "--out", f"{tmp_path}/a", "--checkpoint-every", "7s")
     wait_for(tmp_path / "a" / CHECKPOINT, process)
     time.sleep(0.1)
     process.kill()
     process.communicate()
     complete("--resume", f"{tmp_path}/a")
-    assert_same(tmp_path / "a", tmp_path / "whole")
+    assert_same(tmp_path / "a", whole)
 
 
 def shell(command, tmp_path):
@@ -384,8 +388,9 @@ TRAIN = '"$PYTHON" train.py --dataset digits --epochs 30 --out "$OUT"'
 
 
 @pytest.mark.parametrize(("command", "status"), [
-    (f"{TRAIN} 2>&1 | head -1", 3), (f"{TRAIN} 2>/dev/full", 3), (f"{TRAIN} 2>&-", 0), (f"{TRAIN} | true", 3),
-    (f"{TRAIN} > /dev/full", 3), (f"{TRAIN} >&-", 3)])
+    (f"{TRAIN} 2>&1 | head -1", 3), (f"{TRAIN} 2>/dev/full", 3), (f"{TRAIN} >&-", 3),
+    *(pytest.param(f"{TRAIN} {redirection}", status, marks=pytest.mark.slow)
+      for redirection, status in (("2>&-", 0), ("| true", 3), ("> /dev/full", 3)))])
 def test_output_that_cannot_be_written_costs_nothing(command, status, tmp_path):
     result = shell(command, tmp_path)
     assert result.returncode == status, result.stderr
