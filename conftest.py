@@ -1,4 +1,6 @@
-"""A fixture that restores the tables after each test and after each example in a docstring."""
+"""Fixtures of all tests and examples: tables are restored, and files are not written through to the disk."""
+
+import os
 
 import pytest
 
@@ -6,6 +8,14 @@ import nn
 import optimizers
 
 TABLES = (nn.ACTIVATIONS, nn.LAYERS, nn.LOSSES, nn.INITIALIZERS, optimizers.OPTIMIZERS, optimizers.SCHEDULES)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk():
+    """Replace fsync, which matters only if the machine itself stops; processes that tests start still use it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "fsync", os.fstat)  # fails, as fsync does, if the file is closed
+        yield
 
 
 @pytest.fixture(autouse=True)
