@@ -342,6 +342,7 @@ def damaged_reader(name: str, folder: Path) -> tuple[bytes, Callable[[bytes], li
     file = folder / ("config.json" if name == "config" else "file")
 
     def attempt(data: bytes) -> list[str]:
+        file.unlink(missing_ok=True)  # a new file: some file systems write one that is overwritten to the disk at once
         file.write_bytes(data)
         problems, started = [], perf_counter()
         try:

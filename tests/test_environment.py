@@ -32,7 +32,8 @@ def train(*arguments, limits=(), **options):
 
 
 @LINUX
-@pytest.mark.parametrize("optimizers", [["adam"], ["adam", "gd", "lbfgs"]], ids=len)
+@pytest.mark.parametrize("optimizers", [
+    ["adam"], pytest.param(["adam", "gd", "lbfgs"], marks=pytest.mark.slow)], ids=len)
 def test_20_file_descriptors_are_enough(optimizers, tmp_path):
     done = train("--optimizer", *optimizers, "--jobs", "2", "--epochs", "5", "--out", f"{tmp_path}/a",
                  limits=[(resource.RLIMIT_NOFILE, 20)])
@@ -40,6 +41,7 @@ def test_20_file_descriptors_are_enough(optimizers, tmp_path):
     assert len(list((tmp_path / "a").rglob(CHECKPOINT))) == len(optimizers)
 
 
+@pytest.mark.slow
 @LINUX
 def test_one_and_a_half_gigabytes_of_memory(tmp_path):
     """Enough for the default network; a matrix that does not fit is an error of one line, and what is there stays."""

@@ -315,7 +315,7 @@ def test_a_registered_regression_loss_has_no_confusion_matrix(tmp_path):
     {"hidden": np.array([5])}, {"hidden": (np.int64(5),)}, {"hidden": range(5, 7)}, {"data_dir": None},
     {"fields": {"beta1": np.float32(0.8)}}])
 def test_numpy_values_are_written_to_the_configuration(values, tmp_path):
-    results = quick(**values).run(tmp_path / "run", progress=False)
+    results = quick(**values).run(tmp_path / "run", progress=False, figures=False)
     config = json.loads((tmp_path / "run/config.json").read_text())["experiment"]
     np.testing.assert_array_equal(ff.Experiment(**config).run(progress=False).model.theta, results.model.theta)
 

@@ -250,7 +250,11 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_failing_mirror_leaves_no_files(tmp_path: Path, use_mirrors: UseMirrors, kind: str) -> None:
+def test_failing_mirror_leaves_no_files(
+    tmp_path: Path, use_mirrors: UseMirrors, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind in ("silence", "stall"):
+        monkeypatch.setattr(mnist, "TIMEOUT", 0.3)
     (address,) = use_mirrors(kind)
     message = load_error(tmp_path)
     assert contents(tmp_path) == {}
@@ -469,10 +473,11 @@ def child(program: str, folder: Path, mirror: str = "http://127.0.0.1:9/") -> "s
     )
 
 
-def test_sixteen_processes_at_once(tmp_path: Path, server: Loopback) -> None:
+@pytest.mark.parametrize("number", [4, pytest.param(16, marks=pytest.mark.slow)])
+def test_several_processes_at_once(tmp_path: Path, server: Loopback, number: int) -> None:
     program = "import pooch, requests, tqdm" + CHILD
-    children = [child(program, tmp_path / "folder", server.mirror("good")) for _ in range(16)]
-    assert [process.communicate("go\n")[0] for process in children] == ["40\n"] * 16
+    children = [child(program, tmp_path / "folder", server.mirror("good")) for _ in range(number)]
+    assert [process.communicate("go\n")[0] for process in children] == ["40\n"] * number
     assert contents(tmp_path / "folder") == MNIST
 
 

@@ -209,6 +209,7 @@ def test_random_damage_gives_a_model_or_an_error_of_one_line(tmp_path):
         data = bytearray(good)
         for position in rng.integers(0, len(good), 3):
             data[position] = rng.integers(0, 256)
+        path.unlink(missing_ok=True)  # a new file: some file systems write one that is overwritten to the disk at once
         path.write_bytes(data)
         message = ""
         try:
@@ -225,6 +226,7 @@ def test_every_flipped_bit_is_noticed(tmp_path):
     for i in np.random.default_rng(0).choice(8 * len(data), 1000, replace=False):
         flipped = bytearray(data)
         flipped[i // 8] ^= 1 << i % 8
+        path.unlink()
         path.write_bytes(flipped)
         with pytest.raises(InvalidFile, match="is not a model that can be loaded"):
             Model.load(path)

@@ -294,7 +294,7 @@ def test_the_command_that_is_printed_can_be_pasted(name, tmp_path, monkeypatch, 
     assert command.main(["--dataset", "digits", "--epochs", "2", "--no-plots", f"--out={name}"]) == 0
     assert command.main(["--dataset", "digits", f"--out={name}"]) == 2
     errors = capsys.readouterr().err
-    assert command.main([*shlex.split(errors[errors.index("--resume") :]), "--epochs", "3"]) == 0
+    assert command.main([*shlex.split(errors[errors.index("--resume") :]), "--epochs", "3", "--no-plots"]) == 0
     assert len(History.read(tmp_path / name / "history.csv")) == 3
 
 
@@ -388,9 +388,9 @@ TRAIN = '"$PYTHON" train.py --dataset digits --epochs 30 --out "$OUT"'
 
 
 @pytest.mark.parametrize(("command", "status"), [
-    (f"{TRAIN} 2>&1 | head -1", 3), (f"{TRAIN} 2>/dev/full", 3), (f"{TRAIN} >&-", 3),
+    (f"{TRAIN} 2>&1 | head -1", 3), (f"{TRAIN} 2>/dev/full", 3),
     *(pytest.param(f"{TRAIN} {redirection}", status, marks=pytest.mark.slow)
-      for redirection, status in (("2>&-", 0), ("| true", 3), ("> /dev/full", 3)))])
+      for redirection, status in (("2>&-", 0), ("| true", 3), ("> /dev/full", 3), (">&-", 3)))])
 def test_output_that_cannot_be_written_costs_nothing(command, status, tmp_path):
     result = shell(command, tmp_path)
     assert result.returncode == status, result.stderr
