@@ -73,7 +73,8 @@ def rows(history):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize(("batch_size", "dropout"), [(16, 0.2), (60, 0.0), (60, 0.2)])
+@pytest.mark.parametrize(("batch_size", "dropout"), [
+    (16, 0.2), (60, 0.0), pytest.param(60, 0.2, marks=pytest.mark.slow)])
 def test_stopped_anywhere_and_continued_it_ends_with_the_same_bits(name, batch_size, dropout, tmp_path):
     options = {"batch_size": batch_size, "dropout": dropout, "threads": 1}  # with more, BLAS is slow on small matrices
     whole = train(tmp_path / "whole", name, **options)
@@ -93,8 +94,8 @@ class KilledCheckpoint(Checkpoint):
 
 
 @pytest.mark.parametrize(("name", "batch_size", "schedule"), [
-    ("adam", 16, None), ("adam", 16, "cosine"), ("gd", 60, "cosine"), ("lbfgs", 16, None), ("lbfgs", 60, None),
-    ("newton", 60, None)])
+    ("adam", 16, None), ("gd", 60, "cosine"), ("lbfgs", 60, None), ("newton", 60, None),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in (("adam", 16, "cosine"), ("lbfgs", 16, None)))])
 def test_after_a_kill_it_continues_from_the_last_checkpoint(name, batch_size, schedule, tmp_path):
     options = {"batch_size": batch_size, "schedule": schedule, "dropout": 0.0, "threads": 1}
     steps = EPOCHS * -(-60 // batch_size)

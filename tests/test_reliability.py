@@ -45,6 +45,7 @@ def test_damaged_files(name, tries):
     assert reliability.fuzz(name, tries) == []
 
 
+@pytest.mark.slow
 def test_one_command_gives_one_result():
     assert reliability.determinism(2) == []
 

@@ -332,7 +332,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "status"), [
-    ("SIGINT", 130), ("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=pytest.mark.slow)])
+    ("SIGTERM", 143), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("SIGINT", 130), ("SIGHUP", 129)))])
 def test_a_signal_saves_everything_and_the_command_to_continue_works(name, status, whole, tmp_path):
     process = start("--epochs", "300", "--hidden", "20", "--out", f"{tmp_path}/a", "--checkpoint-every", "1")
     wait_for(tmp_path / "a" / CHECKPOINT, process)

@@ -1284,7 +1284,7 @@ def test_registered_classes_are_tested(tmp_path):
     (tmp_path / "registers_classes.py").write_text(PLUGIN)
     root = Path(__file__).parent.parent
     files = [f"tests/{name}.py" for name in ("test_layers", "test_losses", "test_model", "test_testing")]
-    options = ["-p", "registers_classes", "-p", "no:cacheprovider", "-k", "NewName", "-v"]
+    options = ["-p", "registers_classes", "-p", "no:cacheprovider", "--assert=plain", "-k", "NewName", "-v"]
     paths = os.pathsep.join([str(tmp_path), str(root)])
     done = subprocess.run([sys.executable, "-m", "pytest", *options, *files], cwd=root, capture_output=True, text=True,
                           check=False, env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"})
