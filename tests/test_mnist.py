@@ -283,8 +283,11 @@ def test_loading_stops_at_the_first_file_that_all_mirrors_fail(
     assert f"{first} (HTTP 403), {second} (HTTP 500)" in message
 
 
-def test_mirrors_that_send_no_data_share_the_timeout(tmp_path: Path, use_mirrors: UseMirrors) -> None:
+def test_mirrors_that_send_no_data_share_the_timeout(
+    tmp_path: Path, use_mirrors: UseMirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """TIMEOUT is the total for all mirrors. With its real value of 10 s, the error is raised within 12 s."""
+    monkeypatch.setattr(mnist, "TIMEOUT", 0.5)
     use_mirrors("silence", "stall", "silence")
     start = time.monotonic()
     load_error(tmp_path)
