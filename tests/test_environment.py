@@ -92,7 +92,7 @@ def test_memory_that_ends_while_a_run_trains_costs_no_other_run(tmp_path):
             raise MemoryError("Unable to allocate 7 GiB")
 
     results = ff.Experiment(["gd", "adam"], dataset="digits", epochs=2).run(
-        tmp_path / "a", progress=False, callbacks=lambda run: [Full()] if run.name == "gd" else [])
+        tmp_path / "a", progress=False, figures=False, callbacks=lambda run: [Full()] if run.name == "gd" else [])
     assert results["gd"].error.startswith("not enough memory: Unable to allocate 7 GiB; use a smaller network")
     assert len(results["adam"].history) == 2
     assert Model.load(tmp_path / "a" / "adam" / "model.safetensors")

@@ -10,19 +10,14 @@ from benchmarks import reliability
 from nn import Model
 
 
-def tries(few, many):
-    """Run a test with few tries, and by `make test-all` also with many."""
-    return pytest.mark.parametrize("tries", [few, pytest.param(many, marks=pytest.mark.slow)])
-
-
 @pytest.mark.slow
 def test_every_optimizer_continues():
     assert reliability.resume(2) == []
 
 
-@tries(2, 8)
-def test_killed_trainings_continue(tries):
-    assert reliability.crash(tries) == []
+@pytest.mark.slow
+def test_killed_trainings_continue():
+    assert reliability.crash(8) == []
 
 
 @pytest.mark.parametrize("number", [
@@ -40,7 +35,7 @@ def test_a_full_file_system():
 
 
 @pytest.mark.parametrize("name", ["model", "checkpoint", "IDX", "gzip", "config", "history"])
-@tries(200, 1000)
+@pytest.mark.parametrize("tries", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_damaged_files(name, tries):
     assert reliability.fuzz(name, tries) == []
 

@@ -384,15 +384,11 @@ def shell(command, tmp_path):
                           env={**os.environ, "PYTHON": sys.executable, "OUT": f"{tmp_path}/a"}, timeout=120)
 
 
-TRAIN = '"$PYTHON" train.py --dataset digits --epochs 30 --out "$OUT"'
-
-
-@pytest.mark.parametrize(("command", "status"), [
-    (f"{TRAIN} 2>&1 | head -1", 3), (f"{TRAIN} 2>/dev/full", 3),
-    *(pytest.param(f"{TRAIN} {redirection}", status, marks=pytest.mark.slow)
-      for redirection, status in (("2>&-", 0), ("| true", 3), ("> /dev/full", 3), (">&-", 3)))])
-def test_output_that_cannot_be_written_costs_nothing(command, status, tmp_path):
-    result = shell(command, tmp_path)
+@pytest.mark.parametrize(("redirection", "status"), [
+    ("2>&1 | head -1", 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        ("2>/dev/full", 3), ("2>&-", 0), ("| true", 3), ("> /dev/full", 3), (">&-", 3)))])
+def test_output_that_cannot_be_written_costs_nothing(redirection, status, tmp_path):
+    result = shell(f'"$PYTHON" train.py --dataset digits --epochs 30 --out "$OUT" {redirection}', tmp_path)
     assert result.returncode == status, result.stderr
     assert "Traceback" not in result.stderr + result.stdout
     assert len(History.read(tmp_path / "a" / "history.csv")) == 30
