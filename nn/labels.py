@@ -124,13 +124,13 @@ def to_indices(y: np.ndarray, classes: Sequence[Label]) -> np.ndarray:
     """
     known = np.asarray(classes)
     if (known.dtype.kind == "U") != (y.dtype.kind in "US"):
-        raise ValueError(f"y holds {y.dtype}, but the classes of the model are {shown(classes)}")
+        raise ValueError(f"y holds {y.dtype}, but the classes are {shown(classes)}")
     order = np.argsort(known)
     found = order[np.minimum(np.searchsorted(known, y, sorter=order), len(known) - 1)]
     wrong = np.flatnonzero(known[found] != y)
     if len(wrong):
-        raise ValueError(f"y holds the label {y[wrong[0]].item()!r} in row {wrong[0]}, which is none of the model's "
-                         f"classes: {shown(classes)}")
+        raise ValueError(f"y holds the label {y[wrong[0]].item()!r} in row {wrong[0]}, which is none of the classes "
+                         f"{shown(classes)}")
     return found
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from nn.fields import lookup
 from nn.history import History
-from nn.metrics import confusion_matrix, labels
+from nn.metrics import confusion_matrix, distinct, indices, labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -258,12 +258,13 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Iterable[Any] | Non
 
     Parameters
     ----------
-    y_true : array_like of int, shape (N,)
-        The true labels, from 0 to K - 1.
-    y_pred : array_like of int, shape (N,)
+    y_true : array_like of shape (N,)
+        The true labels: integers, texts or bools.
+    y_pred : array_like of shape (N,)
         The predicted labels, as `Model.predict_classes` returns them.
     classes : sequence, optional
-        The K names of the classes, of any type. By default they are the labels, up to the largest one.
+        The label of each class, such as `Model.classes`, or the names of the classes if labels are 0 to K - 1. By
+        default as for `confusion_matrix`.
     title : str
         The title; none by default.
 
@@ -276,7 +277,7 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Iterable[Any] | Non
     Raises
     ------
     ValueError
-        If the labels are not integers (N,), or out of range.
+        If they are not labels (N,), or not of these classes.
 
     Examples
     --------
@@ -285,9 +286,8 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Iterable[Any] | Non
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['1', '1', '1']
     """
-    names = None if classes is None else _names(classes)
-    counts = confusion_matrix(y_true, y_pred, None if names is None else len(names))
-    names = _names(range(len(counts))) if names is None else names
+    labels_of_classes = distinct(y_true, y_pred) if classes is None else _sequence(classes)
+    counts, names = confusion_matrix(y_true, y_pred, labels_of_classes), list(map(str, labels_of_classes))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.5, 0.55 * len(names) + 1.5)
     figure = _figure(side + 0.6, side)
@@ -306,10 +306,10 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Iterable[Any] | Non
     return figure
 
 
-def _names(classes: Iterable[Any]) -> list[str]:
-    """Return the names of classes as text. Raises ValueError if they are not a sequence, such as their number."""
+def _sequence(classes: Iterable[Any]) -> list[Any]:
+    """Return the classes as a list. Raises ValueError if they are not a sequence, such as their number."""
     try:
-        return [str(name) for name in classes]
+        return list(classes)
     except TypeError:
         raise ValueError(f"classes must be a sequence with the name of each class, not {classes!r}") from None
 
@@ -322,14 +322,14 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     ----------
     x : array_like of shape (N, h * w)
         The images, a row for each.
-    y_true : array_like of int, shape (N,)
-        The true labels, from 0 to K - 1.
+    y_true : array_like of shape (N,)
+        The true labels: integers, texts or bools.
     probabilities : array_like of shape (N, K)
         The probabilities, from `Model.predict`.
     image_shape : tuple of int
         (h, w): height and width in pixels.
     classes : sequence, optional
-        The K names of the classes, of any type. By default they are the labels.
+        The label of each class, or the names of the classes if labels are 0 to K - 1. By default 0 to K - 1.
     count : int
         The largest number of images to show.
 
@@ -341,7 +341,7 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     Raises
     ------
     ValueError
-        If the shapes do not fit, or the labels are not integers (N,), such as one-hot rows.
+        If the shapes do not fit, or the labels are not (N,), such as one-hot rows, or not of these classes.
 
     Examples
     --------
@@ -353,8 +353,9 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     (80%)
     """
     images, p = np.asarray(x), np.asarray(probabilities)
-    names = _names(range(p.shape[-1]) if classes is None else classes)
-    true = _check_images(images, y_true, p, image_shape, len(names))
+    classes = range(p.shape[-1]) if classes is None else _sequence(classes)
+    names = list(map(str, classes))
+    true = _check_images(images, indices(labels("y_true", y_true), classes), p, image_shape, len(names))
     p_true = p[np.arange(len(true)), true]
     rows = np.argsort(p_true, kind="stable")[:count]
     columns = max(1, math.ceil(math.sqrt(len(rows))))
@@ -371,10 +372,9 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     return figure
 
 
-def _check_images(x: np.ndarray, y_true: ArrayLike, p: np.ndarray, image_shape: tuple[int, int],
+def _check_images(x: np.ndarray, true: np.ndarray, p: np.ndarray, image_shape: tuple[int, int],
                   K: int) -> np.ndarray:
     """Return the true labels (N,). Raises ValueError if the arguments of `worst` do not fit together."""
-    true = labels("y_true", y_true)
     N, pixels = len(true), math.prod(image_shape)
     for name, array, shape in (("x", x, (N, pixels)), ("probabilities", p, (N, K))):
         if array.shape != shape:

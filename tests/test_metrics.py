@@ -19,6 +19,7 @@ from nn import (
     Sigmoid,
     accuracy,
     confusion_matrix,
+    plots,
 )
 from optimizers import get
 
@@ -31,7 +32,24 @@ def test_a_small_example():
     assert confusion_matrix(np.array(true, np.uint8), np.array(predicted, np.uint8), 20).sum() == 6
 
 
+@pytest.mark.parametrize(("true", "predicted", "classes", "expected"), [
+    (["b", "a", "b"], ["b", "b", "a"], None, [[0, 1], [1, 1]]),
+    (["b", "a", "b"], ["b", "b", "a"], ["b", "a"], [[1, 1], [1, 0]]),
+    ([True, False], [True, True], None, [[0, 1], [0, 1]]), ([-1, 1], [1, 1], None, [[0, 1], [0, 1]]),
+    ([1, 2], [2, 2], (1, 2, 3), [[0, 1, 0], [0, 1, 0], [0, 0, 0]]), ([0, 1], [1, 1], ["cat", "dog"], [[0, 1], [0, 1]]),
+    (np.array(["x", "y"], object), ["x", "y"], None, [[1, 0], [0, 1]])])
+def test_labels_of_any_kind(true, predicted, classes, expected):
+    np.testing.assert_array_equal(confusion_matrix(true, predicted, classes), expected)
+    assert accuracy(true, predicted) == np.trace(expected) / np.sum(expected)
+    figure = plots.confusion(true, predicted, classes)
+    counts = [int(text.get_text()) for text in figure.axes[0].texts]
+    assert counts == [count for row in expected for count in row if count]
+    names = [str(name) for name in (sorted(set(true)) if classes is None else classes)]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == names
+
+
 @pytest.mark.parametrize(("true", "predicted", "message"), [
+    (["a", "b"], [0, 1], "y_true holds <U1 and y_pred int64: give labels of one kind"),
     ([0, 1], [0], r"y_true \(2,\) and y_pred \(1,\) must be labels of the same shape"),
     ([], [], "N at least 1"),
     ([[0]], [[0]], r"must be labels of shape \(N,\), with N at least 1"),

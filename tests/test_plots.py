@@ -182,12 +182,13 @@ def test_confusion_shows_the_counts():
     ((0.5, True, None), "0.5 True None"), ("abc", "a b c"), (None, "0 1 2"), ({"x": 1, "y": 2, "z": 3}, "x y z"),
     (["$1", "$2", "$_"], "$1 $2 $_")], ids=str)  # $...$ is not a formula
 def test_classes_are_a_sequence_of_any_type(classes, names):
-    figure = plots.confusion([0, 0, 1, 2], [0, 1, 1, 2], classes)
+    first, second, third = [3, 5, 8] if names == "3 5 8" else [0, 1, 2]  # integers are labels
+    figure = plots.confusion([first, first, second, third], [first, second, second, third], classes)
     ax = figure.axes[0]
     for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
         assert " ".join(label.get_text() for label in labels) == names
     figure.draw_without_rendering()
-    figure = plots.worst(np.eye(3), [0, 1, 2], np.full((3, 3), 1 / 3), (1, 3), classes)
+    figure = plots.worst(np.eye(3), [first, second, third], np.full((3, 3), 1 / 3), (1, 3), classes)
     name = names.split()[0]
     assert [ax.get_title().split(",")[0] for ax in figure.axes if ax.images] == names.split()
     assert figure.axes[1].get_title().endswith(f"predicted: {name}\n(33%)")
