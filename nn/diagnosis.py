@@ -97,8 +97,8 @@ def standstill(network: Network, optimizer: Any, losses: Sequence[float], target
                 return (f"{text}: all derivatives of layer {i} ({layer}) are 0, so the layers before it do not learn; "
                         "try a smaller lr, another activation or another initializer")
     for name, value in optimizer.state().items() if hasattr(optimizer, "state") else ():
-        if not np.isfinite(value).all():
-            return (f"{text}: {name} of the optimizer holds {_count(np.asarray(value))}, because gradients are too "
+        if isinstance(value, np.ndarray) and not np.isfinite(value).all():  # numbers may be infinite at first
+            return (f"{text}: {name} of the optimizer holds {_count(value)}, because gradients are too "
                     "large for this dtype; scale the data, or use float64")
     return text if last[-1] > LEARNED * _loss_of_zeros(network, target) else ""
 

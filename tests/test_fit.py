@@ -29,6 +29,7 @@ from nn import (
     Tanh,
 )
 from nn.batches import ORDER, Batches, generator
+from nn.diagnosis import standstill
 from nn.undo import Undo
 from nn.workers import Workers
 from optimizers import OPTIMIZERS, FirstOrder, compiled, get
@@ -199,6 +200,12 @@ def test_a_state_that_overflows_is_named(name):
     model, (x, _) = Model([Dense(6, 4), Dense(4, 1)], MeanSquaredError()), small_data()
     with pytest.warns(UserWarning, match=r"the loss has been .* for 5 epochs: \w+ of the optimizer holds .* too large"):
         model.fit(1e12 * x, 1e18 * x[:, :1], get(name), 6, progress=False)
+
+
+def test_a_number_of_the_state_that_is_infinite_at_first_is_not_blamed():
+    (x, y), model, optimizer = small_data(), small(), get("newton")
+    assert optimizer.state()["floor"] == np.inf
+    assert standstill(model.network, optimizer, [0.1] * 5, model.check_data(x, y)[1]) == ""
 
 
 def test_a_validation_loss_that_is_not_finite_is_said():
