@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 import os
+import sys
 from threading import Lock
 from typing import Any
 
@@ -77,7 +79,13 @@ def limited(number: int) -> Iterator[None]:
 
 
 def _libraries() -> list[tuple[Any, int]]:
+    return [(library, library.num_threads) for library in _loaded(len(sys.modules))]
+
+
+@lru_cache(maxsize=1)
+def _loaded(modules: int) -> list[Any]:
+    """Return the libraries that are loaded. The search takes milliseconds: it is repeated after further imports."""
     from threadpoolctl import ThreadpoolController
 
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    return [(library, library.num_threads) for library in libraries]
+    libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return libraries
