@@ -1,4 +1,4 @@
-"""The network of an experiment: dense layers of given widths, an activation, dropout, and the loss's last layer."""
+"""The network of an experiment or an estimator: dense layers, an activation, dropout, and the loss's last layer."""
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
@@ -28,10 +28,9 @@ def check_hidden(hidden: Any) -> tuple[int, ...]:
     """Return the units of the hidden layers. Raises ValueError if they are not whole numbers of at least 1."""
     units: list[Any] = list(hidden) if isinstance(hidden, Iterable) and not isinstance(hidden, str) else [None]
     if not all(isinstance(number, Integral) and int(number) >= 1 for number in units):
-        raise ValueError("Experiment: hidden must hold whole numbers of at least 1, such as [50] or [], "
-                         f"not {hidden!r}")
+        raise ValueError(f"hidden must hold whole numbers of at least 1, such as [50] or [], not {hidden!r}")
     if len(units) > MAX_HIDDEN:
-        raise ValueError(f"Experiment: hidden has {len(units):,} layers: give at most {MAX_HIDDEN:,}")
+        raise ValueError(f"hidden has {len(units):,} layers: give at most {MAX_HIDDEN:,}")
     return tuple(int(number) for number in units)
 
 

@@ -255,18 +255,43 @@ def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, los
         return None
     weight = np.ones(len(target))
     if sample_weight is not None:
-        given = _as_array("sample_weight", sample_weight)
-        if given.shape != (len(target),):
-            raise ValueError(f"sample_weight has shape {given.shape}, but there are {len(target)} examples: give one "
-                             "number for each")
-        if given.dtype.kind not in "buif":
-            raise ValueError(f"sample_weight holds {given.dtype}, not numbers")
-        weight *= given
+        weight *= check_sample_weight(sample_weight, len(target))
     if class_weight is not None:
         weight *= _weights_of_classes(class_weight, target, loss, classes)
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-        raise ValueError("sample_weight and class_weight must be finite numbers of at least 0, one of them above 0")
+        raise ValueError("sample_weight and class_weight must be finite numbers of at least 0, not all zero")
     return np.asarray(weight / weight.mean(), target.dtype)
+
+
+def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
+    """Return the weights that a user passes, as numbers.
+
+    Parameters
+    ----------
+    sample_weight : array_like of shape (n,)
+        By how much each example counts.
+    n : int
+        The number of examples.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers of at least 0, one for each example, not all zero.
+    """
+    weight = _as_array("sample_weight", sample_weight)
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weight.shape}, but there are {n} examples: give one number for "
+                         "each")
+    if weight.dtype.kind not in "buif":
+        raise ValueError(f"sample_weight holds {weight.dtype}, not numbers")
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError("sample_weight must be finite numbers of at least 0, not all zero")
+    return np.asarray(weight, np.float64)
 
 
 def _weights_of_classes(class_weight: Any, target: np.ndarray, loss: Loss,

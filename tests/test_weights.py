@@ -136,8 +136,8 @@ def test_balanced_classes_count_the_same():
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"sample_weight": np.ones(39)}, r"sample_weight has shape \(39,\), but there are 40 examples"),
-    ({"sample_weight": -np.ones(40)}, "must be finite numbers of at least 0, one of them above 0"),
-    ({"sample_weight": np.zeros(40)}, "must be finite numbers of at least 0, one of them above 0"),
+    ({"sample_weight": -np.ones(40)}, "must be finite numbers of at least 0, not all zero"),
+    ({"sample_weight": np.zeros(40)}, "must be finite numbers of at least 0, not all zero"),
     ({"sample_weight": np.full(40, np.nan)}, "must be finite numbers"),
     ({"sample_weight": ["a"] * 40}, "sample_weight holds <U1, not numbers"),
     ({"class_weight": {3: 1.0}}, "class_weight has the label 3, but labels are 0 to 2"),
