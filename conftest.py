@@ -1,11 +1,15 @@
 """Fixtures of all tests and examples: tables are restored, and files are not written through to the disk."""
 
+from importlib.util import find_spec
 import os
 
 import pytest
 
 import nn
 import optimizers
+
+# their examples cannot be imported without scikit-learn; tests/test_sklearn.py says so
+collect_ignore = [] if find_spec("sklearn") else ["feedforward/estimator.py", "feedforward/sklearn.py"]
 
 TABLES = (nn.ACTIVATIONS, nn.LAYERS, nn.LOSSES, nn.INITIALIZERS, optimizers.OPTIMIZERS, optimizers.SCHEDULES)
 

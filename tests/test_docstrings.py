@@ -1,6 +1,7 @@
 """Every public name has a numpydoc docstring with parameters, return values, and an example that doctest runs."""
 
 import importlib
+from importlib.util import find_spec
 import inspect
 from types import FunctionType
 
@@ -8,7 +9,8 @@ from numpydoc.validate import validate
 import pytest
 
 PACKAGES = ("nn", "optimizers", "datasets", "feedforward.experiment", "feedforward.results",
-            "feedforward.registration", "feedforward.run", "feedforward.tensorboard", "feedforward.testing", "nn.plots")
+            "feedforward.registration", "feedforward.run", "feedforward.tensorboard", "feedforward.testing", "nn.plots",
+            *(["feedforward.sklearn"] if find_spec("sklearn") else []))
 # no docstring or summary; parameters that are missing, unknown or without a type; no Returns; no Examples
 ERRORS = {"GL08", "SS01", "SS03", "SS06", "PR01", "PR02", "PR04", "PR07", "RT01", "YD01"}
 

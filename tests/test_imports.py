@@ -100,7 +100,7 @@ def test_the_check_finds_what_can_run_code(line, tmp_path):
 
 
 SLOW = ["matplotlib", "scipy", "tqdm", "safetensors", "pooch", "requests", "platformdirs", "threadpoolctl", "numba",
-        "tensorboardX", "IPython"]
+        "tensorboardX", "IPython", "sklearn"]
 
 
 @pytest.mark.parametrize("code", [f"import {name}" for name in PACKAGES] + [
@@ -115,6 +115,13 @@ def test_feedforward_imports_nothing_before_it_is_used():
     code = "import sys, feedforward; print(*(name for name in ('numpy', 'nn', 'optimizers') if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_missing_scikit_learn_is_named():
+    code = "import sys; sys.modules['sklearn'] = None; import feedforward.sklearn"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("ImportError: feedforward.sklearn needs scikit-learn, 1.6 or later")
+    assert "pip install 'feedforward[sklearn]'" in done.stderr
 
 
 def test_no_source_probes_an_objective_or_silences_the_type_checker():

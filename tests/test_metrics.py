@@ -171,7 +171,7 @@ def test_batches_that_are_made_one_after_the_other():
 
 
 def test_functions_of_scikit_learn():
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed (extra dev)")
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed (extra sklearn)")
     model, (x, y) = small(), small_data()
     history = model.fit(x, y, get("adam"), 2, validation_data=(x, y), progress=False, metrics={
         "f1": partial(metrics.f1_score, average="macro"), "balanced": metrics.balanced_accuracy_score})

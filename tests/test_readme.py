@@ -13,6 +13,8 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
 def test_the_python_runs(code, tmp_path, monkeypatch, capsys):
+    if "sklearn" in code:
+        pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'feedforward[sklearn]'")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out
