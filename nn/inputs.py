@@ -257,7 +257,7 @@ def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, los
     if sample_weight is not None:
         weight *= check_sample_weight(sample_weight, len(target))
     if class_weight is not None:
-        weight *= _weights_of_classes(class_weight, target, loss, classes)
+        weight *= _weights_of_classes(class_weight, weight, target, loss, classes)
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError("sample_weight and class_weight must be finite numbers of at least 0, not all zero")
     return np.asarray(weight / weight.mean(), target.dtype)
@@ -294,7 +294,7 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
     return np.asarray(weight, np.float64)
 
 
-def _weights_of_classes(class_weight: Any, target: np.ndarray, loss: Loss,
+def _weights_of_classes(class_weight: Any, weight: np.ndarray, target: np.ndarray, loss: Loss,
                         classes: Sequence[Label] | None) -> np.ndarray:
     K = target.shape[1]
     one_hot = bool(((target == 0) | (target == 1)).all()) and (K == 1 or bool((target.sum(axis=1) == 1).all()))
@@ -303,8 +303,8 @@ def _weights_of_classes(class_weight: Any, target: np.ndarray, loss: Loss,
     indices = target[:, 0].astype(int) if K == 1 else target.argmax(axis=1)
     labels = range(max(K, 2)) if classes is None else classes
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(indices, minlength=len(labels))
-        return np.asarray(len(indices) / (np.count_nonzero(counts) * counts[indices]))
+        sums = np.bincount(indices, weight, len(labels))  # a weight of 2 is the same as the example given twice
+        return np.asarray(weight.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1))[indices])
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict of a number for each label, or 'balanced', not {class_weight!r}")
     if unknown := [label for label in class_weight if label not in labels]:

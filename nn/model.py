@@ -179,7 +179,7 @@ class Model:
             their mean. If a step takes the whole set, a weight of 2 is the same as the example given twice.
         class_weight : dict or "balanced", optional
             By how much the examples of each class count, by its label; multiplies `sample_weight`. "balanced": N
-            divided by the number of classes and by the number of examples in the class.
+            divided by the number of classes and by the number of examples in the class, or the sum of their weights.
         validation_split : float
             The share of the examples that are not trained on but evaluated after each epoch, at least 0 and below 1, if
             there is no `validation_data`. They are drawn at random, from the seed.

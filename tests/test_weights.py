@@ -134,6 +134,16 @@ def test_balanced_classes_count_the_same():
     assert loss == pytest.approx(np.mean(means), rel=1e-5)
 
 
+def test_balanced_classes_of_weighted_examples_are_those_of_repeated_ones():
+    x, y = small_data(30)
+    times = np.random.default_rng(0).integers(1, 4, 30)
+    one, other = (Model([Dense(6, 3), Softmax()], CrossEntropy(), dtype="float64") for _ in range(2))
+    one.fit(x, y, get("gd", lr=0.1), 5, progress=False, class_weight="balanced", sample_weight=times)
+    other.fit(np.repeat(x, times, axis=0), np.repeat(y, times), get("gd", lr=0.1), 5, progress=False,
+              class_weight="balanced")
+    np.testing.assert_allclose(one.theta, other.theta, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"sample_weight": np.ones(39)}, r"sample_weight has shape \(39,\), but there are 40 examples"),
     ({"sample_weight": -np.ones(40)}, "must be finite numbers of at least 0, not all zero"),
