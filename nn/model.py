@@ -9,8 +9,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nn import archive, model_file
-from nn.activations import Sigmoid, Softmax
+from nn import archive, model_file, onnx_file
 from nn.arrays import LiveVector, size
 from nn.batches import DROPOUT, INITIALIZATION, Batches, Examples, generator
 from nn.callbacks import Progress
@@ -437,7 +436,7 @@ class Model:
     @property
     def classifies(self) -> bool:
         """Whether the outputs stand for classes: the loss is not a regression, or the model ends in probabilities."""
-        return not self.loss.is_regression or isinstance(self.layers[-1], (Sigmoid, Softmax))
+        return self.components().classifies
 
     def predict_classes(self, x: ArrayLike) -> np.ndarray:
         """Return the most probable class of each example.
@@ -542,6 +541,74 @@ class Model:
         """
         with archive.one_line_errors(path, "a model"):
             return cls._from_parts(*model_file.read(path))
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to an ONNX file, for other programs, completely or not at all.
+
+        The input is ``x`` (N, n_in), or (N, 28, 28) if the first layer is Flatten((28, 28)). The first output is what
+        `predict` returns, ``probabilities`` if the model ends in Softmax or Sigmoid, else ``output``, (N, K). If the
+        model classifies, the second is ``label`` (N,), what `predict_classes` returns.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, in a folder that exists.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed: ``pip install 'feedforward[onnx]'``.
+        OSError
+            If the file cannot be written.
+        ValueError
+            If a layer is of a class of your own, the weights are not finite, or there are more than 2 GiB of them.
+
+        Notes
+        -----
+        The graph is of opset 20, and contains Standardize and Rescale. Dropout is left out. Nodes have names such as
+        "0.Dense", and arrays those of `parameters`. The metadata name the loss, `feature_names` as JSON, and under
+        "feedforward" the description that `from_onnx` reads.
+
+        ONNX holds the fields of LeakyReLU and ELU in float32. The kernels of onnxruntime 1.32 for CPUs compute a
+        float64 model unless it contains LeakyReLU, ELU, GELU or Softplus.
+        """
+        onnx_file.write(path, self.components())
+
+    @classmethod
+    def from_onnx(cls, path: str | os.PathLike[str], loss: Loss | None = None) -> "Model":
+        """Return the model of an ONNX file: one that `to_onnx` wrote, or a multilayer perceptron from torch.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. Nothing in it is executed.
+        loss : Loss, optional
+            The loss. By default that of the model that was written; for a file of another program, CrossEntropy if it
+            ends in Softmax, BinaryCrossEntropy if it ends in Sigmoid, else MeanSquaredError.
+
+        Returns
+        -------
+        Model
+            The model. One that `to_onnx` wrote is the same bit for bit, with its seed, classes and names.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed: ``pip install 'feedforward[onnx]'``.
+        OSError
+            If the file cannot be read.
+        InvalidFile
+            If it is not such a file, or it computes something that no chain of our layers does; the message names the
+            node.
+
+        Notes
+        -----
+        Of a file of another program, these operators are read: Gemm, MatMul, Add of a bias, Relu, LeakyRelu, Elu, Gelu
+        or its decomposition by Erf, Tanh, Sigmoid, Softplus, Softmax, Flatten, Reshape to rows, Dropout and Identity,
+        which are left out. ``torch.onnx.export`` needs ``external_data=False``, or ``dynamo=False``.
+        """
+        with archive.one_line_errors(path, "an ONNX model"):
+            return cls._from_parts(*onnx_file.read(path, loss))
 
     def components(self) -> Components:
         """Return the parts of the model.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn import archive
+from nn.activations import Sigmoid, Softmax
 from nn.arrays import Shapes, size, views
 from nn.fields import lookup
 from nn.labels import Label
@@ -52,6 +53,11 @@ class Components(NamedTuple):
     constants: np.ndarray
     classes: tuple[Label, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the outputs stand for classes: the loss is not a regression, or the model ends in probabilities."""
+        return not self.loss.is_regression or isinstance(self.layers[-1], (Sigmoid, Softmax))
 
     def description(self) -> dict[str, Any]:
         """Return everything but the numbers in theta and constants.
@@ -107,16 +113,21 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
     OSError
         If the file cannot be written.
     """
-    if not (np.isfinite(components.theta).all() and np.isfinite(components.constants).all()):
-        raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
-    for i, layer in enumerate(components.layers):
-        _check_registered(f"layer {i}", layer, path)
-    _check_registered("the loss", components.loss, path)
+    check_writable(path, components)
     try:
         archive.write(path, {"format": FORMAT, **components.description()}, components.arrays(), max_header=MAX_HEADER)
     except (TypeError, ValueError) as error:
         raise ValueError(f"a field of a layer or of the loss cannot be written ({error}): {path} was not written; use "
                          "finite numbers, texts, bool and lists of them") from None
+
+
+def check_writable(path: str | os.PathLike[str], components: Components) -> None:
+    """Raise ValueError if the weights are not finite, or a class is not registered."""
+    if not (np.isfinite(components.theta).all() and np.isfinite(components.constants).all()):
+        raise ValueError(f"the model's weights hold NaN or infinity: {path} was not written")
+    for i, layer in enumerate(components.layers):
+        _check_registered(f"layer {i}", layer, path)
+    _check_registered("the loss", components.loss, path)
 
 
 def _check_registered(what: str, described: Layer | Loss, path: str | os.PathLike[str]) -> None:
@@ -156,8 +167,33 @@ def read(path: str | os.PathLike[str]) -> Components:
                          f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}: use a newer version of feedforward")
     if described["format"] >= CHECKED and not has_checksum:
         raise ValueError("it has no checksum")
+    if described["format"] == 1:
+        described["loss"] = {"loss": described["loss"]}
+    return build(described, arrays)
+
+
+def build(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Components:
+    """Return the components of a description and of arrays by name. Call it within `archive.one_line_errors`.
+
+    Parameters
+    ----------
+    described : mapping
+        What `Components.description` returned, from a file.
+    arrays : mapping
+        The arrays by name.
+
+    Returns
+    -------
+    Components
+        The components.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of a model. Many other errors are possible.
+    """
     layers = [build_layer(description) for description in described["layers"]]
-    loss = build_loss({"loss": described["loss"]} if described["format"] == 1 else described["loss"])
+    loss = build_loss(described["loss"])
     dtype = np.dtype(lookup("dtype", described["dtype"], DTYPES))
     classes, names = described.get("classes"), described.get("feature_names")
     return Components(layers, loss, described["seed"], dtype.name, *join_arrays(arrays, layers, dtype),
