@@ -7,6 +7,7 @@ nor read.
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from io import BytesIO
 import json
 import os
 from pathlib import Path
@@ -30,7 +31,9 @@ IR_VERSION = 9  # the version of the file format that belongs to it
 FORMAT = 1  # of our graphs: if NODES changes, so that old files have other nodes, it needs a new number
 KEY = "feedforward"  # of the description in the metadata
 MAX_BYTES = (1 << 31) - 1  # of a file, which protobuf cannot exceed
-MAX_OTHER = 1 << 22  # bytes of a file besides its arrays; a parsed node needs 50 times as much memory as in the file
+MAX_OTHER = 1 << 22  # bytes of a file besides its arrays; parsed, they need up to 50 times as much memory
+FIELD = 32  # bytes as which a shorter field counts
+LARGEST = float(np.finfo(np.float32).max)
 TYPES = {"float32": 1, "int64": 7, "bool": 9, "float64": 11}  # ONNX's numbers of dtypes
 TEXT = 8  # and that of texts
 
@@ -94,10 +97,12 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
             model.metadata_props.add(key=key, value=value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"a field or a label cannot be written ({error}): {path} was not written") from None
-    if (other := model.ByteSize() - size) > MAX_OTHER:
-        raise ValueError(f"the model has {other:,} bytes besides its arrays, and at most {MAX_OTHER:,} can be read "
-                         f"again: {path} was not written")
-    write_atomically(path, lambda file: file.write(model.SerializeToString()))
+    data = model.SerializeToString()
+    try:
+        _check_size(BytesIO(data), len(data))
+    except ValueError as error:
+        raise ValueError(f"the file could not be read again, because {error}: {path} was not written") from None
+    write_atomically(path, lambda file: file.write(data))
 
 
 def _library(method: str) -> Any:
@@ -193,7 +198,7 @@ def _add_node(result: Any, name: str, operator: str, inputs: Sequence[str], outp
     for key, value in fields.items():
         if isinstance(value, int):
             node.attribute.add(name=key, type=2, i=value)
-        elif abs(value) <= np.finfo(np.float32).max:
+        elif abs(value) <= LARGEST:
             node.attribute.add(name=key, type=1, f=value)
         else:
             raise ValueError(f"{key} of {name} is {value:g}, and ONNX holds it in float32")
@@ -270,8 +275,8 @@ def _read_own(onnx: Any, model: Any, described: Any, tensors: Mapping[str, Any])
     opsets = [(entry.domain, entry.version) for entry in model.opset_import]
     if opsets != [("", OPSET)] or labels != list(expected.initializer) or any(
             list(getattr(model.graph, part)) != list(getattr(expected, part)) for part in ("node", "input", "output")):
-        raise ValueError("its graph is not the one that its metadata describe: another program has changed it, so write "
-                         "it again by to_onnx")
+        raise ValueError("its graph is not the one that its metadata describe: another program has changed it, so "
+                         "write it again by to_onnx")
     return components
 
 
@@ -291,7 +296,7 @@ def _parse(onnx: Any, path: Path) -> Any:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ValueError(f"it has {size:,} bytes, and an ONNX file at most {MAX_BYTES:,}")
-        _other_bytes(file, size, "model")
+        _check_size(file, size)
         file.seek(0)
         model = onnx.ModelProto()
         try:
@@ -305,10 +310,10 @@ PARTS = {("model", 7): "graph", ("graph", 5): "tensor"}  # the numbers of fields
 NUMBERS = (4, 9, 10)  # the fields of a tensor that hold its numbers, as compactly as in memory
 
 
-def _other_bytes(file: BinaryIO, stop: int, message: str) -> int:
+def _check_size(file: BinaryIO, stop: int, message: str = "model") -> int:
     """Return how many bytes of a message are not numbers of arrays. Raises ValueError if they are more than MAX_OTHER.
 
-    Messages that take two bytes in a file take a hundred in memory: this is known before the library reads them.
+    A message that takes two bytes in a file takes a hundred in memory, so this is found out before it is parsed.
     """
     other = 0
     while (start := file.tell()) < stop:
@@ -318,15 +323,15 @@ def _other_bytes(file: BinaryIO, stop: int, message: str) -> int:
             _varint(file)
         length = _varint(file) if kind == 2 else {0: 0, 1: 8, 5: 4}.get(kind, stop)
         content = file.tell()
-        if content + length > stop:
+        if number == 0 or content + length > stop:
             raise ValueError("it is not an ONNX file, or is not complete")
-        other += content - start
-        if kind == 2 and (message, number) in PARTS:
-            other += _other_bytes(file, content + length, PARTS[message, number])
-        elif not (kind == 2 and message == "tensor" and number in NUMBERS):
-            other += length
+        is_part = kind == 2 and (message, number) in PARTS
+        is_array = kind == 2 and message == "tensor" and number in NUMBERS
+        other += max(FIELD, content - start if is_part or is_array else content - start + length)
+        if is_part:
+            other += _check_size(file, content + length, PARTS[message, number])
         if other > MAX_OTHER:
-            raise ValueError(f"it has more than {MAX_OTHER:,} bytes besides its arrays: it is not a model of layers")
+            raise ValueError(f"it has more than {MAX_OTHER:,} bytes besides its arrays")
         file.seek(content + length)
     return other
 
