@@ -515,6 +515,13 @@ class Model:
             If the file cannot be written.
         ValueError
             If the weights are not finite, or the class of a layer or of the loss is not known: see `register`.
+
+        Notes
+        -----
+        Every program that reads safetensors gets the arrays of `parameters`, by the same names. torch stores the
+        transpose of W. So ``tensors = safetensors.torch.load_file(path)``, and for each layer i that is a Dense, under
+        ``torch.no_grad()``, ``linear.weight.copy_(tensors[f"{i}.W"].T)`` and ``linear.bias.copy_(tensors[f"{i}.b"])``.
+        `to_onnx` writes the whole model for other programs.
         """
         model_file.write(path, self.components())
 

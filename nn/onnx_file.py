@@ -31,7 +31,7 @@ IR_VERSION = 9  # the version of the file format that belongs to it
 FORMAT = 1  # of our graphs: if NODES changes, so that old files have other nodes, it needs a new number
 KEY = "feedforward"  # of the description in the metadata
 MAX_BYTES = (1 << 31) - 1  # of a file, which protobuf cannot exceed
-MAX_OTHER = 1 << 22  # bytes of a file besides its arrays; parsed, they need up to 50 times as much memory
+MAX_OTHER = 1 << 22  # bytes of a file besides its arrays; parsed, they need up to 100 times as much memory
 FIELD = 32  # bytes as which a shorter field counts
 LARGEST = float(np.finfo(np.float32).max)
 TYPES = {"float32": 1, "int64": 7, "bool": 9, "float64": 11}  # ONNX's numbers of dtypes
@@ -108,7 +108,7 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
 def _library(method: str) -> Any:
     try:
         import onnx
-    except ImportError:
+    except ModuleNotFoundError:
         raise ImportError(f"{method} needs onnx: pip install 'feedforward[onnx]'") from None
     return onnx
 

@@ -332,3 +332,22 @@ def test_what_the_format_cannot_hold_is_an_error(array, tmp_path):
     with pytest.raises(ValueError, match=f"an array of dtype {array.dtype.str.replace('|', '.')} cannot be written"):
         archive.write(tmp_path / "a", {}, {"a": array})
     assert not any(tmp_path.iterdir())
+
+
+def test_torch_computes_the_same_from_the_arrays_of_a_file(tmp_path):
+    torch = pytest.importorskip("torch", reason="needs torch: pip install 'feedforward[dev]'")
+    from safetensors.torch import load_file
+
+    model = Model([Dense(6, 5), ELU(), Dense(5, 3, trainable=False), Softmax()], CrossEntropy(), seed=3)
+    model.theta[:] = np.random.default_rng(0).normal(size=model.theta.shape)
+    model.save(tmp_path / "m")
+    tensors = load_file(tmp_path / "m")
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        name: array.shape for name, array in model.parameters().items()}
+    network = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ELU(), torch.nn.Linear(5, 3), torch.nn.Softmax(1))
+    x = np.random.default_rng(1).normal(size=(7, 6)).astype("float32")
+    with torch.no_grad():
+        for i in (0, 2):
+            network[i].weight.copy_(tensors[f"{i}.W"].T)
+            network[i].bias.copy_(tensors[f"{i}.b"])
+        np.testing.assert_allclose(network(torch.from_numpy(x)).numpy(), model.predict(x), atol=1e-6)

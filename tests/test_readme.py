@@ -8,6 +8,7 @@ import pytest
 from feedforward import command
 
 ROOT = Path(__file__).parent.parent
+OPTIONAL = {"import torch": ["torch"], "import onnxruntime": ["onnx", "onnxruntime"]}  # what a block needs
 README = (ROOT / "README.md").read_text()
 
 
@@ -16,6 +17,9 @@ def test_the_python_runs(code, tmp_path, monkeypatch, capsys):
     if "sklearn" in code:
         pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'feedforward[sklearn]'")
     monkeypatch.chdir(tmp_path)
+    for text, libraries in OPTIONAL.items():
+        for library in libraries if text in code else ():
+            pytest.importorskip(library)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out
 
