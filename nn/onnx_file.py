@@ -11,28 +11,26 @@ from io import BytesIO
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from nn import archive
 from nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from nn.files import check_regular, write_atomically
+from nn.files import write_atomically
 from nn.inputs import check_layers
 from nn.labels import Label, check_classes
 from nn.layers import Dense, Dropout, Layer
 from nn.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from nn.model_file import Components, build, check_writable, join_arrays
-from nn.onnx_graph import layers_of, to_array
+from nn.onnx_bytes import MAX_BYTES, MAX_OTHER, check_size, parse, to_array
+from nn.onnx_graph import layers_of
 from nn.scaling import Flatten, Rescale, Standardize
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9  # the version of the file format that belongs to it
 FORMAT = 1  # of our graphs: if NODES changes, so that old files have other nodes, it needs a new number
 KEY = "feedforward"  # of the description in the metadata
-MAX_BYTES = (1 << 31) - 1  # of a file, which protobuf cannot exceed
-MAX_OTHER = 1 << 22  # bytes of a file besides its arrays; parsed, they need up to 100 times as much memory
-FIELD = 32  # bytes as which a shorter field counts
 LARGEST = float(np.finfo(np.float32).max)
 TYPES = {"float32": 1, "int64": 7, "bool": 9, "float64": 11}  # ONNX's numbers of dtypes
 TEXT = 8  # and that of texts
@@ -99,7 +97,7 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
         raise ValueError(f"a field or a label cannot be written ({error}): {path} was not written") from None
     data = model.SerializeToString()
     try:
-        _check_size(BytesIO(data), len(data))
+        check_size(BytesIO(data), len(data))
     except ValueError as error:
         raise ValueError(f"the file could not be read again, because {error}: {path} was not written") from None
     write_atomically(path, lambda file: file.write(data))
@@ -247,7 +245,7 @@ def read(path: str | os.PathLike[str], loss: Loss | None = None) -> Components:
         which `one_line_errors` turns into an InvalidFile.
     """
     onnx = _library("from_onnx")
-    model = _parse(onnx, Path(path))
+    model = parse(onnx, Path(path))
     if model.functions or model.training_info or model.graph.sparse_initializer:
         raise ValueError("it holds functions, training information or sparse arrays, which are not read")
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -286,64 +284,3 @@ def _read_other(model: Any, arrays: Mapping[str, np.ndarray]) -> Components:
     layers, parameters, dtype = layers_of(model.graph, arrays, opsets.get("", opsets.get("ai.onnx", 0)))
     loss = {Softmax: CrossEntropy, Sigmoid: BinaryCrossEntropy}.get(type(layers[-1]), MeanSquaredError)
     return Components(layers, loss(), 0, dtype.name, *join_arrays(parameters, layers, dtype))
-
-
-def _parse(onnx: Any, path: Path) -> Any:
-    from google.protobuf.message import DecodeError
-
-    check_regular(path)
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ValueError(f"it has {size:,} bytes, and an ONNX file at most {MAX_BYTES:,}")
-        _check_size(file, size)
-        file.seek(0)
-        model = onnx.ModelProto()
-        try:
-            model.ParseFromString(file.read(size))
-        except DecodeError:
-            raise ValueError("it is not an ONNX file, or is damaged") from None
-        return model
-
-
-PARTS = {("model", 7): "graph", ("graph", 5): "tensor"}  # the numbers of fields whose content is a message of interest
-NUMBERS = (4, 9, 10)  # the fields of a tensor that hold its numbers, as compactly as in memory
-
-
-def _check_size(file: BinaryIO, stop: int, message: str = "model") -> int:
-    """Return how many bytes of a message are not numbers of arrays. Raises ValueError if they are more than MAX_OTHER.
-
-    A message that takes two bytes in a file takes a hundred in memory, so this is found out before it is parsed.
-    """
-    other = 0
-    while (start := file.tell()) < stop:
-        tag = _varint(file)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            _varint(file)
-        length = _varint(file) if kind == 2 else {0: 0, 1: 8, 5: 4}.get(kind, stop)
-        content = file.tell()
-        if number == 0 or content + length > stop:
-            raise ValueError("it is not an ONNX file, or is not complete")
-        is_part = kind == 2 and (message, number) in PARTS
-        is_array = kind == 2 and message == "tensor" and number in NUMBERS
-        other += max(FIELD, content - start if is_part or is_array else content - start + length)
-        if is_part:
-            other += _check_size(file, content + length, PARTS[message, number])
-        if other > MAX_OTHER:
-            raise ValueError(f"it has more than {MAX_OTHER:,} bytes besides its arrays")
-        file.seek(content + length)
-    return other
-
-
-def _varint(file: BinaryIO) -> int:
-    """Return the next number of a file in the encoding of protobuf: seven bits in a byte, the lowest first."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            break
-        value |= (byte[0] & 127) << shift
-        if byte[0] < 128:
-            return value
-    raise ValueError("it is not an ONNX file, or is not complete")

@@ -13,9 +13,9 @@ import numpy as np
 from nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.inputs import check_layers
 from nn.layers import Dense, Layer
+from nn.onnx_bytes import DTYPES, to_array
 from nn.scaling import Flatten
 
-DTYPES = {1: "<f4", 7: "<i8", 11: "<f8"}  # by ONNX's numbers
 OLDEST = 7  # the opset since which operators broadcast as NumPy does
 PASSES = ("Identity", "Dropout")  # operators that change nothing in predictions
 THRESHOLD = 20  # torch's Softplus(x) is x above it: the difference is below 3e-9
@@ -44,38 +44,6 @@ SAME: dict[str, Fields] = {"Gemm": {"alpha": 1.0, "beta": 1.0, "transA": 0}, "Ge
 def _decimal(value: float) -> float:
     """Return the shortest decimal of a float32: 0.01, not 0.009999999776."""
     return float(str(np.float32(value)))
-
-
-def to_array(tensor: Any) -> np.ndarray:
-    """Return the numbers of a tensor.
-
-    Parameters
-    ----------
-    tensor : onnx.TensorProto
-        The tensor.
-
-    Returns
-    -------
-    ndarray
-        A read-only array of float32, float64 or int64.
-
-    Raises
-    ------
-    ValueError
-        If it has another type, or is not in the file, or does not have as many numbers as its shape.
-    """
-    if tensor.data_location or tensor.external_data:
-        raise ValueError(f"its array {tensor.name!r} is in another file, which is not read: write one file, such as by "
-                         "torch.onnx.export(..., external_data=False)")
-    if tensor.data_type not in DTYPES:
-        raise ValueError(f"its array {tensor.name!r} has the data type {tensor.data_type} of ONNX, and only float32, "
-                         "float64 and int64 are read")
-    dtype = np.dtype(DTYPES[tensor.data_type])
-    values = {1: tensor.float_data, 7: tensor.int64_data, 11: tensor.double_data}[tensor.data_type]
-    array = np.fromiter(values, dtype, len(values)) if len(values) else np.frombuffer(tensor.raw_data, dtype)
-    if min(tensor.dims, default=0) < 0:
-        raise ValueError(f"its array {tensor.name!r} has the shape {list(tensor.dims)}")
-    return array.reshape(tuple(tensor.dims)).astype(dtype.newbyteorder("="), copy=False)
 
 
 def layers_of(graph: Any, arrays: Mapping[str, np.ndarray],
@@ -112,8 +80,7 @@ def layers_of(graph: Any, arrays: Mapping[str, np.ndarray],
         raise ValueError(f"it has {len(inputs)} inputs and {len(graph.output)} outputs, and a model has one of each")
     kind = inputs[0].type.tensor_type
     shape = tuple(dim.dim_value for dim in kind.shape.dim)  # 0 if it is not fixed
-    if kind.elem_type not in (1, 11) or not 2 <= len(shape) <= MAX_AXES or (
-            len(shape) > 2 and 0 in shape[1:]):
+    if kind.elem_type not in (1, 11) or not 2 <= len(shape) <= MAX_AXES or (len(shape) > 2 and 0 in shape[1:]):
         raise ValueError(f"its input {inputs[0].name!r} is not an array of float32 or float64 (N, n_in), or of images "
                          "with a fixed shape")
     chain = _Chain(inputs[0].name, shape, arrays)
@@ -124,8 +91,8 @@ def layers_of(graph: Any, arrays: Mapping[str, np.ndarray],
             raise ValueError(f"node {i}, {node.name or ', '.join(node.output)!r} ({node.op_type}), cannot be read: "
                              f"{error}") from None
     if graph.output[0].name not in chain.current:
-        raise ValueError(f"its output {graph.output[0].name!r} is not that of its last layer; no layer computes "
-                         f"{next(iter(chain.terms), 'it')!r}")
+        pending = f": no layer computes {next(iter(chain.terms))!r}" if chain.terms else ""
+        raise ValueError(f"its output {graph.output[0].name!r} is not that of its last layer{pending}")
     n_in, _ = check_layers(chain.layers)
     if shape[1] and n_in != math.prod(shape[1:]):
         raise ValueError(f"its input has {math.prod(shape[1:])} numbers, and its first layer expects {n_in}")
@@ -221,7 +188,7 @@ class _Chain:
 
     def _number(self, name: str) -> float:
         array = self._constant(name)
-        if array.size != 1:
+        if array.size != 1 or array.ndim > 2:
             raise ValueError(f"its input {name!r} has the shape {array.shape}, and only one number is read")
         return float(array.item())
 
@@ -242,9 +209,10 @@ class _Chain:
         if operator == "Flatten":
             valid = fields.pop("axis", 1) == 1
         else:
-            fields.pop("allowzero", 0)
+            same = -1 if fields.pop("allowzero", 0) else 0  # 0 may mean that the number of rows stays the same
             shape = self._constant(inputs[1]).tolist()
-            valid = len(shape) == 2 and shape[0] in (-1, 0, rows or -1) and shape[1] in (-1, width) and shape[1] != 0
+            valid = len(shape) == 2 and shape[0] in (-1, same, rows or -1) and shape[1] == (width or -1)
+            valid = valid or (len(shape) == 2 and shape[0] in (same, rows or same) and shape[1] == -1)
         if not valid:
             raise ValueError("it does not make each example a row")
         if len(self.shape) > 2:
@@ -304,10 +272,9 @@ class _Chain:
         else:
             a, b = given
             if operator == "Div":
-                (key, divisor), = b.items()
-                if key != (0, 0) or not divisor:
+                if set(b) != {(0, 0)} or not b[0, 0]:
                     raise ValueError("it divides by something else than a number")
-                b = {(0, 0): 1 / divisor}
+                b = {(0, 0): 1 / b[0, 0]}
             result = _sum(a, b) if operator == "Add" else _product(a, b)
         if _equal(result, {(1, 0): 0.5, (1, 1): 0.5}):
             self._expect(next(iter(self.current)))

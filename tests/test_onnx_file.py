@@ -36,6 +36,7 @@ from nn import (
     Softplus,
     Standardize,
     Tanh,
+    onnx_bytes,
     onnx_file,
     register,
 )
@@ -269,7 +270,7 @@ def test_a_model_always_gives_the_same_bytes(tmp_path):
 
 
 def test_a_model_that_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_file, "MAX_OTHER", 900)
+    monkeypatch.setattr(onnx_bytes, "MAX_OTHER", 900)
     with pytest.raises(ValueError, match="the file could not be read again, because it has more than 900 bytes"):
         small().to_onnx(tmp_path / "m")
     monkeypatch.setattr(onnx_file, "MAX_BYTES", 1000)
