@@ -7,9 +7,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
+from nn.archive import printable
 from nn.arrays import Shapes
 from nn.fields import Count, unset
 from nn.layers import Layer, parameter
+
+MAX_AXES = 32  # of an example
 
 
 class _Scaling(Layer):
@@ -213,9 +216,10 @@ class Flatten(Layer):
 
     def __post_init__(self) -> None:
         given: Any = self.shape
-        if not isinstance(given, (tuple, list)) or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in given):
-            raise ValueError("Flatten: shape must be a tuple of whole numbers of at least 1, such as (28, 28), not "
-                             f"{given!r}")
+        if not isinstance(given, (tuple, list)) or len(given) > MAX_AXES or not all(
+                isinstance(n, (int, np.integer)) and n >= 1 for n in given):
+            raise ValueError(f"Flatten: shape must be a tuple of at most {MAX_AXES} whole numbers of at least 1, such "
+                             f"as (28, 28), not {printable(repr(given), 100)}")
         vars(self)["shape"] = tuple(int(n) for n in given)
 
     @property
