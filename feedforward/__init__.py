@@ -14,8 +14,8 @@ from typing import Any as _Any
 
 __version__ = "0.1.0"
 _MODULES = ("feedforward.experiment", "feedforward.results", "feedforward.run", "feedforward.predict",
-            "feedforward.repetition", "feedforward.registration", "feedforward.tensorboard", "nn", "optimizers",
-            "datasets")
+            "feedforward.repetition", "feedforward.range_test", "feedforward.optuna_search", "feedforward.registration",
+            "feedforward.tensorboard", "nn", "optimizers", "datasets")
 
 
 def _check_packages() -> None:

@@ -1,7 +1,9 @@
 from datasets import *
 from feedforward import testing as testing
 from feedforward.experiment import *
+from feedforward.optuna_search import *
 from feedforward.predict import *
+from feedforward.range_test import *
 from feedforward.registration import *
 from feedforward.registration import register as register
 from feedforward.repetition import *

@@ -26,6 +26,7 @@ from feedforward.predict import predict_table, write_csv
 from feedforward.repetition import repeat
 from feedforward.results import Results
 from feedforward.run import Stop
+from feedforward.stages import AUTO
 import nn
 from nn.files import write_atomically
 import optimizers
@@ -39,13 +40,13 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; --help lists the options")
 
 
-def learning_rate(text: str) -> float:
-    """Return the number, or say that a rate that changes is a schedule."""
+def learning_rate(text: str) -> float | str:
+    """Return the number or "auto", or say that a rate that changes is a schedule."""
     try:
-        return float(text)
+        return text if text == AUTO else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number; a rate that changes is a schedule, such as "
-                                         "--schedule cosine") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number or {AUTO!r}; a rate that changes is a schedule, "
+                                         "such as --schedule cosine") from None
 
 
 def checkpoint_period(text: str) -> int | str:
@@ -62,8 +63,8 @@ def parser(program: str) -> Parser:
     add("--optimizer", nargs="+", default=["adam"], metavar="NAME",
         help="a name from --list; several names, or 'all', to compare them from the same start; NAME:EPOCHS NAME, "
         "such as adam:20 lbfgs, to train with one and then with the other (default: adam)")
-    add("--lr", type=learning_rate, metavar="RATE", help="learning rate (default: the article's 0.01, or the "
-        "optimizer's own default if that is 1)")
+    add("--lr", type=learning_rate, nargs="+", metavar="RATE", help="learning rate; 'auto', to find it by a range "
+        "test; or several, to compare them (default: the article's 0.01, or the optimizer's own default if that is 1)")
     add("-o", action="append", default=[], metavar="FIELD=VALUE", dest="fields", help="another field of the "
         "optimizers that have it, such as -o beta1=0.8, or of one optimizer, such as -o adam.beta1=0.8")
     add("--schedule", metavar="NAME[:NUMBER...]", help="the learning rate over the epochs: see --list")
@@ -245,6 +246,8 @@ def report(results: Results, program: str) -> int:
             say(f"seed {run.seed}, {message}")
         for stage, form in run.forms().items():
             say(f"seed {run.seed}, {stage} used its form {form!r}")
+        for line in run.found_rates():
+            say(line)
         if run.error:
             say(f"{name}: {run.name}, seed {run.seed}: {run.error}", "stderr")
     for problem in results.problems:

@@ -24,12 +24,12 @@ from feedforward.folder import (
 )
 from feedforward.network import build_network, check_hidden, is_regression
 from feedforward.results import Results
-from feedforward.run import Run, RunCallbacks, Stage, Stop, tell, train_all
-from feedforward.stages import OptimizerSettings, StageText, join_stages, parse_plans
+from feedforward.run import Run, RunCallbacks, Stop, tell, train_all
+from feedforward.stages import AUTO, OptimizerSettings, Stage, StageText, check_lr, has_lr, join_stages, parse_plans
 import nn
 from nn import Checkpoint, blas
 from nn.archive import one_line_errors
-from nn.fields import Bounds, Count, Declared, Fraction, Positive, PositiveFraction
+from nn.fields import Bounds, Count, Declared, Fraction, PositiveFraction
 from nn.fit import Callbacks
 from nn.inputs import check_fit
 from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters, parse_schedule
@@ -51,8 +51,9 @@ class Experiment(Declared):
     optimizer : str or sequence of str
         A name in OPTIMIZERS, such as "adam"; stages, such as "adam:20+lbfgs", for 20 epochs of Adam and then L-BFGS;
         several of these, to compare them from the same start; or "all".
-    lr : float, optional
-        The learning rate, above 0. By default the article's 0.01, or the optimizer's own default if that is 1.
+    lr : float, "auto" or sequence, optional
+        The learning rate, above 0; "auto", to find it by a range test when a stage begins: see `lr_find`; or several
+        of these, to compare them. By default the article's 0.01, or the optimizer's own default if that is 1.
     fields : mapping, optional
         Other fields of the optimizers that have them, such as {"beta1": 0.8}, or of one optimizer, such as
         {"adam.beta1": 0.8}.
@@ -115,7 +116,7 @@ class Experiment(Declared):
     """
 
     optimizer: str | Sequence[str] = "adam"
-    lr: Positive | None = None
+    lr: float | str | Sequence[float | str] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     schedule: str | None = None
     dataset: str | os.PathLike[str] | Dataset | None = None
@@ -149,7 +150,8 @@ class Experiment(Declared):
     def _check(self) -> list[tuple[StageText, ...]]:
         """Return the stages of each run. Raises ValueError for any error that can be found without the data."""
         self.hidden = check_hidden(self.hidden)
-        plans = parse_plans(self.optimizer, self.epochs)
+        self.lr = lr = check_lr(self.lr)
+        plans = parse_plans(self.optimizer, self.epochs, lr)
         if len(plans) * self.seeds > MAX_RUNS:
             raise ValueError(f"Experiment: {len(plans) * self.seeds:,} runs are too many: choose at most {MAX_RUNS:,}")
         if self.data_dir is not None and not isinstance(self.data_dir, (str, os.PathLike)):
@@ -190,7 +192,8 @@ class Experiment(Declared):
 
     def _settings(self, plans: Sequence[tuple[StageText, ...]]) -> OptimizerSettings:
         names = list(dict.fromkeys(stage.optimizer for stages in plans for stage in stages))
-        return OptimizerSettings(names, self.lr, self.fields, self.schedule, self._schedule_epochs or self.epochs)
+        epochs = self._schedule_epochs or self.epochs
+        return OptimizerSettings(names, check_lr(self.lr), self.fields, self.schedule, epochs)
 
     def _build_model(self, data: DataShape, seed: int) -> nn.Model:
         """Return the untrained network of one seed."""
@@ -222,7 +225,9 @@ class Experiment(Declared):
         size = self.batch_size or (-(-n // 10) if first_order else n)
         check_fit(self.epochs, size, n)
         get(stage.optimizer, **settings.values(stage.optimizer)).start(model.theta)
-        return Stage(stage.optimizer, settings.build(stage.optimizer, -(-n // size)), stage.epochs, size)
+        lr = stage.lr if isinstance(settings.lr, tuple) else settings.lr
+        return Stage(stage.optimizer, settings.build(stage.optimizer, -(-n // size), lr), stage.epochs, size,
+                     finds_lr=lr == AUTO and has_lr(stage.optimizer))
 
     def plan(self, folder: str | os.PathLike[str] | None = None, notify: Callable[[str], None] = warnings.warn) -> str:
         """Return what `run` would do, without writing or downloading a file.
@@ -261,7 +266,7 @@ class Experiment(Declared):
         lines = [f"{data.name}: {self.epochs} epochs, into {self._choose_folder(folder, data.name, plans)}"]
         lines += [download] if download else []
         lines += [f"seed {run.seed}, {stage.epochs} epochs in batches of {stage.batch_size}: {stage.optimizer}"
-                  for run in runs for stage in run.stages]
+                  + (", with the lr of a range test" if stage.finds_lr else "") for run in runs for stage in run.stages]
         return "\n".join([*lines, *(run.model.summary() for run in runs[:1])])
 
     def run(self, folder: str | os.PathLike[str] | bool | None = None, *, callbacks: RunCallbacks = (),
@@ -419,8 +424,9 @@ class Experiment(Declared):
                 self._set_folders(runs, path, config)
             try:
                 train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress,
-                          stop=stop, config=config, checkpoint_every=checkpoint_every, title=lambda run:
-                          f"{dataset}, {run.name}" + (f", seed {run.seed}" if self.seeds > 1 else ""))
+                          stop=stop, config=config, checkpoint_every=checkpoint_every, figures=figures,
+                          title=lambda run: f"{dataset}, {run.name}" + (
+                              f", seed {run.seed}" if self.seeds > 1 else ""))
             except KeyboardInterrupt as interrupt:
                 if path is not None:
                     interrupt.add_note(f"to continue: feedforward.Experiment.resume({str(path)!r})")
@@ -473,7 +479,7 @@ def read_experiment(folder: str | os.PathLike[str],
         length = config.get("schedule_epochs", experiment.epochs)
         if type(length) is not int or length < 1:
             raise ValueError(f"its schedule_epochs is {length!r}")
-    if "stages" in config and experiment.seeds * len(parse_plans(experiment.optimizer, experiment.epochs)) > 1:
+    if "stages" in config and experiment.seeds * len(experiment._check()) > 1:
         raise ValueError(f"{folder} is one run of a comparison: continue {Path(folder).resolve().parent} instead")
     vars(experiment)["_schedule_epochs"] = length
     return experiment, config

@@ -106,8 +106,8 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def folder_name(run_name: str) -> str:
-    """Return the name of a run as part of a folder's name: adam20-lbfgs for adam:20+lbfgs."""
-    return run_name.replace(":", "").replace("+", "-")
+    """Return the name of a run as part of a folder's name: adam20-lbfgs-lr0.1 for adam:20+lbfgs lr=0.1."""
+    return run_name.replace(":", "").replace("=", "").replace("+", "-").replace(" ", "-")
 
 
 def environment() -> dict[str, Any]:
@@ -146,18 +146,18 @@ def _version(package: str) -> str | None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` to a JSON file, completely or not at all."""
-    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: arrays as lists, infinity and NaN and other objects as texts."""
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, (bool, int, str, NoneType)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)

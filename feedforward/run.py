@@ -10,39 +10,25 @@ import os
 from pathlib import Path
 import queue
 import sys
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from datasets import Dataset
 from feedforward.data import targets
-from feedforward.folder import CONFIG, collect_errors, read_config, reason, write_json
+from feedforward.folder import CONFIG, collect_errors, read_config, reason, save_figure, write_json
+from feedforward.stages import AUTO, Stage
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
-from nn.fields import Count, check_value
+from nn.fields import Count, Positive, check_value
 from nn.model import Scores
-from optimizers import Optimizer, hyperparameters
 
 __all__ = ["Run"]
 
 CHECKPOINT = "checkpoint.safetensors"
 RunCallbacks = Sequence[Any] | Callable[["Run"], Sequence[Any]]
-
-
-@dataclass
-class Stage:
-    """An optimizer, the number of epochs that it trains for, and its batch size."""
-
-    name: str
-    optimizer: Optimizer
-    epochs: int
-    batch_size: int
-
-    def description(self) -> dict[str, Any]:
-        """Return the stage as it is written to config.json."""
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # without its schedule
-        return {"optimizer": self.name, "fields": hyperparameters(optimizer), "epochs": self.epochs,
-                "batch_size": self.batch_size}
+drawing = Lock()  # matplotlib does not promise that several threads can draw at once
 
 
 @dataclass
@@ -54,7 +40,7 @@ class Run:
     Parameters
     ----------
     name : str
-        The optimizer, or the stages, such as "adam:20+lbfgs".
+        The optimizer or the stages, such as "adam:20+lbfgs", and the lr if runs differ in it, such as "adam lr=0.1".
     seed : int
         The seed of the model.
     stages : list of Stage
@@ -114,6 +100,18 @@ class Run:
         forms = ((stage.name, getattr(stage.optimizer, "form_used", "")) for stage in self.stages)
         return {name: form for name, form in forms if form}
 
+    def found_rates(self) -> list[str]:
+        """Return the learning rates that range tests have found.
+
+        Returns
+        -------
+        list of str
+            A line for each, such as "adam, seed 0: the range test has found lr 0.0196".
+        """
+        return [f"{self.name}, seed {self.seed}: the range test has found lr {stage.found_lr:.3g}"
+                + (f" for {stage.name}" if len(self.stages) > 1 else "")
+                for stage in self.stages if stage.found_lr is not None]
+
     def results(self) -> dict[str, Any]:
         """Return the results as they are written to config.json.
 
@@ -133,7 +131,7 @@ class Run:
 
     def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, share: int | None,
               config: dict[str, Any], checkpoint_every: int | str | None = None,
-              notify: Callable[[str], None] | None = None) -> None:
+              notify: Callable[[str], None] | None = None, figures: bool = True) -> None:
         """Train stage by stage. If the run has a folder, write its files, even if training fails.
 
         If its folder holds a checkpoint, training continues from there.
@@ -153,10 +151,12 @@ class Run:
         checkpoint_every : int or str, optional
             As for `Checkpoint`.
         notify : callable, optional
-            Called with a message that says where training continues.
+            Called with a message that says where training continues, or which learning rate was found.
+        figures : bool
+            Whether to write the figures of range tests, if there is a folder.
         """
-        config = {**config, "stages": [stage.description() for stage in self.stages], "seed": self.seed,
-                  "model": self.model.components().description()}
+        notify = notify or (lambda message: None)
+        config = {**config, "seed": self.seed, "model": self.model.components().description()}
         callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin(partial(self._begin, config))
         continues = self.folder is not None and (self.folder / CONFIG).exists()
         try:
@@ -165,15 +165,16 @@ class Run:
                 checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
                 # what follows the checkpoint writes only if the training can be continued
                 callbacks += [checkpoint, begins, CSVLog(self.folder / "history.csv")]
+            self._restore_rates()
             first, before, saved_threads = self._restore(checkpoint, callbacks)
             threads = threads or saved_threads or share
         except (ValueError, OSError, MemoryError) as error:  # nothing has been trained, and nothing is overwritten
             self.error, self.refused = reason(error), continues
             return
-        if continues and notify is not None:
+        if continues:
             notify(self._position())
         try:
-            self._train_stages(data, callbacks, threads, checkpoint, first, before)
+            self._train_stages(data, callbacks, threads, checkpoint, first, before, notify, figures)
         except (Diverged, ValueError, OSError, MemoryError) as error:
             self.error, self.refused = reason(error), continues and not begins.done
         finally:  # also after an interrupt
@@ -204,7 +205,8 @@ class Run:
     def _write_config(self, config: dict[str, Any]) -> None:
         if self.folder is not None:
             with collect_errors(self.problems):
-                write_json(self.folder / CONFIG, config)
+                stages = [stage.description() for stage in self.stages]
+                write_json(self.folder / CONFIG, {**config, "stages": stages})
 
     def _position(self) -> str:
         """Return where training continues."""
@@ -241,6 +243,17 @@ class Run:
                 earlier.optimizer.form_used = form
         return stage, before, threads
 
+    def _restore_rates(self) -> None:
+        """Set the learning rates that range tests found before the run was interrupted."""
+        path = None if self.folder is None else self.folder / CONFIG
+        if path is None or not path.exists() or not any(stage.finds_lr for stage in self.stages):
+            return
+        saved = read_config(path.parent)
+        with one_line_errors(path, "the configuration of a run"):
+            for i, stage in enumerate(self.stages):
+                if stage.finds_lr and (lr := saved["stages"][i]["fields"]["lr"]) != AUTO:
+                    stage.set_lr(check_value("a stage", "lr", Positive, lr))
+
     def _check_incomplete(self) -> None:
         """Raise ValueError if the folder holds a complete run: without a checkpoint it cannot be continued."""
         if self.folder is None or not (self.folder / CONFIG).exists():
@@ -250,9 +263,12 @@ class Run:
             raise ValueError(f"{self.folder} holds a complete run, but no {CHECKPOINT} from which to continue")
 
     def _train_stages(self, data: Dataset, callbacks: Sequence[Any], threads: int | None,
-                      checkpoint: Checkpoint | None, first: int, before: int) -> None:
+                      checkpoint: Checkpoint | None, first: int, before: int, notify: Callable[[str], None],
+                      figures: bool) -> None:
         y, validation = targets(data, data.y_train), (data.x_test, targets(data, data.y_test))
         for number, stage in enumerate(self.stages[first:], first):
+            if stage.finds_lr and stage.found_lr is None:
+                self._find_lr(number, data, threads, notify, figures)
             if checkpoint is not None:
                 checkpoint.notes = {
                     "stage": number, "before": before, "messages": list(self.messages),
@@ -266,17 +282,28 @@ class Run:
                 break
             before = len(self.history)
 
+    def _find_lr(self, number: int, data: Dataset, threads: int | None, notify: Callable[[str], None],
+                 figures: bool) -> None:
+        """Set the lr of a stage by a range test from the present weights. Raises ValueError if it suggests none."""
+        stage = self.stages[number]
+        test = stage.range_test(self.model, data, threads)
+        if self.folder is not None and figures:
+            with collect_errors(self.problems), drawing:
+                figure = test.plot(f"{data.name}, {stage.name}, seed {self.seed}: learning rate range test")
+                save_figure(figure, self.folder / (f"lr-find-{number + 1}.png" if number else "lr-find.png"))
+        stage.set_lr(test.lr)
+        notify(self.found_rates()[-1])
+
 
 class OnFitBegin:
-    """A callback that calls a function when the first fit begins."""
+    """A callback that calls a function whenever a fit begins."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self.action, self.done = action, False
 
     def on_fit_begin(self, model: Model, plan: Any) -> None:
-        """Call it, once."""
-        if not self.done:
-            self.action()
+        """Call it."""
+        self.action()
         self.done = True
 
 
@@ -308,7 +335,7 @@ def tell(message: str) -> None:
 
 def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: RunCallbacks,
               progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any],
-              checkpoint_every: int | str | None) -> None:
+              checkpoint_every: int | str | None, figures: bool) -> None:
     """Train every run, `jobs` of them at once, each with its share of BLAS's threads.
 
     A function `callbacks` is called with each run. Of a sequence, each run gets a deep copy if there are several.
@@ -334,7 +361,7 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
         progress_bars = [Progress(title(run), unit, position, lines, "test")] if progress else []
         try:
             run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, share, config, checkpoint_every,
-                      tell if progress else None)
+                      tell if progress else None, figures)
         finally:
             positions.put(position)
 

@@ -1,19 +1,29 @@
 """Stages: the text "adam:20+lbfgs" for 20 epochs of one optimizer and the rest of another, and their optimizers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nn.fields import lookup
+from datasets import Dataset
+from feedforward.data import targets
+from feedforward.range_test import RangeTest, lr_find
+from nn import Model
+from nn.fields import Positive, check_value, lookup
 from optimizers import OPTIMIZERS, Optimizer, Scheduled, get, hyperparameters, parse_schedule
 
 ARTICLE_LR = 0.01
+AUTO = "auto"  # an lr that a range test finds
+MAX_RATES = 1000  # of an experiment
+
+Rate = float | str  # a learning rate, or AUTO
 
 
 class StageText(NamedTuple):
-    """The name of an optimizer, and the number of epochs that it trains for."""
+    """The name of an optimizer, the number of epochs that it trains for, and its lr if runs differ in that."""
 
     optimizer: str
     epochs: int
+    lr: Rate | None = None
 
 
 def parse_stages(text: str, epochs: int) -> tuple[StageText, ...]:
@@ -42,12 +52,39 @@ def parse_stages(text: str, epochs: int) -> tuple[StageText, ...]:
 
 
 def join_stages(stages: Sequence[StageText]) -> str:
-    """Return the text of the stages, such as "adam:20+lbfgs"."""
-    return "+".join([*(f"{name}:{epochs}" for name, epochs in stages[:-1]), stages[-1].optimizer])
+    """Return the text of the stages, such as "adam:20+lbfgs", and their lr if they have one, such as "adam lr=0.1"."""
+    text = "+".join([*(f"{stage.optimizer}:{stage.epochs}" for stage in stages[:-1]), stages[-1].optimizer])
+    rates = [f" lr={rate_text(stage.lr)}" for stage in stages if stage.lr is not None]
+    return text + "".join(rates[:1])
 
 
-def parse_plans(optimizer: str | Sequence[str], epochs: int) -> list[tuple[StageText, ...]]:
-    """Return the stages of each run of a comparison. Raises ValueError if two runs are the same."""
+def rate_text(rate: Rate) -> str:
+    """Return a learning rate as a text that no other has, such as "0.1"."""
+    if isinstance(rate, str):
+        return rate
+    return text if float(text := f"{rate:g}") == rate else repr(rate)
+
+
+def check_lr(lr: Any) -> Rate | tuple[Rate, ...] | None:
+    """Return a learning rate, several to compare, or None. Raises ValueError if one is not allowed or given twice."""
+    if lr is None:
+        return None
+    rates = list(lr) if isinstance(lr, Iterable) and not isinstance(lr, str) else [lr]
+    if not 0 < len(rates) <= MAX_RATES:
+        raise ValueError(f"Experiment: lr has {len(rates):,} values: give from 1 to {MAX_RATES:,}")
+    if wrong := [rate for rate in rates if isinstance(rate, str) and rate != AUTO]:
+        raise ValueError(f"Experiment: lr must be a number above 0, {AUTO!r}, or several of these, not {wrong[0]!r}")
+    rates = [rate if rate == AUTO else check_value("Experiment", "lr", Positive, rate) for rate in rates]
+    if twice := [rate for i, rate in enumerate(rates) if rate in rates[:i]]:
+        raise ValueError(f"Experiment: lr {rate_text(twice[0])} is given twice")
+    return rates[0] if len(rates) == 1 else tuple(rates)
+
+
+def parse_plans(optimizer: str | Sequence[str], epochs: int, lr: Any = None) -> list[tuple[StageText, ...]]:
+    """Return the stages of each run of a comparison: each optimizer with each lr.
+
+    Raises ValueError if two runs are the same.
+    """
     if isinstance(optimizer, str):
         optimizer = [optimizer]
     if not (isinstance(optimizer, Sequence) and optimizer and all(isinstance(text, str) for text in optimizer)):
@@ -56,8 +93,21 @@ def parse_plans(optimizer: str | Sequence[str], epochs: int) -> list[tuple[Stage
     texts = join_words(optimizer)
     plans = [parse_stages(text, epochs) for text in (OPTIMIZERS if texts == ["all"] else texts)]
     if len(set(plans)) < len(plans):
-        raise ValueError(f"optimizer {' '.join(texts)}: one is named twice")
-    return plans
+        raise ValueError(f"optimizer {' '.join(texts)}: one is named twice; learning rates are compared by --lr 0.1 "
+                         "0.01, or lr=[0.1, 0.01]")
+    if not isinstance(lr, tuple):
+        return plans
+    return list(dict.fromkeys(with_lr(stages, rate) for stages in plans for rate in lr))
+
+
+def with_lr(stages: Sequence[StageText], rate: Rate) -> tuple[StageText, ...]:
+    """Return the stages with this lr, if their optimizers have one."""
+    return tuple(stage._replace(lr=rate) if has_lr(stage.optimizer) else stage for stage in stages)
+
+
+def has_lr(name: str) -> bool:
+    """Return whether the optimizer of this name has a learning rate."""
+    return "lr" in hyperparameters(OPTIMIZERS[name])
 
 
 def join_words(words: Sequence[str]) -> list[str]:
@@ -72,10 +122,10 @@ def join_words(words: Sequence[str]) -> list[str]:
 
 
 class OptimizerSettings(NamedTuple):
-    """The settings of an experiment's optimizers: their names, the lr, other fields, and a schedule over epochs."""
+    """The settings of an experiment's optimizers: their names, lr, other fields, and a schedule over epochs."""
 
     names: Sequence[str]
-    lr: float | None
+    lr: Rate | tuple[Rate, ...] | None
     fields: Mapping[str, Any]
     schedule: str | None
     epochs: int
@@ -84,13 +134,14 @@ class OptimizerSettings(NamedTuple):
         """Raise ValueError if an optimizer cannot be made, or none of them can use the lr or the schedule."""
         if not isinstance(self.fields, Mapping) or not all(isinstance(key, str) for key in self.fields):
             raise ValueError(f"Experiment: fields must be a dict such as {{'beta1': 0.8}}, not {self.fields!r}")
-        with_lr = [name for name in self.names if "lr" in hyperparameters(OPTIMIZERS[name])]
-        if self.lr is not None and not with_lr:
-            get(self.names[0], lr=self.lr)  # raises: it has no lr
-        if self.schedule is not None and not with_lr:
-            raise ValueError(f"schedule {self.schedule}: {' and '.join(self.names)} have no learning rate")
+        if not any(map(has_lr, self.names)):
+            if self.lr is not None:
+                get(self.names[0], lr=self.lr)  # raises: it has no lr
+            if self.schedule is not None:
+                raise ValueError(f"schedule {self.schedule}: {' and '.join(self.names)} have no learning rate")
         for name in self.names:
-            self.build(name, 1)
+            for rate in self.lr if isinstance(self.lr, tuple) else (self.lr,):
+                self.build(name, 1, rate)
 
     def values(self, name: str) -> dict[str, Any]:
         """Return the fields for one optimizer: those with its name, and those without a name that it has."""
@@ -106,17 +157,49 @@ class OptimizerSettings(NamedTuple):
                 values[field] = value
         return values
 
-    def build(self, name: str, steps: int) -> Optimizer:
-        """Return a new optimizer with its fields and its schedule, for epochs of so many steps."""
+    def build(self, name: str, steps: int, lr: Rate | None) -> Optimizer:
+        """Return a new optimizer with its lr, fields and schedule, for epochs of so many steps."""
         values = self.values(name)
         default = hyperparameters(OPTIMIZERS[name]).get("lr")  # None if it has no learning rate
-        if "lr" in values and self.lr is not None:
-            raise ValueError(f"lr {self.lr:g} and the field lr={values['lr']} are both given for {name}: "
+        if "lr" in values and lr is not None:
+            raise ValueError(f"lr {rate_text(lr)} and the field lr={values['lr']} are both given for {name}: "
                              "give one of them")
         if default is not None:
             # a rule whose default is 1 scales its steps itself, so that 0.01 would not be the article's
-            values.setdefault("lr", self.lr if self.lr is not None else ARTICLE_LR if default < 1 else default)
+            values.setdefault("lr", lr if isinstance(lr, float) else ARTICLE_LR if default < 1 else default)
         optimizer = get(name, **values)
         if self.schedule is None or default is None:
             return optimizer
         return Scheduled(optimizer, parse_schedule(self.schedule, self.epochs), unit=steps)
+
+
+@dataclass
+class Stage:
+    """An optimizer, the number of epochs that it trains for, and its batch size.
+
+    If `finds_lr`, a range test finds the optimizer's lr when the stage begins, and `found_lr` is what it has found.
+    """
+
+    name: str
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int
+    finds_lr: bool = False
+    found_lr: float | None = None
+
+    def description(self) -> dict[str, Any]:
+        """Return the stage as it is written to config.json. If an lr is not found yet, it is "auto"."""
+        fields = hyperparameters(getattr(self.optimizer, "optimizer", self.optimizer))  # without its schedule
+        if self.finds_lr:
+            fields["lr"] = AUTO if self.found_lr is None else self.found_lr
+        return {"optimizer": self.name, "fields": fields, "epochs": self.epochs, "batch_size": self.batch_size}
+
+    def set_lr(self, lr: float) -> None:
+        """Set the lr that was found."""
+        optimizer: Any = self.optimizer  # one that has an lr
+        optimizer.lr = self.found_lr = lr
+
+    def range_test(self, model: Model, data: Dataset, threads: int | None) -> RangeTest:
+        """Return the range test of the optimizer, from the present weights of the model."""
+        y = targets(data, data.y_train)
+        return lr_find(model, data.x_train, y, self.optimizer, self.batch_size, threads=threads)

@@ -237,7 +237,8 @@ def test_the_configuration_repeats_the_run_in_python(tmp_path):
     (["-o", "gd.lr=1"], "field gd.lr: write a field such as beta1, or NAME.FIELD with a name among adam"),
     (["--schedule", "cosin"], "unknown schedule 'cosin': did you mean 'cosine'? choose from constant"),
     (["--seeds", "0"], "seeds must be a whole number of at least 1, not 0"),
-    (["--optimizer", "adam", "adam"], "optimizer adam adam: one is named twice"),
+    (["--optimizer", "adam", "adam"], "optimizer adam adam: one is named twice; learning rates are compared by "
+     "--lr 0.1 0.01, or lr=[0.1, 0.01]"),
     (["--optimizer", "lbfgs", "--schedule", "cosine"], "schedule cosine: lbfgs have no learning rate"),
     (["--lr", "0.1", "-o", "lr=0.5"], "lr 0.1 and the field lr=0.5 are both given for adam: give one of them"),
     (["--optimizer", "rmsprop", "-o", "centered=yes"], "RMSprop: centered must be one of True, False, not 'yes'"),
@@ -251,7 +252,8 @@ def test_the_configuration_repeats_the_run_in_python(tmp_path):
      "optimizer adam:100+gd: the stages before the last take 100 of the 100 epochs, and leave none for it"),
     (["-o", "beta1=high"], "Adam: beta1 must be a number, at least 0 and below 1, not 'high'"),
     (["--lr", "-1"], "lr must be above 0, not -1"),
-    (["--lr", "cosine"], "'cosine' is not a number; a rate that changes is a schedule, such as --schedule cosine"),
+    (["--lr", "cosine"], "'cosine' is not a number or 'auto'; a rate that changes is a schedule, such as --schedule "
+     "cosine"),
     (["--learning-rate", "1"], "unrecognized arguments: --learning-rate 1; --help lists the options"),
     (["--optimizer", "lbfgs", "--lr", "0.1"], "lbfgs has no field 'lr': its fields are max_gigabytes, c1, c2"),
     (["--optimizer", "bfgs", "--hidden", "1000"], "BFGS: its matrix for 75,010 parameters would take 22.5 GB"),

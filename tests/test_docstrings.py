@@ -9,7 +9,8 @@ from numpydoc.validate import validate
 import pytest
 
 PACKAGES = ("nn", "optimizers", "datasets", "feedforward.experiment", "feedforward.results",
-            "feedforward.registration", "feedforward.run", "feedforward.tensorboard", "feedforward.testing", "nn.plots",
+            "feedforward.range_test", "feedforward.optuna_search", "feedforward.registration", "feedforward.run",
+            "feedforward.tensorboard", "feedforward.testing", "nn.plots",
             *(["feedforward.sklearn"] if find_spec("sklearn") else []))
 # no docstring or summary; parameters that are missing, unknown or without a type; no Returns; no Examples
 ERRORS = {"GL08", "SS01", "SS03", "SS06", "PR01", "PR02", "PR04", "PR07", "RT01", "YD01"}

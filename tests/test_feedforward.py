@@ -41,9 +41,15 @@ def test_names_of_feedforward_itself():
 def test_a_star_import_gives_the_public_names_and_no_others():
     names = {}
     exec("from feedforward import *", names)
-    assert set(names) - {"__builtins__"} == {*NAMES, "Experiment", "Results", "Run", "TensorBoard", "predict_table",
-                                              "register", "repeat", "plots", "testing"}
+    assert set(names) - {"__builtins__"} == {*NAMES, "Experiment", "Results", "Run", "RangeTest", "Search",
+                                              "TensorBoard", "lr_find", "predict_table", "register", "repeat",
+                                              "search", "plots", "testing"}
     assert {name for name in dir(ff) if not name.startswith("__")} == set(names) - {"__builtins__"}
+
+
+def test_no_module_has_a_public_name_that_it_would_hide():
+    modules = {path.stem for path in (ROOT / "feedforward").iterdir()} - {"testing"}
+    assert not modules & set(ff._public())
 
 
 def test_register_is_not_hidden_by_a_module():
