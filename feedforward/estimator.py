@@ -17,7 +17,7 @@ from feedforward.network import build_network, check_hidden
 from feedforward.stages import ARTICLE_LR
 import nn
 from nn.fields import Count, Fraction, NonNegative, PositiveFraction, check_value, field_types, lookup
-from nn.inputs import check_sample_weight
+from nn.weights import check_sample_weight
 from optimizers import OPTIMIZERS, FirstOrder, Optimizer, Scheduled, get, hyperparameters, parse_schedule
 
 WHOLE = 500  # examples: up to so many are one batch by default

@@ -228,18 +228,20 @@ def _trial_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0])
 
 
-def _open_study(optuna: Any, folder: str | os.PathLike[str] | None, direction: str,
+def _open_study(library: Any, folder: str | os.PathLike[str] | None, direction: str,
                 settings: dict[str, Any]) -> "optuna.Study":
     """Return a new study, or the one in the folder. Raises ValueError if that has other settings."""
+    study: optuna.Study
     if folder is None:
-        return optuna.create_study(direction=direction)
+        study = library.create_study(direction=direction)
+        return study
     path = Path(folder) / JOURNAL
     if not path.exists():
         choose_folder(folder, "")  # raises ValueError if it holds something else
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-    study = optuna.create_study(storage=storage, study_name="search", direction=direction, load_if_exists=True)
-    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):  # its process was killed
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    storage = library.storages.JournalStorage(library.storages.journal.JournalFileBackend(str(path)))
+    study = library.create_study(storage=storage, study_name="search", direction=direction, load_if_exists=True)
+    for trial in study.get_trials(states=[library.trial.TrialState.RUNNING]):  # its process was killed
+        study.tell(trial.number, state=library.trial.TrialState.FAIL)
     before = study.user_attrs.get("settings")
     if before is None:
         study.set_user_attr("settings", json.dumps(settings))

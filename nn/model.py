@@ -26,7 +26,6 @@ from nn.inputs import (
     check_takes_steps,
     check_targets,
     check_validation,
-    check_weights,
     split,
     unusual,
 )
@@ -39,6 +38,7 @@ from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
 from nn.registry import LOSSES
 from nn.stream import Stream
+from nn.weights import check_weights
 
 
 class Scores(TypedDict):

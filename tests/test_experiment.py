@@ -46,7 +46,7 @@ def test_the_command_line_runs_the_same_experiment(tmp_path):
 
 
 def test_every_option_of_the_command_line_is_a_field():
-    from feedforward.command import OTHER, parser
+    from feedforward.options import OTHER, parser
 
     options = {action.dest for action in parser("")._actions} - {"help", "version", *OTHER}
     assert options == set(inspect.signature(ff.Experiment).parameters)

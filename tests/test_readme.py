@@ -6,6 +6,7 @@ import re
 import pytest
 
 from feedforward import command
+from feedforward.options import parser
 
 ROOT = Path(__file__).parent.parent
 OPTIONAL = {"import torch": ["torch"], "import onnxruntime": ["onnx", "onnxruntime"]}  # what a block needs
@@ -33,7 +34,7 @@ def test_the_commands_are_valid(line, tmp_path, capsys):
     if argv in (["--help"], []):
         return
     if "--resume" in argv:  # there is no such run
-        command.parser("train.py").parse_args(argv)
+        parser("train.py").parse_args(argv)
         return
     options = [] if argv == ["--list"] else ["--dataset", "digits", "--dry-run"]
     assert command.main([*argv, *options]) == 0
