@@ -21,6 +21,8 @@ from nn.fields import Count, check_value
 from nn.files import check_folder, check_regular
 from nn.fit import Plan, Training
 from nn.history import Epoch, History, Position
+from nn.inputs import check_names
+from nn.labels import check_classes
 
 FORMAT = 1
 PERIOD = 60  # seconds between two checkpoints by default
@@ -345,10 +347,15 @@ class Checkpoint:
             "callbacks": [identity(callback) for callback in with_state(callbacks)]}))
         with archive.one_line_errors(saved.path, "a checkpoint"):
             description, arrays = saved.description, saved.arrays
-            differences = compare({name: description[name] for name in now}, now)
+            described = dict(description["model"])
+            # what the first fit has learned from its data, a new model does not know yet
+            classes = described.pop("classes", None) if model.classes is None else model.classes
+            names = described.pop("feature_names", None) if model.feature_names is None else model.feature_names
+            differences = compare({**{name: description[name] for name in now}, "model": described}, now)
         if differences:
             raise ValueError(f"{saved.path} is of a training with other settings: {differences}")
         with archive.one_line_errors(saved.path, "a checkpoint"):
+            classes, names = check_classes(classes, model.n_out), check_names(names, model.n_in)
             if any(arrays[name].shape != now.shape or arrays[name].dtype != now.dtype
                    for name, now in (("theta", model.theta), ("constants", model.constants))):
                 raise ValueError("its weights do not fit the model that it describes")
@@ -365,6 +372,7 @@ class Checkpoint:
         for name, text in texts.items():
             if hasattr(optimizer, name):
                 setattr(optimizer, name, text)
+        model.classes, model.feature_names = classes, names
         model.theta[:], model.constants[:] = arrays["theta"], arrays["constants"]
         self.notes, self._expected = notes, settings
         self._parts = [part for _, part in owners(optimizer, callbacks)]

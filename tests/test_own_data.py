@@ -9,6 +9,7 @@ import pytest
 
 from nn import (
     BinaryCrossEntropy,
+    Checkpoint,
     CrossEntropy,
     Dense,
     Flatten,
@@ -99,6 +100,25 @@ def test_class_weights_by_label_are_those_by_index():
     train(a, X, np.array(["low", "middle", "up"])[INDEX], class_weight={"up": 5})
     train(b, X, INDEX, class_weight={2: 5})
     np.testing.assert_array_equal(a.theta, b.theta)
+
+
+def test_a_checkpoint_knows_the_classes_and_the_columns(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    x, y = pandas.DataFrame(X, columns=list("dcba")), np.array(["low", "middle", "up"])[INDEX]
+    whole, results = network(), []
+    whole.fit(x, y, get("adam"), epochs=4, progress=False)
+    for epochs in (2, 4):
+        model, optimizer, checkpoint = network(), get("adam"), Checkpoint(tmp_path / "checkpoint")
+        history = checkpoint.restore(model, optimizer)
+        results.append((model.classes, model.feature_names))
+        model.fit(x, y, optimizer, epochs - len(history), history=history, callbacks=[checkpoint], progress=False)
+    assert results == [(None, None), (("low", "middle", "up"), ("d", "c", "b", "a"))]
+    np.testing.assert_array_equal(model.theta, whole.theta)
+    other = network(classes=["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"is of a training with other settings: model\.classes was"):
+        Checkpoint(tmp_path / "checkpoint").restore(other, get("adam"))
+    with pytest.raises(ValueError, match="is of a training with other settings: model"):
+        Checkpoint(tmp_path / "checkpoint").restore(network(2), get("adam"))
 
 
 def test_what_is_refused_changes_nothing():
