@@ -142,6 +142,8 @@ def search(experiment: Experiment, space: Space, trials: int = 50, seed: int = 0
 
     check_value("search", "trials", Count, trials)
     direction = lookup("metric", metric, DIRECTIONS)
+    if not 0 < held_out < 1:
+        raise ValueError(f"held_out must be above 0 and below 1, not {held_out!r}")
     _check_space(experiment, space)
     optuna = _import_optuna()
     data = _divide(experiment._load_data(notify), held_out, seed)
@@ -213,8 +215,6 @@ def _with(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
 
 def _divide(data: Dataset, held_out: float, seed: int) -> Dataset:
     """Return the training part as a dataset of its own, whose test part are the examples that are held out."""
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out must be above 0 and below 1, not {held_out!r}")
     (x, y, _), (x_held_out, y_held_out, _) = split((data.x_train, data.y_train, None), held_out, seed)
     return replace(data, x_train=x, y_train=y, x_test=x_held_out, y_test=y_held_out)
 
