@@ -88,9 +88,9 @@ def report(results: Results, program: str) -> int:
     say(f"{results.table()}\nrun folder: {results.folder}")
     for run in results:
         for message in run.messages:
-            say(f"seed {run.seed}, {message}")
+            say(f"{run.name}, seed {run.seed}: {message}")
         for stage, form in run.forms().items():
-            say(f"seed {run.seed}, {stage} used its form {form!r}")
+            say(f"{run.name}, seed {run.seed}: {stage} used its form {form!r}")
         for line in run.found_rates():
             say(line)
         if run.error:

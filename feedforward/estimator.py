@@ -1,7 +1,8 @@
 """Estimator: the parameters and the training that the estimators of feedforward.sklearn share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple, Self
@@ -125,10 +126,27 @@ class Estimator(BaseEstimator, ABC):
         Diverged
             If the loss becomes infinite or NaN.
         """
+        with self._unchanged_by_errors():
+            self._fit(X, y, sample_weight)
+        return self
+
+    @contextmanager
+    def _unchanged_by_errors(self) -> Iterator[None]:
+        """After an error within the context, the estimator is what it was before, with its last model."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Do what `fit` does."""
         self._check_parameters()
         warm = self.warm_start and hasattr(self, "model_")
         data, seed = self._check_data(X, y, sample_weight, known=warm), self._seed()
-        callbacks, validation = [*self.callbacks], None
+        callbacks, validation = [*(self.callbacks or ())], None
         if self.early_stopping:
             held = hold_out(data.x, data.labels, data.weights, self.validation_fraction, seed)
             validation, data = data.select(held), data.select(~held)
@@ -139,24 +157,29 @@ class Estimator(BaseEstimator, ABC):
         batches = len(data.x) > self._batch_size(len(data.x))
         optimizer = self._new_optimizer(data, self._weight_decay(data), "cosine" if batches else None)
         history = self._train(model, data, optimizer, self.epochs, nn.History(), callbacks, validation)
-        self.model_, self.optimizer_, self.history_ = model, optimizer, history
-        return self
+        self.model_, self.optimizer_, self.history_, self._in_parts = model, optimizer, history, False
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         """Train for one epoch, with the optimizer and after the epochs of the last call."""
+        with self._unchanged_by_errors():
+            self._fit_part(X, y, sample_weight, classes)
+        return self
+
+    def _fit_part(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> None:
         self._check_parameters()
         known = hasattr(self, "model_")
         data = self._check_data(X, y, sample_weight, known, classes)
         if known:
             model, optimizer, history = self.model_, self.optimizer_, self.history_
+            if not self._in_parts:  # the schedule of `fit` has ended
+                optimizer = self._new_optimizer(data)
         elif self.l2:
             raise ValueError(f"{type(self).__name__}: l2 is divided by the number of examples, which partial_fit does "
                              "not know: give optimizer_params={'weight_decay': ...}")
         else:
             model, optimizer, history = self._new_model(data, self._seed()), self._new_optimizer(data), nn.History()
-        self._train(model, data, optimizer, 1, history, self.callbacks)
-        self.model_, self.optimizer_, self.history_ = model, optimizer, history
-        return self
+        self._train(model, data, optimizer, 1, history, self.callbacks or ())
+        self.model_, self.optimizer_, self.history_, self._in_parts = model, optimizer, history, True
 
     def _train(self, model: nn.Model, data: Data, optimizer: Optimizer, epochs: int, history: nn.History,
                callbacks: Sequence[Any], validation: Data | None = None) -> nn.History:

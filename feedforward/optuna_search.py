@@ -5,10 +5,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 import json
 import math
+from numbers import Integral, Real
 import os
 from pathlib import Path
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 import warnings
 
 import numpy as np
@@ -20,7 +21,7 @@ from feedforward.folder import choose_folder, locked_folder, plain, write_json
 from feedforward.run import Stop
 from feedforward.stages import parse_plans
 from nn.checkpoint import compare
-from nn.fields import Count, check_value, lookup
+from nn.fields import Bounds, Count, check_value, lookup
 from nn.inputs import split
 
 if TYPE_CHECKING:
@@ -142,11 +143,15 @@ def search(experiment: Experiment, space: Space, trials: int = 50, seed: int = 0
 
     check_value("search", "trials", Count, trials)
     direction = lookup("metric", metric, DIRECTIONS)
+    check_value("search", "seed", Annotated[int, Bounds(least=0)], seed)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"search takes an Experiment, such as Experiment('adam'), not {experiment!r}")
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be above 0 and below 1, not {held_out!r}")
     _check_space(experiment, space)
     optuna = _import_optuna()
     data = _divide(experiment._load_data(notify), held_out, seed)
+    _check_data(data, space, metric)
     settings = plain({"experiment": {**experiment.description(), "dataset": _dataset_name(experiment, data)},
                       "space": {name: list(entry) for name, entry in space.items()},
                       "seed": seed, "metric": metric, "held_out": held_out})
@@ -193,7 +198,7 @@ def _check_space(experiment: Experiment, space: Space) -> None:
         if isinstance(entry, list) and entry:
             continue
         if not (isinstance(entry, tuple) and entry[2:] in ((), ("log",)) and len(entry) >= 2
-                and all(isinstance(end, (int, float)) for end in entry[:2]) and entry[0] < entry[1]):
+                and all(isinstance(end, Real) for end in entry[:2]) and entry[0] < entry[1]):
             raise ValueError(f"the space of {name} must be a range (low, high) or (low, high, 'log'), or a list of "
                              f"choices, not {entry!r}")
         if entry[2:] and not entry[0] > 0:
@@ -204,6 +209,16 @@ def _check_space(experiment: Experiment, space: Space) -> None:
             changed = _with(experiment, {**first, name: value})
             if len(parse_plans(changed.optimizer, changed.epochs, changed.lr)) > 1:
                 raise ValueError("search compares values itself: give an experiment with one optimizer and one lr")
+
+
+def _check_data(data: Dataset, space: Space, metric: str) -> None:
+    """Raise ValueError if the data do not fit the space or the metric."""
+    if metric == "accuracy" and not data.classes:
+        raise ValueError("the experiment has no accuracy, because its targets are numbers: search the loss")
+    sizes = [size for size in space.get("batch_size", ()) if isinstance(size, int)]
+    if sizes and max(sizes) > len(data.x_train):
+        raise ValueError(f"the space of batch_size reaches to {max(sizes):,}, but with held_out there are "
+                         f"{len(data.x_train):,} examples to train on: give at most these")
 
 
 def _with(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
@@ -265,8 +280,6 @@ def _try(optuna: Any, study: "optuna.Study", experiment: Experiment, space: Spac
     if errors := [run.error for run in results if run.error]:
         trial.set_user_attr("error", errors[0])
     scores = [math.nan if run.error or run.test is None else dict[str, Any](run.test)[metric] for run in results]
-    if None in scores:
-        raise ValueError("the experiment has no accuracy, because its targets are numbers: search the loss")
     score = statistics.mean(scores)
     study.tell(trial, score if math.isfinite(score) else FAILED[metric])
 
@@ -275,8 +288,9 @@ def _suggest(trial: Any, name: str, entry: Sequence[Any]) -> Any:
     """Return the value of a trial for one entry of the space."""
     if isinstance(entry, list):
         return _choices(entry)[trial.suggest_categorical(name, list(_choices(entry)))]
-    whole = all(isinstance(end, int) for end in entry[:2])
-    return (trial.suggest_int if whole else trial.suggest_float)(name, *entry[:2], log=len(entry) > 2)
+    if all(isinstance(end, Integral) for end in entry[:2]):
+        return trial.suggest_int(name, int(entry[0]), int(entry[1]), log=len(entry) > 2)
+    return trial.suggest_float(name, float(entry[0]), float(entry[1]), log=len(entry) > 2)
 
 
 def _choices(entry: list[Any]) -> dict[Any, Any]:

@@ -133,7 +133,7 @@ class Results(Sequence[Run]):
 
     def __repr__(self) -> str:
         """Return the table, and below it what the optimizers reported, and why runs failed."""
-        lines = [f"seed {run.seed}, {message}" for run in self.runs for message in run.messages]
+        lines = [f"{run.name}, seed {run.seed}: {message}" for run in self.runs for message in run.messages]
         lines += [line for run in self.runs for line in run.found_rates()]
         lines += [f"{run.name}, seed {run.seed}, failed: {run.error}" for run in self.runs if run.error]
         return "\n".join([self.table(), *lines])

@@ -277,7 +277,8 @@ class Run:
             self.model.fit(data.x_train, y, stage.optimizer, left, stage.batch_size, validation, callbacks,
                            progress=False, history=self.history, threads=threads)
             if self.history.message:
-                self.messages.append(f"{stage.name}: {self.history.message}")
+                part = f"{stage.name}: " if len(self.stages) > 1 else ""
+                self.messages.append(f"{part}{self.history.message}")
             if self.model.stop_training:
                 break
             before = len(self.history)

@@ -151,7 +151,7 @@ class FeedforwardClassifier(ClassifierMixin, Estimator):
             raise ValueError(f"class_weight={self.class_weight!r} needs all examples, but partial_fit has only some: "
                              "give a dict")
         known = hasattr(self, "model_")
-        if classes is None and not known and np.ndim(y) == 1:
+        if classes is None and not known and (np.ndim(y) == 1 or np.shape(y)[-1:] == (1,)):
             raise ValueError("the first call of partial_fit needs classes=..., all classes that y may hold in any call")
         if classes is not None and known and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes are {shown(np.unique(classes).tolist())}, but were "
@@ -224,6 +224,9 @@ class FeedforwardClassifier(ClassifierMixin, Estimator):
     def _encode(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_classification_targets(y)
         if self._multilabel:
+            if y.ndim != 2 or y.shape[1] != len(self.classes_):
+                raise ValueError(f"y has shape {y.shape}, but had {len(self.classes_)} columns of 0 and 1 before: give "
+                                 "the same columns")
             return y, np.zeros(len(y), int)
         labels = to_indices(as_labels(column_or_1d(y, warn=True)), self.classes_.tolist())
         return np.eye(len(self.classes_))[labels], labels
@@ -248,7 +251,8 @@ class FeedforwardClassifier(ClassifierMixin, Estimator):
             unknown = [label for label in self.class_weight if label not in known]
             if unknown and not set(known) <= set(self.class_weight):  # otherwise those that y does not hold are named
                 raise ValueError(f"class_weight has the class {unknown[0]!r}, but the classes are {shown(known)}")
-            factors = np.array([float(self.class_weight.get(label, 1)) for label in known])
+            given = [self.class_weight.get(label, 1) for label in known]
+            factors = np.array([factor if isinstance(factor, (int, float, np.number)) else np.nan for factor in given])
             if not (np.isfinite(factors).all() and (factors >= 0).all()):
                 raise ValueError(f"class_weight must hold finite numbers of at least 0, not {self.class_weight!r}")
         elif self.class_weight == "balanced":

@@ -207,6 +207,8 @@ def check_value(owner: str, name: str, kind: Any, value: Any, advice: Mapping[st
     if kind is float:
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         allowed = (f"{bounds}" if is_number else f"a number, {bounds}") if f"{bounds}" else "a finite number"
+        if is_number and str(value) in ("inf", "nan") and f"{bounds}":
+            allowed = f"a finite number, {bounds}"
         valid = isinstance(value, numbers.Real) and _is_finite(value) and bounds.hold(float(value))
     elif kind is int:
         allowed = f"a whole number of {bounds}" if f"{bounds}" else "a whole number"

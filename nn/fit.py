@@ -178,10 +178,14 @@ class Callbacks:
         Raises ValueError if something is not a number; the message names it.
         """
         self.complete, values = False, cast(dict[str, Any], epoch)
+        names, number = list(values), epoch["epoch"]
         for method in self._methods["on_epoch_end"]:
             method(self._model, epoch)
             for name, value in values.items():
                 values[name] = plain_number(name, value)
+            if list(values)[: len(names)] != names or epoch["epoch"] != number:
+                raise ValueError(f"a callback removed an entry of an epoch or changed its number, {number}: add "
+                                 "entries of other names")
         self.complete = True
 
     def end_fit(self, history: History) -> None:

@@ -8,6 +8,7 @@ import math
 import numbers
 import os
 from pathlib import Path
+import sys
 from typing import Any, TextIO, TypedDict, cast, get_type_hints, overload
 
 import numpy as np
@@ -283,8 +284,12 @@ def plain_number(name: str, value: Any) -> int | float | None:
     """
     if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
         value = value.item()
-    if value is None or type(value) in (int, float):
-        return cast(int | float | None, value)
+    if value is None or type(value) is float:
+        return value
+    if isinstance(value, numbers.Integral):
+        if abs(int(value)) > sys.float_info.max:
+            raise ValueError(f"the {name!r} of an epoch is larger than any float")
+        return int(value)
     if isinstance(value, numbers.Real):
-        return int(value) if isinstance(value, numbers.Integral) else float(value)
+        return float(value)
     raise ValueError(f"the {name!r} of an epoch is of type {type(value).__name__}: add numbers or None to epochs")

@@ -11,6 +11,8 @@ from nn.history import Epoch, plain_number
 from nn.labels import Label, as_labels, class_indices, from_indices, to_indices
 from nn.stream import Stream
 
+MAX_CLASSES = 1000  # of a confusion matrix whose classes are not given
+
 Metric = Callable[[Any, Any], Any]
 """Takes the true and the predicted targets of all examples, returns a number."""
 
@@ -58,7 +60,8 @@ class Metrics:
     """
 
     def __init__(self, functions: Mapping[str, Metric] | Sequence[Metric]) -> None:
-        if not isinstance(functions, (Mapping, Sequence)):
+        given: Any = functions
+        if isinstance(given, str) or not isinstance(given, (Mapping, Sequence)):
             raise ValueError(f"Metrics: give a list of functions or a dict, such as {{'f1': f1_score}}, not "
                              f"{functions!r}")
         named = functions.items() if isinstance(functions, Mapping) else [
@@ -115,7 +118,8 @@ class Metrics:
         with np.errstate(over="ignore", invalid="ignore"):
             predicted = as_given(model, model.predict(self._x), self._target)
         for name, function in self.functions.items():
-            epoch[self._prefix + name] = plain_number(name, function(self._true, predicted))
+            # copies: a function may work in place, and these may be the arrays that are trained on
+            epoch[self._prefix + name] = plain_number(name, function(self._true.copy(), predicted.copy()))
 
 
 def as_given(model: Any, rows: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -226,7 +230,7 @@ def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike,
 
 
 def distinct(y_true: ArrayLike, y_pred: ArrayLike) -> Sequence[Label]:
-    """Return the classes that labels stand for: integers from 0 to the largest, or the different labels, sorted.
+    """Return the classes that labels stand for: integers from 0 to the largest, or, if that is large, those that occur.
 
     Parameters
     ----------
@@ -247,8 +251,13 @@ def distinct(y_true: ArrayLike, y_pred: ArrayLike) -> Sequence[Label]:
     """
     true, predicted = _pair(y_true, y_pred)
     if true.dtype.kind == "i" and min(true.min(), predicted.min()) >= 0:
-        return range(int(max(true.max(), predicted.max())) + 1)
+        largest = int(max(true.max(), predicted.max()))
+        if largest < MAX_CLASSES:
+            return range(largest + 1)
     labels: list[Label] = np.unique(np.concatenate([true, predicted])).tolist()
+    if len(labels) > MAX_CLASSES:
+        raise ValueError(f"there are {len(labels):,} different labels: a confusion matrix has at most {MAX_CLASSES:,} "
+                         "classes")
     return labels
 
 

@@ -67,6 +67,8 @@ def curves(history: History, title: str = "", validation: str | None = "validati
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss']
     """
+    if isinstance(names, str) or not isinstance(history, History):
+        raise ValueError("curves takes a History, from Model.fit, and a list of names, such as ['loss']")
     names = [name.removeprefix("val_") for name in names]
     if history and (unknown := [name for name in names if not {name, f"val_{name}"} & set(history.columns)]):
         raise ValueError(f"there is no column {unknown[0]!r} to plot: choose from {', '.join(history.columns)}")
@@ -82,7 +84,8 @@ def curves(history: History, title: str = "", validation: str | None = "validati
             _plot_mean(ax, part.name + part.measured, [history], "epoch", part.prefix + name, (colour, "-"))
         _label_axes(ax, "epoch", name)
         legend |= {str(line.get_label()): line for line in ax.lines}
-    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(list(legend.values()), list(legend), loc="outside lower center",
+                  ncols=2 if len(panels) > 1 else 1, frameon=False)
     return figure
 
 
@@ -133,6 +136,8 @@ def compare(histories: Mapping[str, History | Sequence[History]], against: str =
     ['gd', 'adam']
     """
     lookup("horizontal axis", against, AXES)
+    if isinstance(histories, History):
+        raise ValueError("compare takes a dict of a History for each name: for one History write curves(history)")
     lists = {name: [entry] if isinstance(entry, History) else entry for name, entry in histories.items()}
     every = [history for entries in lists.values() for history in entries]
     panels = list(product(_metrics(every), _parts(every, validation)))
@@ -156,7 +161,7 @@ def _figure(width: float, height: float, title: str = "") -> "Figure":
 
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -297,7 +302,8 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Iterable[Any] | Non
     rotation = 45 if max(map(len, names)) > 3 else 0
     ax.set_xticks(ticks, names, rotation=rotation, ha="right" if rotation else "center", parse_math=False)
     ax.set_yticks(ticks, names, parse_math=False)
-    ax.set(xlabel="predicted", ylabel="true", title=title)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.set_title(title, parse_math=False)
     for i in ticks:
         for j in ticks:
             if counts[i, j]:
@@ -368,7 +374,7 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
         ax.imshow(images[row].reshape(image_shape), cmap="gray_r")
         result = "correct" if predicted == true[row] else f"predicted: {names[predicted]}"
         ax.set_title(f"{names[true[row]]}, {result}\n({p[row, predicted]:.0%})", fontsize=8, parse_math=False)
-    figure.suptitle("Smallest probability of the true class", fontsize=10)
+    figure.suptitle(f"Smallest probability{chr(10) if columns == 1 else ' '}of the true class", fontsize=10)
     return figure
 
 

@@ -175,3 +175,16 @@ def test_a_file_with_an_endless_line_is_refused_at_once(history, tmp_path):
     with pytest.raises(InvalidFile, match="it has a line of more than 10,000 characters"):
         History.read(tmp_path / "log")
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("change", [
+    lambda epoch: epoch.update(epoch=10 * epoch["epoch"]), lambda epoch: epoch.pop("loss"),
+    lambda epoch: epoch.update(huge=10**400)])
+def test_a_callback_that_spoils_an_epoch_is_named(change):
+    class Spoil:
+        def on_epoch_end(self, model, epoch):
+            change(epoch)
+
+    (x, y), wrong = small_data(), "a callback removed an entry of an epoch or changed its number, 1|the 'huge' of"
+    with pytest.raises(ValueError, match=wrong):
+        small(0).fit(x, y, get("gd"), callbacks=[Spoil()], progress=False)

@@ -15,6 +15,7 @@ from nn import (
     EarlyStopping,
     History,
     MeanSquaredError,
+    Metrics,
     Model,
     Sigmoid,
     accuracy,
@@ -211,3 +212,28 @@ def test_wrong_functions_are_named(functions, message):
 def test_a_function_that_returns_no_number_is_named():
     with pytest.raises(ValueError, match="the 'errors' of an epoch is of type ndarray: add numbers or None to epochs"):
         small().fit(*small_data(), get("adam"), metrics={"errors": lambda a, b: a - b}, progress=False)
+
+
+def test_a_metric_that_works_in_place_changes_nothing():
+    def in_place(y_true, y_predicted):
+        y_true -= y_true.mean()
+        y_predicted[:] = 0
+        return 0.0
+
+    x = np.linspace(0, 1, 20, dtype="float32")[:, np.newaxis]
+    y = 3 * x[:, 0]
+    models = [Model([Dense(1, 1)], MeanSquaredError()) for _ in range(2)]
+    for model, metrics in zip(models, ([in_place], None)):
+        model.fit(x, y, get("gd"), 5, progress=False, metrics=metrics)
+    np.testing.assert_array_equal(models[0].theta, models[1].theta)
+    np.testing.assert_array_equal(y, 3 * x[:, 0])
+
+
+def test_large_labels_need_no_large_matrix():
+    figure = plots.confusion([2019, 2020], [2020, 2020])
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["2019", "2020"]
+    with pytest.raises(ValueError, match="there are 2,001 different labels: a confusion matrix has at most"):
+        confusion_matrix(np.arange(2001), np.arange(2001))
+    for wrong in ("accuracy", 3):
+        with pytest.raises(ValueError, match="Metrics: give a list of functions or a dict"):
+            Metrics(wrong)

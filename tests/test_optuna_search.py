@@ -179,7 +179,7 @@ def test_other_files_are_not_overwritten(optuna, tmp_path):
 
 
 def test_a_score_that_does_not_exist_is_an_error(optuna):
-    with pytest.raises(ValueError, match="batch_size 1400 is larger than the data"):
+    with pytest.raises(ValueError, match="the space of batch_size reaches to 1,400, but with held_out there are 1,150"):
         search(space={"batch_size": [1400]})
 
 

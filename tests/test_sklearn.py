@@ -366,3 +366,45 @@ def test_first_order_optimizers_have_a_rate_by_default():
         if issubclass(kind, FirstOrder):
             estimator = FeedforwardClassifier(optimizer=name, epochs=1).fit(IRIS, NAMES)
             assert estimator.optimizer_.lr == (1 if name == "adadelta" else 0.01)
+
+
+def test_partial_fit_after_fit_trains_with_a_constant_rate():
+    classifier = FeedforwardClassifier(epochs=5, batch_size=20, random_state=0).fit(IRIS, NAMES)
+    assert classifier.optimizer_.lr < 1e-4  # the cosine has ended
+    before = classifier.model_.theta.copy()
+    for _ in range(30):
+        classifier.partial_fit(IRIS, np.roll(np.unique(NAMES), 1)[SPECIES])
+    assert classifier.optimizer_.lr == 0.01
+    assert (classifier.model_.theta != before).any()
+    assert classifier.score(IRIS, np.roll(np.unique(NAMES), 1)[SPECIES]) > 0.8
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_training_that_fails_leaves_the_last_one(method):
+    classifier = FeedforwardClassifier(epochs=5, random_state=0).fit(IRIS, NAMES)
+    before, state = classifier.predict_proba(IRIS), set(vars(classifier))
+    other = np.array(["x", "y", "z", "w"])[np.arange(150) % 4]
+    for options, x, y in (({"class_weight": "balancd"}, IRIS, other), ({"epochs": -1}, IRIS[:, :2], other),
+                          ({"optimizer": "gd", "optimizer_params": {"lr": 1e300}}, IRIS[:, :3], other)):
+        classifier.set_params(**options)
+        with pytest.raises((ValueError, Diverged)):
+            getattr(classifier, method)(x, y)
+        assert set(vars(classifier)) == state
+        assert classifier.classes_.tolist() == ["setosa", "versicolor", "virginica"]
+        np.testing.assert_array_equal(classifier.predict_proba(IRIS), before)
+        classifier.set_params(class_weight=None, epochs=5, optimizer="adam", optimizer_params=None)
+
+
+def test_several_labels_stay_several():
+    several = np.eye(3, dtype=int)[SPECIES]
+    several[::2, 0] = 1
+    classifier = FeedforwardClassifier(warm_start=True, epochs=2).fit(IRIS, several)
+    for call in (lambda: classifier.fit(IRIS, SPECIES), lambda: classifier.partial_fit(IRIS, SPECIES),
+                 lambda: classifier.fit(IRIS, several[:, :2])):
+        with pytest.raises(ValueError, match=r"y has shape \(150.*, but had 3 columns of 0 and 1 before"):
+            call()
+    with pytest.raises(ValueError, match="the first call of partial_fit needs classes"):
+        FeedforwardClassifier().partial_fit(IRIS, NAMES[:, np.newaxis])
+    with pytest.raises(ValueError, match="class_weight must hold finite numbers of at least 0"):
+        FeedforwardClassifier(class_weight={"setosa": "x"}).fit(IRIS, NAMES)
+    assert FeedforwardClassifier(callbacks=None, epochs=1).fit(IRIS, NAMES).n_iter_ == 1
