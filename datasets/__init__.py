@@ -178,6 +178,6 @@ def _entry(name: str) -> Entry:
     if name not in DATASETS:
         close = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise DataError(f"no dataset is called {name!r}: {hint}choose from {', '.join(DATASETS)}, or give a file that "
-                        f"ends in {', '.join(SUFFIXES)}")
+        raise DataError(f"no dataset is called {name!r}: {hint}choose from {', '.join(DATASETS)}; a file of "
+                        f"your own, {', '.join(SUFFIXES)}, is read by Experiment(dataset=FILE) or load_table")
     return DATASETS[name]

@@ -36,6 +36,12 @@ def predict(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
     if options.out:
         write_atomically(Path(options.out), lambda file: file.write(text.getvalue().encode()))
     else:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        try:
+            text.getvalue().encode(encoding)
+        except UnicodeEncodeError as error:
+            raise ValueError(f"stdout is {encoding}, which cannot show {error.object[error.start]!r}: write into a "
+                             "file by --out FILE") from None
         say(text.getvalue().removesuffix("\n"))
     return 3 if _unwritten else 0
 
@@ -74,7 +80,10 @@ def run(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
         return report(results, program)
     given = values(options)
     if options.config is not None:
-        given = {**read_fields(options.config), **values(explicit(argv, name))}
+        from_file, from_line = read_fields(options.config), values(explicit(argv, name))
+        if "fields" in from_line and isinstance(from_file.get("fields"), dict):
+            from_line["fields"] = {**from_file["fields"], **from_line["fields"]}
+        given = {**from_file, **from_line}
     chosen = Experiment(**given)
     if options.dry_run:
         say(chosen.plan(options.out, notify=warn) + "\nnothing was trained or written: --dry-run")

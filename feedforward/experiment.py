@@ -1,6 +1,6 @@
 """Experiment: a training, or a comparison of several, as one typed configuration that can be run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import field
 from functools import partial
@@ -168,10 +168,13 @@ class Experiment(Declared):
         """Bring what describes the data into its form: absolute paths, tuples. Raises ValueError if it does not fit."""
         for name in ("target", "drop", "one_hot"):
             value = getattr(self, name)
-            columns = (value,) if isinstance(value, str) else tuple(value)
+            columns = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
             if not all(isinstance(column, str) for column in columns):
                 raise ValueError(f"Experiment: {name} must hold names of columns, not {value!r}")
             setattr(self, name, columns)
+        if self.dataset is not None and not isinstance(self.dataset, (str, os.PathLike, Dataset)):
+            raise ValueError("Experiment: dataset must be a name, a file or a Dataset, not a "
+                             f"{type(self.dataset).__name__}: train your own arrays and frames by Model.fit")
         if is_table(self.dataset):
             assert self.dataset is not None
             self.dataset = os.path.abspath(cast(str, self.dataset))

@@ -131,8 +131,8 @@ def changed_environment(config: Mapping[str, Any]) -> str:
 
 def _rounding(config: Mapping[str, Any]) -> dict[str, Any]:
     pools, versions = config.get("blas"), config.get("versions")
-    kernels = {str(pool.get("architecture")) for pool in pools if isinstance(pool, dict)} if isinstance(
-        pools, list) else set()
+    kernels = {str(pool["architecture"]) for pool in pools if isinstance(pool, dict) and pool.get("architecture")
+               } if isinstance(pools, list) else set()  # those of OpenMP, which other libraries load, have none
     return {"cores": config.get("cores"), "kernels of BLAS": ", ".join(sorted(kernels)) or None,
             "numpy": versions.get("numpy") if isinstance(versions, dict) else None}
 

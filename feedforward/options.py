@@ -39,7 +39,8 @@ def parser(program: str) -> Parser:
     """Return the parser of all options."""
     parser = Parser(
         prog=program, description="Train a network. The defaults are the article's experiment: 784-50-10, ReLU, "
-        "softmax and cross-entropy, He initialization, batches of 6,000, learning rate 0.01, 100 epochs of MNIST.")
+        "softmax and cross-entropy, He initialization, batches of 6,000, learning rate 0.01, 100 epochs of MNIST.",
+        epilog=f"Further commands: {program} predict RUN FILE, and {program} repeat RUN; --help after them tells more.")
     add = parser.add_argument
     add("--optimizer", nargs="+", default=["adam"], metavar="NAME",
         help="a name from --list; several names, or 'all', to compare them from the same start; NAME:EPOCHS NAME, "
@@ -52,11 +53,10 @@ def parser(program: str) -> Parser:
     add("--dataset", metavar="NAME", help="a name from --list, or a file of your own, .csv, .parquet or .npz "
         "(default: mnist, or digits if mnist is not available)")
     add("--data-dir", metavar="DIR", help="the folder of the dataset's files; missing files are downloaded into it")
-    add("--target", nargs="+", default=[], metavar="COLUMN", help="the column of your file to predict; several columns "
-        "of numbers are predicted together")
-    add("--drop", nargs="+", default=[], metavar="COLUMN", help="columns of your file to leave out")
-    add("--one-hot", nargs="+", default=[], metavar="COLUMN", help="columns of your file whose values become one "
-        "column of 0 and 1 each")
+    columns: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "COLUMN"}
+    add("--target", **columns, help="the column of your file to predict, or several columns of numbers")
+    add("--drop", **columns, help="columns of your file to leave out")
+    add("--one-hot", **columns, help="columns of your file whose values become one column of 0 and 1 each")
     add("--missing", choices=["mean"], metavar="mean", help="replace missing numbers of your file by the mean of their "
         "column")
     add("--test-share", type=float, default=0.2, metavar="SHARE", help="of the rows of your file, held out for the "

@@ -230,8 +230,9 @@ def _with(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
 
 def _divide(data: Dataset, held_out: float, seed: int) -> Dataset:
     """Return the training part as a dataset of its own, whose test part are the examples that are held out."""
-    (x, y, _), (x_held_out, y_held_out, _) = split((data.x_train, data.y_train, None), held_out, seed)
-    return replace(data, x_train=x, y_train=y, x_test=x_held_out, y_test=y_held_out)
+    rows, rows_held_out = split(len(data.x_train), held_out, seed)
+    return replace(data, x_train=data.x_train[rows], y_train=data.y_train[rows], x_test=data.x_train[rows_held_out],
+                   y_test=data.y_train[rows_held_out])
 
 
 def _dataset_name(experiment: Experiment, data: Dataset) -> Any:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Results"]
 
+MAX_CLASSES = 50  # with more, a confusion matrix is too large to read
 AXES = {"comparison": "epoch", "comparison-seconds": "seconds", "comparison-passes": "passes"}
 
 
@@ -167,7 +168,7 @@ class Results(Sequence[Run]):
         run, data = self.runs[0], self._data
         title = f"{data.name}, {run.name}"
         curves = {"curves": plots.curves(run.history, title, validation="test")}
-        if not run.model.classifies:
+        if not run.model.classifies or len(data.classes) > MAX_CLASSES:
             return curves
         predicted = run.model.predict_classes(data.x_test)
         if data.labels is not None:

@@ -5,6 +5,32 @@ from typing import Any
 
 import numpy as np
 
+SHOWN = 8  # names in a message
+
+
+def columns(x: Any) -> tuple[Any, ...] | None:
+    """Return what names the columns of a frame, of any type; None for other data.
+
+    Parameters
+    ----------
+    x : object
+        The data that a user passes.
+
+    Returns
+    -------
+    tuple or None
+        The names.
+
+    Raises
+    ------
+    ValueError
+        If it is a query that was not run.
+    """
+    if type(x).__name__ == "LazyFrame":
+        raise ValueError("x is a LazyFrame, which holds no data yet: write x.collect()")
+    names = getattr(x, "columns", None)
+    return None if names is None or isinstance(names, (str, bytes)) else tuple(names)
+
 
 def column_names(x: Any) -> tuple[str, ...] | None:
     """Return the names of the columns of a frame; None for other data, and for names that are not texts.
@@ -19,10 +45,7 @@ def column_names(x: Any) -> tuple[str, ...] | None:
     tuple of str or None
         The names.
     """
-    columns = getattr(x, "columns", None)
-    if columns is None:
-        return None
-    names = tuple(columns)
+    names = columns(x)
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
@@ -45,14 +68,14 @@ def is_missing(value: Any) -> bool:
         return True
 
 
-def frame_to_array(x: Any, names: Sequence[str]) -> np.ndarray:
+def frame_to_array(x: Any, names: Sequence[Any]) -> np.ndarray:
     """Return a frame as an array of numbers; missing values are NaN.
 
     Parameters
     ----------
     x : frame
         The frame; ``x[name]`` is a column.
-    names : sequence of str
+    names : sequence
         The names of its columns.
 
     Returns
@@ -70,7 +93,7 @@ def frame_to_array(x: Any, names: Sequence[str]) -> np.ndarray:
         return array
     if len(set(names)) < len(names):
         raise ValueError("two columns of x have the same name: give each a name of its own")
-    columns, others = [], []
+    numbers, others = [], []
     for name in names:
         column = np.asarray(x[name])
         if column.dtype == object:  # pandas: integers or bools with missing values
@@ -78,13 +101,13 @@ def frame_to_array(x: Any, names: Sequence[str]) -> np.ndarray:
             if all(isinstance(value, (int, float, np.number, np.bool_)) for value in column[~missing]):
                 column = np.array([np.nan if gone else float(value) for value, gone in zip(column, missing)])
         if column.dtype.kind in "buif":
-            columns.append(np.asarray(column, float))
+            numbers.append(np.asarray(column, float))
         else:
             others.append(name)
     if others:
         raise ValueError(f"the columns {', '.join(map(repr, others))} of x do not hold numbers: leave them out, or "
                          "code them as numbers, such as by pandas.get_dummies(x) or x.to_dummies() of polars")
-    return np.stack(columns, axis=1)
+    return np.stack(numbers, axis=1)
 
 
 def check_columns(names: Sequence[str], expected: Sequence[str]) -> None:
@@ -106,7 +129,9 @@ def check_columns(names: Sequence[str], expected: Sequence[str]) -> None:
         return
     missing = [name for name in expected if name not in names]
     if missing:
-        raise ValueError(f"x lacks the columns {', '.join(map(repr, missing))}, which the model was trained on")
+        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+        raise ValueError(f"x lacks the columns {', '.join(map(repr, missing[:SHOWN]))}{more}, which the model was "
+                         "trained on")
     what = "other columns too" if len(names) > len(expected) else "its columns in another order"
     raise ValueError(f"x has {what}: the model was trained on {len(expected)} columns, "
                      f"{', '.join(map(repr, expected[:5]))}{', ...' if len(expected) > 5 else ''}; write "

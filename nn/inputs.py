@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 import math
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 
-from nn.batches import SPLIT, Examples, generator
+from nn.batches import SPLIT, generator
 from nn.fields import Bounds, Count, check_value
-from nn.frames import check_columns, column_names, frame_to_array
+from nn.frames import check_columns, column_names, columns, frame_to_array
 from nn.labels import Label, as_labels, shown, to_indices
 from nn.layers import Layer
 from nn.losses import Loss
@@ -65,6 +65,8 @@ def check_names(feature_names: Any, n_in: int) -> tuple[str, ...] | None:
     names = tuple(feature_names)
     if isinstance(feature_names, str) or len(names) != n_in or not all(isinstance(name, str) for name in names):
         raise ValueError(f"feature_names must be {n_in} texts, one for each input, not {shown(names)}")
+    if len(set(names)) < len(names):
+        raise ValueError("feature_names must be different texts")
     return tuple(map(str, names))
 
 
@@ -95,10 +97,10 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
     ValueError
         If x is not an array of at least one row of finite numbers, or has other columns.
     """
-    names = column_names(x)
+    names, every = column_names(x), columns(x)
     if names is not None and feature_names is not None:
         check_columns(names, feature_names)
-    array = as_array("x", x) if names is None else frame_to_array(x, names)
+    array = as_array("x", x) if every is None else frame_to_array(x, every)
     expected = layers[0].shape if isinstance(layers[0], Flatten) else ()
     if array.ndim > 2 and array.shape[1:] == (expected or array.shape[1:]) and math.prod(array.shape[1:]) == n_in:
         array = array.reshape(len(array), n_in)
@@ -106,8 +108,10 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
         raise ValueError(f"x holds {array.dtype}, not real numbers: give an array of floats (N, {n_in})")
     if array.ndim != 2 or array.shape[1] != n_in:
         first = next(i for i, layer in enumerate(layers) if layer.input_width is not None)
-        raise ValueError(f"layer {first} ({layers[first]}) expects x of shape (N, {n_in}), "
-                         f"but x has shape {array.shape}: {_shape_advice(array, n_in)}")
+        wanted = f"(N, {', '.join(map(str, expected or (n_in,)))})"
+        advice = _shape_advice(array, n_in) if not expected else "give examples of that shape, or as rows"
+        raise ValueError(f"layer {first} ({layers[first]}) expects x of shape {wanted}, but x has shape {array.shape}: "
+                         f"{advice}")
     if not len(array):
         raise ValueError(f"x holds no examples: its shape is {array.shape}; give at least one row")
     with np.errstate(over="ignore"):  # values that become infinite are reported below
@@ -173,7 +177,13 @@ def as_targets(y: Any) -> np.ndarray:
 
     Raises ValueError if it is none.
     """
-    array = as_labels(as_array("y", y))
+    every = columns(y)
+    if every is not None and len(every) > 1:
+        return frame_to_array(y, every)
+    array = as_array("y", y)
+    if array.dtype.kind in "US" and isinstance(y, (list, tuple)):
+        array = np.array(y, dtype=object)  # NumPy makes texts of numbers and of NaN among texts
+    array = as_labels(array)
     one_column = array.ndim == 2 and array.shape[1] == 1
     return array.ravel() if one_column and (hasattr(y, "columns") or array.dtype.kind in "US") else array
 
@@ -230,13 +240,13 @@ def check_validation(data: Any) -> tuple[Any, Any, Any]:
     return data[0], data[1], data[2] if len(data) == 3 else None
 
 
-def split(data: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
+def split(N: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide examples at random into those to train on and a share to evaluate.
 
     Parameters
     ----------
-    data : tuple
-        Examples (N, n_in), targets (N, K), and weights (N,) or None.
+    N : int
+        The number of examples.
     share : float
         The share to evaluate, above 0 and below 1; at least one example.
     seed : int
@@ -244,23 +254,19 @@ def split(data: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
 
     Returns
     -------
-    training, validation : tuple
-        Both parts, each in its order.
+    training, validation : ndarray of int
+        The rows of both parts, each in its order.
 
     Raises
     ------
     ValueError
         If no example is left to train on.
     """
-    N = len(data[0])
     count = max(1, round(share * N))
     if count >= N:
         raise ValueError(f"validation_split {share:g} of {N} examples leaves none to train on: give a smaller share")
     order = generator(SPLIT, seed).permutation(N)
-    parts = [tuple(None if array is None else array[np.sort(rows)] for array in data)
-             for rows in (order[count:], order[:count])]
-    training, validation = cast(list[Examples], parts)
-    return training, validation
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None, least: int = 1) -> None:

@@ -34,7 +34,7 @@ def check_classes(classes: Any, width: int) -> tuple[Label, ...] | None:
     if classes is None:
         return None
     count = max(width, 2)
-    if isinstance(classes, str) or not isinstance(classes, (Sequence, np.ndarray)):
+    if isinstance(classes, str) or not hasattr(classes, "__len__") or isinstance(classes, (dict, set)):
         raise ValueError(f"classes must be a list of {count} labels, such as ['cat', 'dog'], not {classes!r}")
     labels = tuple(label.item() if isinstance(label, np.generic) else label for label in classes)
     if len(labels) != count:

@@ -166,6 +166,11 @@ class Layer(Declared, ABC):
         splits = max(defined.pop("backward_input"), defined.pop("backward_parameters"))
         return self.parameter_rows is not None and splits <= min(defined.values())
 
+    @property
+    def bound(self) -> bool:
+        """Whether the arrays of the layer are those of a model."""
+        return bool(self._views)
+
     def bind(self, theta: np.ndarray, grad: np.ndarray) -> None:
         """Use these vectors, and new buffers of their dtype, from now on.
 

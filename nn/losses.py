@@ -302,6 +302,9 @@ class Loss(Declared, ABC):
             y = y[:, np.newaxis]
         elif y.ndim == 1 and np.issubdtype(y.dtype, np.integer):
             return _one_hot(y, width, dtype)
+        elif y.ndim == 1 and np.isnan(y).any():
+            missing = np.flatnonzero(np.isnan(y))
+            raise ValueError(f"y lacks {len(missing)} labels, the first in row {missing[0]}: remove those rows")
         elif y.ndim == 1:
             raise ValueError(f"y is (N,) of {y.dtype}: for {width} outputs give integer labels (y.astype(int)) "
                              f"or an array (N, {width})")
@@ -607,7 +610,7 @@ class MeanSquaredError(Loss):
 
     Parameters
     ----------
-    units : tuple of float
+    units : tuple of float, or float
         The unit of each output, above 0: errors are divided by it. 1 by default. With one number, it is that of all
         outputs.
 
@@ -631,10 +634,21 @@ class MeanSquaredError(Loss):
 
     def __post_init__(self) -> None:
         given: Any = self.units
+        if isinstance(given, (np.ndarray, float, int)):
+            given = np.ravel(given).tolist()
         if not isinstance(given, (tuple, list)) or not all(
                 isinstance(unit, (float, int)) and math.isfinite(unit) and unit > 0 for unit in given):
             raise ValueError(f"MeanSquaredError: units must be a tuple of numbers above 0, not {given!r}")
         vars(self)["units"] = tuple(map(float, given))
+
+    def bind(self, dtype: DTypeLike) -> None:
+        super().bind(dtype)
+        limits = np.finfo(dtype)
+        # a gradient holds a number divided by the square of the unit
+        if wrong := [unit for unit in self.units if not limits.tiny < unit**2 < limits.max]:
+            size = "small" if wrong[0] < 1 else "large"
+            raise ValueError(f"MeanSquaredError: the unit {wrong[0]:g} is too {size} for {np.dtype(dtype)}: use "
+                             "float64, or other units of the targets")
 
     def encode(self, y: Any, width: int, dtype: DTypeLike) -> np.ndarray:
         if len(self.units) not in (0, 1, width):

@@ -38,7 +38,7 @@ from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
 from nn.registry import LOSSES
 from nn.stream import Stream
-from nn.weights import check_weights
+from nn.weights import check_sample_weight, check_weights
 
 
 class Scores(TypedDict):
@@ -54,7 +54,8 @@ class Model:
     Parameters
     ----------
     layers : iterable of Layer
-        The layers in order. The model keeps copies, whose W and b are views into theta.
+        The layers in order. The model keeps copies, whose W and b are views into theta. Layers of another model keep
+        the values of these.
     loss : Loss
         The loss, such as `CrossEntropy`, `BinaryCrossEntropy` or `MeanSquaredError`.
     seed : int
@@ -131,9 +132,13 @@ class Model:
         if type(self.network.loss) is type(loss):  # not computed together with the last layer
             self.loss = self.network.loss  # so that a field of it can be changed
         rng = generator(INITIALIZATION, self.seed)
-        for layer in self.layers:
+        for layer, given in zip(self.layers, layers):
             layer.initialize(rng)
+            if given.bound:  # a layer of another model
+                for name in {**layer.shapes(), **layer.constants()}:
+                    setattr(layer, name, getattr(given, name))
         self.stop_training = False
+        self._learns_classes = True  # until it was trained: then its outputs have a meaning
         self._training = Lock()  # held by a fit
 
     def fit(self, x: ArrayLike, y: ArrayLike, optimizer: TakesSteps, epochs: int = 1, batch_size: int | None = None,
@@ -207,7 +212,7 @@ class Model:
         """
         self._check_trained(optimizer)
         classes = self.classes
-        if classes is None and self.classifies:
+        if classes is None and self.classifies and self._learns_classes:
             classes = learn_classes(as_targets(y), self.n_out)
         data, validation = self._training_data(x, y, sample_weight, class_weight, classes, validation_data,
                                                validation_split)
@@ -285,12 +290,12 @@ class Model:
         [0, 1, 0, 1]
         """
         self._check_trained(optimizer)
-        stream = Stream(batches, self._check, self.seed)
+        stream = Stream(batches, self._check, self.seed, self.feature_names)
         check_fit(epochs, stream.size, stream.size, threads, least=0 if history else 1)
         validation = None if validation_data is None else self._check(*check_validation(validation_data))
         called = self._callbacks(callbacks, metrics, progress)
         return self._fit(stream, optimizer, epochs, validation, called, progress, history, threads,
-                         (self.classes, self.feature_names))
+                         (self.classes, stream.names))
 
     def _callbacks(self, callbacks: Sequence[Any], metrics: Mapping[str, Metric] | Sequence[Metric] | None,
                    progress: bool) -> Callbacks:
@@ -318,10 +323,16 @@ class Model:
         if not self._training.acquire(blocking=False):
             raise ValueError("this model is being trained already, perhaps by another thread: train a copy, "
                              "copy.deepcopy(model)")
+        before, epochs_before = (self.classes, self.feature_names, self._learns_classes), len(history)
         try:
             self.stop_training = False
-            self.classes, self.feature_names = names
+            (self.classes, self.feature_names), self._learns_classes = names, False
             return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress)
+        except BaseException:
+            steps = history.position.steps if history.position else 0
+            if len(history) == epochs_before and not steps:  # nothing was learned
+                self.classes, self.feature_names, self._learns_classes = before
+            raise
         finally:
             self._training.release()
 
@@ -333,9 +344,9 @@ class Model:
         check_value("fit", "validation_split", Fraction, validation_split)
         if validation_split and validation_data is not None:
             raise ValueError("give either validation_data or validation_split, not both")
-        data = self._check(x, y, sample_weight, class_weight, classes)
         if validation_split:
-            return split(data, validation_split, self.seed)
+            return self._split_data(x, y, sample_weight, class_weight, classes, validation_split)
+        data = self._check(x, y, sample_weight, class_weight, classes)
         if validation_data is None:
             return data, None
         validation_x, validation_y, weight = check_validation(validation_data)
@@ -343,6 +354,20 @@ class Model:
         if names is not None and first is not None:
             check_columns(names, first)
         return data, self._check(validation_x, validation_y, weight, None, classes)
+
+    def _split_data(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None,
+                    class_weight: Mapping[Any, float] | str | None, classes: Sequence[Label] | None,
+                    share: float) -> tuple[Examples, Examples]:
+        """Return a share of the examples to evaluate, and the others to train on; class_weight is for these alone."""
+        x_rows, target, _ = self._check(x, y, classes=classes)
+        weight = None if sample_weight is None else check_sample_weight(sample_weight, len(x_rows))
+        training, validation = split(len(x_rows), share, self.seed)
+
+        def part(rows: np.ndarray, of_classes: Mapping[Any, float] | str | None) -> Examples:
+            own = None if weight is None else weight[rows]
+            return x_rows[rows], target[rows], check_weights(own, of_classes, target[rows], self.network.loss, classes)
+
+        return part(training, class_weight), part(validation, None)
 
     def _check(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None,
                class_weight: Mapping[Any, float] | str | None = None,
@@ -492,13 +517,14 @@ class Model:
             Several lines; ``print(model)`` shows the same.
         """
         width: int | None = self.n_in
-        lines = [f"{'layer':32}{'output':>12}{'parameters':>14}"]
+        wide = max(32, *(len(repr(layer)) + 2 for layer in self.layers))
+        lines = [f"{'layer':{wide}}{'output':>12}{'parameters':>14}"]
         for layer in self.layers:
             width = layer.output_width(width)
             constants = size(layer.constants())
             note = f" + {constants:,} constants" if constants else ""
-            lines.append(f"{layer!r:32}{f'(N, {width})':>12}{size(layer.shapes()):14,}{note}")
-        lines.append(f"{type(self.loss).__name__ + ', ' + self.dtype.name:32}{'':12}{len(self.theta):14,}")
+            lines.append(f"{layer!r:{wide}}{f'(N, {width})':>12}{size(layer.shapes()):14,}{note}")
+        lines.append(f"{type(self.loss).__name__ + ', ' + self.dtype.name:{wide}}{'':12}{len(self.theta):14,}")
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -547,7 +573,9 @@ class Model:
             If it is not such a file, or names a class that is not known: see `register`.
         """
         with archive.one_line_errors(path, "a model"):
-            return cls._from_parts(*model_file.read(path))
+            model = cls._from_parts(*model_file.read(path))
+        model._learns_classes = False
+        return model
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the model to an ONNX file, for other programs, completely or not at all.
@@ -666,8 +694,9 @@ class Model:
         """Copy and pickle by layers, loss and parameters, so that a copy has its own theta."""
         layers = [(type(layer), layer.description()) for layer in self.layers]
         loss = (type(self.loss), self.loss.description())
-        return _rebuild, (type(self), layers, loss, self.seed, self.dtype.name, self.theta.copy(),
-                          self.constants.copy(), self.classes, self.feature_names)
+        parts = (type(self), layers, loss, self.seed, self.dtype.name, self.theta.copy(), self.constants.copy(),
+                 self.classes, self.feature_names)
+        return _rebuild, parts, {"_learns_classes": self._learns_classes}
 
     def __str__(self) -> str:
         return self.summary()

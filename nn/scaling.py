@@ -1,18 +1,31 @@
 """Layers that change the units of numbers: Standardize for the inputs, Rescale for the outputs, Flatten for images."""
 
+from collections.abc import Callable
 import math
 from typing import Any, Self
+import warnings
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
+from nn import frames
 from nn.archive import printable
 from nn.arrays import Shapes
 from nn.fields import Count, unset
 from nn.layers import Layer, parameter
+from nn.network import chunks
 
 MAX_AXES = 32  # of an example
+COARSE = 0.01  # a rounding error of the numbers, as a share of their scale, that is warned of
+
+
+def _mean(rows: np.ndarray, share: np.ndarray, f: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the weighted mean of f of all rows, in float64, without a copy of all rows."""
+    total = np.zeros(rows.shape[1])
+    for part in chunks(len(rows)):
+        total += share[part] @ f(rows[part].astype(np.float64))
+    return total
 
 
 class _Scaling(Layer):
@@ -30,7 +43,7 @@ class _Scaling(Layer):
 
         Parameters
         ----------
-        values : array_like of shape (N, n_in)
+        values : array_like of shape (N, n_in), or (N,) for one column
             The numbers, without NaN. A column of equal numbers gets the scale 1.
         weights : array_like of shape (N,), optional
             By how much each row counts; all the same by default.
@@ -45,13 +58,21 @@ class _Scaling(Layer):
         ValueError
             If they are not rows of finite numbers.
         """
-        rows = np.asarray(values)
+        names = frames.columns(values)
+        rows = np.asarray(values) if names is None else frames.frame_to_array(values, names)
+        if rows.ndim == 1:
+            rows = rows[:, np.newaxis]
         if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "buif":
             raise ValueError(f"{cls.__name__}.of takes numbers of shape (N, n_in), not {rows.dtype} of shape "
                              f"{rows.shape}")
-        share = None if weights is None else np.asarray(weights, float)
-        mean = np.average(rows, axis=0, weights=share)
-        variance = np.average(np.square(rows - mean), axis=0, weights=share)
+        share = np.full(len(rows), 1 / len(rows)) if weights is None else np.asarray(weights, float)
+        if share.shape != (len(rows),) or not (np.isfinite(share).all() and (share >= 0).all() and share.any()):
+            raise ValueError(f"{cls.__name__}.of: weights must be finite numbers of at least 0, one for each row, not "
+                             "all zero")
+        share = share / share.sum()
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = _mean(rows, share, lambda part: part)
+            variance = _mean(rows, share, lambda part: np.square(part - mean))
         if not np.isfinite(variance).all():
             raise ValueError(f"{cls.__name__}.of: the numbers hold NaN or infinity, or are too large")
         scale = np.sqrt(variance)
@@ -83,7 +104,19 @@ class _Scaling(Layer):
         return self.n_in
 
     def initialize(self, rng: Generator) -> None:
-        self.mean, self.scale = (np.zeros(self.n_in), np.ones(self.n_in)) if self._initial is None else self._initial
+        mean, scale = (np.zeros(self.n_in), np.ones(self.n_in)) if self._initial is None else self._initial
+        dtype = self.scale.dtype
+        limits = np.finfo(dtype)
+        wrong = np.flatnonzero(~((limits.tiny < scale) & (scale < limits.max) & (np.abs(mean) < limits.max)))
+        if len(wrong):
+            raise ValueError(f"{type(self).__name__}: column {wrong[0]} has mean {mean[wrong[0]]:.3g} and scale "
+                             f"{scale[wrong[0]]:.3g}, which {dtype} cannot hold: use float64, or other units")
+        lost = np.flatnonzero(np.abs(mean) * limits.eps > COARSE * scale)
+        if len(lost):
+            warnings.warn(f"{type(self).__name__}: column {lost[0]} has mean {mean[lost[0]]:.6g} and scale "
+                          f"{scale[lost[0]]:.3g}, between which {dtype} is coarse: use dtype float64, or subtract "
+                          f"{mean[lost[0]]:.6g}", stacklevel=4)
+        self.mean, self.scale = mean, scale
 
 
 class Standardize(_Scaling):

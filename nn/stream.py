@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nn.batches import Batches, Examples
+from nn.frames import check_columns, column_names
 
 
 class Stream(Batches):
@@ -20,6 +21,8 @@ class Stream(Batches):
         Returns the arrays of a batch in the form in which the model uses them, or raises ValueError.
     seed : int
         The seed of the model, at least 0.
+    names : tuple of str, optional
+        The names that the columns of frames must have; by default those of the first batch.
 
     Raises
     ------
@@ -27,13 +30,14 @@ class Stream(Batches):
         If it is no such object, or its first batch does not fit the model.
     """
 
-    def __init__(self, source: Any, check: Callable[..., Examples], seed: int) -> None:
-        if iter(source) is source or not hasattr(source, "__len__"):
+    def __init__(self, source: Any, check: Callable[..., Examples], seed: int,
+                 names: tuple[str, ...] | None = None) -> None:
+        if not hasattr(source, "__len__") or not hasattr(source, "__iter__") or iter(source) is source:
             raise ValueError("batches must be an object that can be looped over once for each epoch, and has a len(): "
                              "a list, a torch DataLoader, or a class with __iter__ and __len__, but not a generator")
         if not len(source):
             raise ValueError("batches holds no batch: its len() is 0")
-        self._source, self._check = source, check
+        self._source, self._check, self.names = source, check, names
         x, target, weight = self._take(next(iter(source)), 1)
         super().__init__(x, target, len(x), seed, shuffle=False, weight=weight)
         self._examples = len(x) * len(source)  # until an epoch was counted
@@ -82,6 +86,10 @@ class Stream(Batches):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise ValueError(f"batch {number} must be (x, y) or (x, y, sample_weight), not {type(batch).__name__}")
         try:
+            names = column_names(batch[0])
+            if names is not None and self.names is not None:
+                check_columns(names, self.names)
+            self.names = self.names or names
             return self._check(*batch)
         except ValueError as error:
             raise ValueError(f"batch {number}: {error}") from None

@@ -42,11 +42,13 @@ def check_weights(sample_weight: Any, class_weight: Any, target: np.ndarray, los
         return None
     weight = np.ones(len(target))
     if sample_weight is not None:
-        weight *= check_sample_weight(sample_weight, len(target))
+        weight = check_sample_weight(sample_weight, len(target))
+        weight = weight / weight.max()
     if class_weight is not None:
-        weight *= _weights_of_classes(class_weight, weight, target, loss, classes)
+        weight = weight * _weights_of_classes(class_weight, weight, target, loss, classes)
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError("sample_weight and class_weight must be finite numbers of at least 0, not all zero")
+    weight = weight / weight.max()  # the mean of very large weights would be infinite
     return np.asarray(weight / weight.mean(), target.dtype)
 
 
@@ -97,5 +99,8 @@ def _weights_of_classes(class_weight: Any, weight: np.ndarray, target: np.ndarra
     if unknown := [label for label in class_weight if label not in labels]:
         known = f"0 to {len(labels) - 1}" if classes is None else shown(classes)
         raise ValueError(f"class_weight has the label {unknown[0]!r}, but labels are {known}")
-    weights: np.ndarray = np.array([float(class_weight.get(label, 1)) for label in labels])[indices]
+    given = [class_weight.get(label, 1) for label in labels]
+    if wrong := [value for value in given if not isinstance(value, (int, float, np.number))]:
+        raise ValueError(f"class_weight must hold a number for each label, not {wrong[0]!r}")
+    weights: np.ndarray = np.array(given, float)[indices]
     return weights

@@ -76,7 +76,7 @@ def test_unknown_name_suggests_a_similar_one(function: Callable[[str], object], 
 
 @pytest.mark.parametrize("function", [load, missing_files])
 def test_unknown_name_lists_the_choices(function: Callable[[str], object]) -> None:
-    with pytest.raises(DataError, match="no dataset is called 'imagenet': choose from mnist, fashion-mnist, digits, "):
+    with pytest.raises(DataError, match="no dataset is called 'imagenet': choose from mnist, fashion-mnist, digits; "):
         function("imagenet")
 
 

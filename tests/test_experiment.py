@@ -344,7 +344,7 @@ def test_a_folder_that_was_named_is_never_replaced_by_the_digits(tmp_path, monke
     monkeypatch.setattr("feedforward.data.datasets.load", refuse_mnist(ff.load))
     with pytest.raises(ff.DataError, match="no connection"):
         ff.Experiment(data_dir=tmp_path, epochs=1).run(progress=False)
-    with pytest.raises(ff.DataError, match="a dataset is chosen by its name, such as 'digits', not by a tuple"):
+    with pytest.raises(ValueError, match="dataset must be a name, a file or a Dataset, not a tuple: train your own"):
         ff.Experiment(dataset=(1, 2), epochs=1).run(progress=False)
 
 

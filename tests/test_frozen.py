@@ -148,14 +148,46 @@ def test_scaling_of_constant_and_weighted_columns(kind):
     model = Model([layer, Dense(3, 1)], MeanSquaredError(), dtype="float64")
     np.testing.assert_allclose(model.layers[0].mean, [1.5, 0.1, 5], rtol=1e-15)
     np.testing.assert_allclose(model.layers[0].scale, [np.sqrt(0.75), 1, 1], rtol=1e-15)
-    for wrong in ([1.0, 2.0], [["a"]], [[np.nan]], np.zeros((0, 3)), [[1e300], [-1e300]]):
+    assert kind.of([1.0, 3.0]).initial_scale() == (1.0,)
+    assert kind.of((20_000 + np.random.default_rng(0).normal(size=(60_000, 1))).astype("f4")).initial_scale()[0] == (
+        pytest.approx(1, abs=0.01))
+    for wrong in (3.0, [["a"]], [[np.nan]], np.zeros((0, 3)), [[1e300], [-1e300]]):
         with pytest.raises(ValueError, match=f"{kind.__name__}.of"), np.errstate(over="ignore"):
             kind.of(wrong)
 
 
-@pytest.mark.parametrize("units", [(0.0,), (-1.0,), (float("nan"),), "ab", 3.0])
+@pytest.mark.parametrize("units", [(0.0,), (-1.0,), (float("nan"),), "ab", 0.0])
 def test_units_that_are_none_are_refused(units):
     with pytest.raises(ValueError, match="units must be a tuple of numbers above 0"):
         MeanSquaredError(units=units)
+    assert MeanSquaredError(units=3).units == MeanSquaredError(units=np.array([3.0])).units == (3.0,)
+    with pytest.raises(ValueError, match="the unit 1e-50 is too small for float32"):
+        Model([Dense(1, 1)], MeanSquaredError(units=1e-50))
     with pytest.raises(ValueError, match="has 2 units, but the model has 3 outputs"):
         Model([Dense(1, 3)], MeanSquaredError(units=(1.0, 2.0))).evaluate([[1.0]], [[1.0, 2.0, 3.0]])
+
+
+@pytest.mark.parametrize(("values", "dtype", "message"), [
+    ([[1e-50], [3e-50]], "float32", "column 0 has mean 2e-50 and scale 1e-50, which float32 cannot hold: use float64"),
+    ([[0.0], [1e100]], "float32", "which float32 cannot hold")])
+def test_numbers_that_the_dtype_cannot_hold_are_refused(values, dtype, message):
+    with pytest.raises(ValueError, match=message):
+        Model([Standardize.of(values), Dense(1, 1)], MeanSquaredError(), dtype=dtype)
+    Model([Standardize.of(values), Dense(1, 1)], MeanSquaredError(), dtype="float64")
+
+
+def test_numbers_that_the_dtype_cannot_tell_apart_are_warned_of():
+    times = 1_700_000_000 + np.arange(200.0)
+    with pytest.warns(UserWarning, match="between which float32 is coarse: use dtype float64, or subtract 1.7e"):
+        Model([Standardize.of(times), Dense(1, 1)], MeanSquaredError())
+    Model([Standardize.of(times), Dense(1, 1)], MeanSquaredError(), dtype="float64")
+
+
+def test_layers_of_another_model_keep_their_weights():
+    first = build((True, True, True))
+    first.theta += 1
+    second = Model([*first.layers[:4], Dense(6, 2), Softmax()], CrossEntropy(), dtype="float64")
+    np.testing.assert_array_equal(second.layers[0].W, first.layers[0].W)
+    np.testing.assert_array_equal(second.layers[2].b, first.layers[2].b)
+    second.theta += 1
+    assert (second.layers[0].W != first.layers[0].W).all()

@@ -71,7 +71,8 @@ def test_the_score_is_that_of_examples_held_out_from_the_training_part(optuna):
     no_test = replace(digits, x_test=np.full_like(digits.x_test, np.nan))
     space = {"lr": [0.02]}
     found = search(experiment=experiment(dataset=no_test), space=space, trials=1, held_out=0.25)
-    (x, y, _), (x_held_out, y_held_out, _) = ff.optuna_search.split((digits.x_train, digits.y_train, None), 0.25, 0)
+    rows, held_out = ff.optuna_search.split(len(digits.x_train), 0.25, 0)
+    (x, y), (x_held_out, y_held_out) = ((digits.x_train[part], digits.y_train[part]) for part in (rows, held_out))
     assert (len(x), len(x_held_out)) == (1078, 359)
     model = experiment(lr=0.02, dataset=replace(digits, x_train=x, y_train=y)).run(progress=False).model
     assert found.score == pytest.approx(model.evaluate(x_held_out, y_held_out)["loss"], rel=1e-6)

@@ -249,7 +249,7 @@ def test_images_are_flattened_and_that_is_said():
             warnings.simplefilter("error")
             model.fit(images, y, get("adam"))
         np.testing.assert_array_equal(model.predict(images), model.predict(rows))
-    with pytest.raises(ValueError, match=r"layer 0 \(Flatten\(shape=\(6, 5, 3\)\)\) expects x of shape \(N, 90\)"):
+    with pytest.raises(ValueError, match=r"layer 0 \(Flatten\(.*\)\) expects x of shape \(N, 6, 5, 3\)"):
         model.predict(images.reshape(20, 5, 6, 3))
 
 
@@ -257,6 +257,84 @@ def test_images_are_flattened_and_that_is_said():
 def test_shapes_that_are_none_are_refused(shape):
     with pytest.raises(ValueError, match="Flatten: shape must be a tuple of at most 32 whole numbers of at least 1"):
         Flatten(shape)
+
+
+def test_a_trained_model_keeps_the_meaning_of_its_outputs(tmp_path):
+    model = network()
+    train(model, X, INDEX)
+    model.save(tmp_path / "model")
+    for trained in (model, Model.load(tmp_path / "model"), copy.deepcopy(model)):
+        with pytest.raises(ValueError, match="y holds the label 3, but the model has 3 outputs"):
+            train(trained, X, INDEX + 1)
+        assert trained.classes is None
+    untrained = copy.deepcopy(network())
+    train(untrained, X, INDEX + 1)
+    assert untrained.classes == (1, 2, 3)
+
+
+def test_a_fit_that_fails_teaches_nothing():
+    optimizer = get("adam")
+    train_other = network()
+    train_other.fit(X, INDEX, optimizer, progress=False)
+    model, y = network(), np.array(["low", "middle", "up"])[INDEX]
+    with pytest.raises(ValueError, match="has taken 1 step on another vector"):
+        model.fit(X, y, optimizer, progress=False)
+    assert model.classes is None
+
+    class Fails:
+        def on_fit_begin(self, model, plan):
+            raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        model.fit(X, y, get("adam"), callbacks=[Fails()], progress=False)
+    assert model.classes is None
+    train(model, X, INDEX)
+
+
+def test_lists_of_mixed_and_missing_labels_are_refused():
+    for y, message in ((["a", float("nan"), "b"] * 20, "y lacks 20 labels, the first in row 1"),
+                       (["a", 1, "b"] * 20, "y holds objects of the types int, str")):
+        with pytest.raises(ValueError, match=message):
+            train(network(), X, y)
+
+
+def test_numbers_of_two_columns_of_a_frame():
+    pandas = pytest.importorskip("pandas")
+    y = pandas.DataFrame({"a": INDEX, "b": INDEX > 0})
+    model = Model([Dense(4, 2)], MeanSquaredError())
+    model.fit(X, y, get("gd"), progress=False)
+    integers = pandas.DataFrame({0: X[:, 0], 1: INDEX > 0, 2: INDEX, 3: pandas.array(INDEX, dtype="Int64")})
+    train(network(), integers, INDEX)
+    assert Standardize.of(integers).n_in == 4
+
+
+def test_huge_weights_count_as_any_others():
+    a, b = network(), network()
+    train(a, X, INDEX, sample_weight=np.full(60, 1e308), class_weight={0: 1e308, 1: 1e308, 2: 1e308})
+    train(b, X, INDEX)
+    np.testing.assert_array_equal(a.theta, b.theta)
+
+
+def test_class_weights_are_for_the_training_part_of_a_split():
+    histories = []
+    for weight in (None, {0: 10.0}):
+        model = network()
+        before = model.theta.copy()
+        histories.append(model.fit(X, INDEX, get("gd", lr=1e-12), 1, validation_split=0.3, class_weight=weight,
+                                   progress=False))
+        model.theta = before
+    assert histories[0][0]["val_loss"] == pytest.approx(histories[1][0]["val_loss"], rel=1e-6)
+    assert histories[0][0]["loss"] != pytest.approx(histories[1][0]["loss"], rel=1e-3)
+
+
+def test_batches_of_frames_have_the_same_columns():
+    pandas = pytest.importorskip("pandas")
+    x = pandas.DataFrame(X, columns=list("abcd"))
+    model = network()
+    with pytest.raises(ValueError, match="batch 2: x has its columns in another order"):
+        model.fit_batches([(x, INDEX), (x[list("dcba")], INDEX)], get("adam"), progress=False)
+    model.fit_batches([(x, INDEX)], get("adam"), progress=False)
+    assert model.feature_names == ("a", "b", "c", "d")
 
 
 def test_sparse_data_are_refused():
