@@ -28,6 +28,7 @@ bench: $(VENV)/.bench
 	$(RUN) -m benchmarks.attempts
 	$(RUN) -m benchmarks.steps
 	$(RUN) -m benchmarks.startup
+	$(RUN) -m benchmarks.features
 
 reliability: $(VENV)/.reliability
 	$(RUN) -m benchmarks.reliability $(ARGS)
