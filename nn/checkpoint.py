@@ -160,7 +160,10 @@ class Checkpoint:
         if differences := compare(self._expected, self._settings):
             threads = self._expected.get("threads")
             advice = f"; set threads to {threads}" if threads != self._settings["threads"] else ""
-            raise ValueError(f"{self.path} is of a training with other settings: {differences}{advice}")
+            changed = [name for name in ("data", "validation data") if name in self._expected
+                       and self._expected[name] != self._settings[name]]
+            what = "on other data" if changed else "with other settings"
+            raise ValueError(f"{self.path} is of a training {what}: {differences}{advice}")
         self._expected = {}
         self._taken, self._last, self._due = 0, monotonic(), False
         description, arrays = self._content(model)

@@ -6,6 +6,7 @@ nor read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import hashlib
 from importlib import metadata
 from io import BytesIO
 import json
@@ -123,8 +124,17 @@ def _metadata(components: Components) -> dict[str, str]:
     entries = {"loss": type(components.loss).__name__}
     if components.feature_names is not None:
         entries["feature_names"] = json.dumps(components.feature_names)
-    description = {"format": FORMAT, **components.description()}
+    description = {"format": FORMAT, "sha256": _checksum(components.arrays()), **components.description()}
     return {**entries, KEY: json.dumps(description, allow_nan=False)}
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return a hash of the numbers of all arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(name.encode() + np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
 
 
 def graph(onnx: Any, components: Components) -> Any:
@@ -268,6 +278,8 @@ def _read_own(onnx: Any, model: Any, described: Any, tensors: Mapping[str, Any])
                          "of feedforward")
     arrays = {name: to_array(tensor) for name, tensor in tensors.items() if not name.startswith("label.")}
     components = build(described, arrays)
+    if described["sha256"] != _checksum(arrays):
+        raise ValueError("its arrays are not those that were written: it is damaged, or another program has changed it")
     expected = graph(onnx, components)
     labels = [tensor for name, tensor in tensors.items() if name.startswith("label.")]
     opsets = [(entry.domain, entry.version) for entry in model.opset_import]

@@ -429,7 +429,7 @@ def test_other_validation_data_are_an_error(change, tmp_path):
     model, (x, y), optimizer = small(3, dropout=0.2), small_data(60), with_lr("adam", 0.05)
     checkpoint = Checkpoint(tmp_path / "a")
     history = checkpoint.restore(model, optimizer)
-    with pytest.raises(ValueError, match="other settings: validation data was "):
+    with pytest.raises(ValueError, match="on other data: validation data was "):
         model.fit(x, y, optimizer, 2, 16, (x + 1, y) if change == "other" else None, [checkpoint], progress=False,
                   history=history)
 

@@ -441,3 +441,16 @@ def test_without_onnx_the_error_says_what_to_install(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [f"{name} needs onnx: pip install 'feedforward[onnx]'" for name in (
         "to_onnx", "from_onnx")]
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed(tmp_path):
+    model = Model([Dense(4, 3), ReLU(), Dense(3, 2), Softmax()], CrossEntropy())
+    model.to_onnx(tmp_path / "good")
+    good, weights = (tmp_path / "good").read_bytes(), np.ascontiguousarray(model.layers[0].W).tobytes()
+    place = good.index(weights)
+    for bit in range(0, 8 * len(weights), 13):
+        damaged = bytearray(good)
+        damaged[place + bit // 8] ^= 1 << bit % 8
+        (tmp_path / "bad").write_bytes(damaged)
+        with pytest.raises(InvalidFile, match="its arrays are not those that were written"):
+            Model.from_onnx(tmp_path / "bad")

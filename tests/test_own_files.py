@@ -120,7 +120,7 @@ def test_a_run_on_a_file_continues_only_on_the_same_data(passengers, capsys):
     np.testing.assert_array_equal(ff.Model.load("part/model.safetensors").theta, whole.model.theta)
     write(passengers, seed=1)
     results = ff.Experiment.resume("part", 7, **SILENT)
-    assert "is of a training with other settings: data was" in results[0].error
+    assert "is of a training on other data: data was" in results[0].error
     with pytest.raises(ValueError, match=r"target was .* and is"):
         ff.Experiment.resume("part", 7, target="Class", **SILENT)
 
