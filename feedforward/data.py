@@ -32,8 +32,11 @@ class DataShape(NamedTuple):
 
 def shape_of(data: Dataset, standardize: bool) -> DataShape:
     """Return the shape of loaded data; if `standardize`, with the means and scales of the training part."""
-    classifies = bool(data.classes)
-    n_out = len(data.classes) if classifies else data.y_train.shape[1]
+    y = data.y_train
+    if y.ndim == 1 and y.dtype.kind not in "iuf":
+        raise ValueError(f"the y_train of {data.name} holds {y.dtype}: give indices into classes, from 0, or numbers")
+    classifies = bool(data.classes) or (y.ndim == 1 and y.dtype.kind in "iu")
+    n_out = len(data.classes) or (int(y.max()) + 1 if classifies else y[0].size)
     return DataShape(data.name, len(data.x_train), data.x_train.shape[1], n_out, classifies, data.labels,
                      data.feature_names or None, Standardize.of(data.x_train) if standardize else None,
                      Rescale.of(data.y_train) if standardize and not classifies else None)

@@ -173,7 +173,8 @@ class Results(Sequence[Run]):
         predicted = run.model.predict_classes(data.x_test)
         if data.labels is not None:
             predicted = to_indices(predicted, data.labels)
-        return {**curves, "confusion": plots.confusion(data.y_test, predicted, data.classes, f"{title}: test data")}
+        names = data.classes or None
+        return {**curves, "confusion": plots.confusion(data.y_test, predicted, names, f"{title}: test data")}
 
     def write(self, folder: Path, config: Mapping[str, Any], figures: bool = True) -> None:
         """Write the figures and, if there are several runs, the configuration with the results of all.

@@ -150,6 +150,20 @@ def test_arrays_of_images(tmp_path, monkeypatch):
         ff.Experiment(dataset="images.npz", drop=["a"]).run(**SILENT)
 
 
+@pytest.mark.parametrize("kind", ["indices", "numbers", "columns"])
+def test_own_datasets_need_no_names_of_classes(kind, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    y = {"indices": np.arange(60) % 3, "numbers": x[:, 0], "columns": x[:, :2]}[kind]
+    own = ff.Dataset("mine", x, y, x, y)
+    results = ff.Experiment("adam", dataset=own, epochs=2).run(tmp_path / "run", progress=False)
+    assert results.model.n_out == {"indices": 3, "numbers": 1, "columns": 2}[kind]
+    assert not results[0].error
+    assert not results[0].problems
+    with pytest.raises(ValueError, match="the y_train of mine holds <U1: give indices into classes"):
+        ff.Experiment(dataset=ff.Dataset("mine", x, np.array(["a"] * 60), x, np.array(["a"] * 60))).run(**SILENT)
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"dataset": "digits", "target": "a"}, "target, drop, one_hot and missing are for a file of your own"),
     ({"dataset": "passengers.csv", "target": "Fare", "loss": "cross-entropy", "drop": ["Name"], "one_hot": ["Sex"],
