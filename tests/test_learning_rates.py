@@ -46,7 +46,7 @@ def tests_are_forbidden(monkeypatch):
 def test_auto_trains_with_the_lr_of_a_range_test(values, schedule, tmp_path, capfd):
     results = experiment(**values, schedule=schedule).run(tmp_path / "a")
     model = ff.Experiment("adam", dataset="digits", hidden=(20,), epochs=1, **values).run(progress=False).model
-    untrained = Model(model.layers, model.loss)
+    untrained = Model([type(layer)(**layer.description()) for layer in model.layers], model.loss)
     lr = ff.lr_find(untrained, DIGITS.x_train, DIGITS.y_train, ff.get("adam"), values.get("batch_size", 144)).lr
     assert found(tmp_path / "a") == [lr]
     assert config_of(tmp_path / "a")["experiment"]["lr"] == "auto"
