@@ -343,7 +343,7 @@ def test_weights_that_are_not_finite_are_found_in_their_step(name, threads):
 
 
 def small_initial(model):
-    return Model(model.layers, model.loss, seed=0).theta
+    return Model([type(layer)(**layer.description()) for layer in model.layers], model.loss, seed=0).theta
 
 
 def test_blocks_cover_the_parameters_once_and_are_not_too_large():
