@@ -36,7 +36,7 @@ def read_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError("its name must end in .toml or .json")
         if path.stat().st_size > MAX_CONFIG:
             raise ValueError(f"it has more than {MAX_CONFIG:,} bytes")
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # editors may write a mark at the beginning
         content = tomllib.loads(text) if path.suffix == ".toml" else parse(text)
         if not isinstance(content, dict):
             raise ValueError("it must hold fields of an Experiment, such as optimizer and epochs")

@@ -8,7 +8,8 @@ import numpy as np
 
 import datasets
 from datasets import Choices, Dataset, load_table
-from datasets.table import is_table
+from datasets.columns import name_list, printable
+from datasets.table import MAX_CLASSES, is_table
 from nn import Rescale, Standardize
 
 
@@ -16,7 +17,8 @@ class DataShape(NamedTuple):
     """What of the data determines a network.
 
     Its name, its numbers of examples, inputs and outputs, whether the outputs are classes; and for a user's own file,
-    the labels of the classes, the names of the inputs, and layers that standardize the inputs and rescale the outputs.
+    the labels of the classes, the names of the inputs, layers that standardize the inputs and rescale the outputs, and
+    whether the output is one of a few whole numbers, which could be classes.
     """
 
     name: str
@@ -28,6 +30,7 @@ class DataShape(NamedTuple):
     feature_names: Sequence[str] | None = None
     inputs: Standardize | None = None
     outputs: Rescale | None = None
+    few_numbers: bool = False
 
 
 def shape_of(data: Dataset, standardize: bool) -> DataShape:
@@ -39,7 +42,12 @@ def shape_of(data: Dataset, standardize: bool) -> DataShape:
     n_out = len(data.classes) or (int(y.max()) + 1 if classifies else y[0].size)
     return DataShape(data.name, len(data.x_train), data.x_train.shape[1], n_out, classifies, data.labels,
                      data.feature_names or None, Standardize.of(data.x_train) if standardize else None,
-                     Rescale.of(data.y_train) if standardize and not classifies else None)
+                     Rescale.of(data.y_train) if standardize and not classifies else None,
+                     not classifies and n_out == 1 and _few_numbers(data.y_train))
+
+
+def _few_numbers(y: np.ndarray) -> bool:
+    return bool((y == np.floor(y)).all()) and len(np.unique(y)) <= MAX_CLASSES
 
 
 def targets(data: Dataset, y: np.ndarray) -> np.ndarray:
@@ -50,8 +58,10 @@ def targets(data: Dataset, y: np.ndarray) -> np.ndarray:
 def describe(shape: DataShape, n_test: int, choices: Choices) -> str:
     """Return what is predicted from what, in one line, for a file of the user."""
     what = f"one of {shape.n_out} classes" if shape.classifies else "a number" if shape.n_out == 1 else "numbers"
-    return (f"{shape.name}: predicts {', '.join(choices.target) or 'y'}, {what}, from {shape.n_in} standardized "
-            f"inputs; trains on {shape.n_train:,} rows and tests on {n_test:,}")
+    hint = "; if its values are classes, choose the loss cross-entropy"
+    return (f"{printable(shape.name)}: predicts {name_list(choices.target) or 'y'}, {what}, from {shape.n_in} "
+            f"standardized inputs; trains on {shape.n_train:,} rows and tests on {n_test:,}"
+            + hint * (shape.few_numbers and choices.classify is None))
 
 
 def _name(dataset: str | None) -> str:

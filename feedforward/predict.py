@@ -3,14 +3,14 @@
 import csv
 import os
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import numpy as np
 
 from datasets import DataError
-from datasets.columns import Columns, read_arrays, read_columns
-from datasets.table import select_features
-from feedforward.folder import read_config
+from datasets.columns import Columns, name_list, read_arrays, read_columns
+from datasets.table import Choices, fill, select_features
+from feedforward.folder import CONFIG, read_config
 from nn import Model, Standardize
 
 __all__ = ["predict_table"]
@@ -24,8 +24,8 @@ def predict_table(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     run : str or path-like
         The folder of one run: it holds config.json and model.safetensors.
     path : str or path-like
-        A file .csv or .parquet with the columns that the run was trained on, in any order, or .npz with an array x.
-        Columns that the network does not take are ignored.
+        A file .csv, .tsv or .parquet with the columns that the run was trained on, in any order, or .npz with an
+        array x. Columns that the network does not take are ignored.
 
     Returns
     -------
@@ -38,7 +38,8 @@ def predict_table(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     ValueError
         If it is not the folder of one run.
     datasets.DataError
-        If the file does not fit.
+        If the file does not fit: for example, it lacks values, or a column of texts holds one that is not in the
+        file that the run was trained on. If the run was trained with missing="mean", these are replaced instead.
 
     Examples
     --------
@@ -60,32 +61,46 @@ def predict_table(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     if not file.is_file():
         raise ValueError(f"{run} holds no model.safetensors: give the folder of one run"
                          + (", one of those in it" if config.get("runs") else ""))
-    model, experiment = Model.load(file), config["experiment"]
-    names = [str(name) for name in experiment.get("target") or ["y"]]
-    return _predictions(model, read_inputs(model, path, experiment.get("missing") == "mean"), names)
+    choices = _choices(Path(run) / CONFIG, config["experiment"])
+    model = Model.load(file)
+    return _predictions(model, read_inputs(model, path, choices), list(choices.target) or ["y"])
 
 
-def read_inputs(model: Model, path: str | os.PathLike[str], fill_missing: bool) -> np.ndarray:
+def _choices(path: Path, experiment: dict[str, Any]) -> Choices:
+    """Return what a run was told about its file. Raises ValueError if this is no such description."""
+    try:
+        target, drop, one_hot = (experiment.get(name, ()) for name in ("target", "drop", "one_hot"))
+        return Choices(target, drop, one_hot, experiment.get("missing"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not the configuration of a run: {error}") from None
+
+
+def read_inputs(model: Model, path: str | os.PathLike[str], choices: Choices) -> np.ndarray:
     """Return the examples of a file for a model. Raises DataError if they do not fit."""
     if Path(path).suffix.lower() == ".npz":
         arrays = read_arrays(path)
         name = next((name for name in ("x", "X", "data", "images", "x_test") if name in arrays),
                     next(iter(arrays)) if len(arrays) == 1 else None)
         if name is None:
-            raise DataError(f"{path} holds the arrays {', '.join(arrays)}: name the examples x")
+            raise DataError(f"{path} holds the arrays {name_list(list(arrays))}: name the examples x")
         return arrays[name].reshape(len(arrays[name]), -1) if arrays[name].ndim else arrays[name]
-    columns = read_columns(path)
+    columns = read_columns(path, choices.one_hot)
     names = model.feature_names or tuple(columns)
     if len(names) != model.n_in:
         raise DataError(f"{path} has {len(names)} columns, but the network takes {model.n_in} numbers, which have no "
                         "names: give just these")
-    x = select_features(columns, names, str(path))
-    missing = ~np.isfinite(x)
-    if missing.any() and not fill_missing:
+    x = select_features(columns, names, choices.one_hot, choices.missing, str(path))
+    missing = np.isnan(x)
+    if not missing.any():
+        return x
+    if choices.missing is None:
         lacking = [name for name, gone in zip(names, missing.any(axis=0)) if gone]
-        raise DataError(f"{path}: {missing.any(axis=1).sum()} rows lack {', '.join(lacking)}: remove them, or train "
+        raise DataError(f"{path}: {missing.any(axis=1).sum()} rows lack {name_list(lacking)}: remove them, or train "
                         "with --missing mean, so that they are replaced")
-    return np.where(missing, cast(Standardize, model.layers[0]).mean, x) if missing.any() else x
+    if not isinstance(model.layers[0], Standardize):
+        raise DataError(f"{path}: {missing.any(axis=1).sum()} rows lack values, but the network does not know their "
+                        "means: remove them")
+    return fill(x, model.layers[0].mean)
 
 
 def _predictions(model: Model, x: np.ndarray, names: list[str]) -> Columns:

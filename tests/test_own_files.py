@@ -87,6 +87,75 @@ def test_missing_values_are_an_error_for_a_network_that_was_trained_without(pass
         ff.predict_table("run", "lacks.csv")
 
 
+def kinds(path, *rows):
+    path.write_text("k,n,y\n" + "".join(f"{k},{n},{y}\n" for k, n, y in rows))
+    return path
+
+
+def test_the_code_of_a_value_does_not_depend_on_the_rest_of_its_file(tmp_path):
+    for name, values in (("bools", ("true", "false", "")), ("codes", ("01", "02", "A1")),
+                         ("texts", ("1.50", "2.50", "x"))):
+        file = kinds(tmp_path / f"{name}.csv", *[(k, i, y) for i in range(8) for k, y in zip(values, ("a", "b", "a"))])
+        ff.Experiment(dataset=file, target="y", one_hot=["k"], missing="mean", epochs=3).run(tmp_path / name, **SILENT)
+        expected = ff.predict_table(tmp_path / name, file)["y=a"]
+        part = kinds(tmp_path / "part.csv", (values[0], 0, "a"), (values[1], 0, "b"))
+        np.testing.assert_array_equal(ff.predict_table(tmp_path / name, part)["y=a"], expected[:2])
+
+
+@pytest.mark.parametrize("missing", [None, "mean"])
+def test_unknown_and_missing_values_of_coded_columns(tmp_path, missing):
+    file = kinds(tmp_path / "t.csv", *[(k, i, y) for i in range(8) for k, y in (("u", "a"), ("v", "b"))])
+    run = tmp_path / "run"
+    ff.Experiment(dataset=file, target="y", one_hot=["k"], missing=missing, epochs=2).run(run, **SILENT)
+    unknown = kinds(tmp_path / "unknown.csv", ("u", 1, "a"), ("U\x1b", 1, "a"), ("w", 1, "a"), ("w", 1, "a"))
+    lacks = kinds(tmp_path / "lacks.csv", ("u", 1, "a"), ("", 1, "a"), ("NA", 1, "a"))
+    if missing is None:
+        with pytest.raises(ff.DataError, match=r"'k' holds U\?, w in 3 rows, but the network only knows u, v"):
+            ff.predict_table(run, unknown)
+        with pytest.raises(ff.DataError, match="2 rows lack k: remove them, or train with --missing mean"):
+            ff.predict_table(run, lacks)
+    else:
+        p, q = ff.predict_table(run, unknown)["y=a"], ff.predict_table(run, lacks)["y=a"]
+        assert p[1] == p[2] == p[3] == q[1] == q[2]
+        assert p[0] == q[0] != p[1]
+    extra = tmp_path / "extra.csv"
+    extra.write_text("k=u,k,n\n0,u,1\n")
+    np.testing.assert_array_equal(ff.predict_table(run, extra)["y=a"], ff.predict_table(run, file)["y=a"][2:3])
+    extra.write_text("k=u,k=v,n\n1,0,1\n")
+    with pytest.raises(ff.DataError, match="has no column 'k', which the network takes"):
+        ff.predict_table(run, extra)
+    extra.write_text("k,n\nu,-inf\n")
+    with pytest.raises(ff.DataError, match="the column 'n' holds 1 infinite values"):
+        ff.predict_table(run, extra)
+
+
+@pytest.mark.parametrize("name", ["target", "drop", "one_hot", "missing"])
+@pytest.mark.parametrize("value", [3, None, [1], {"a": 1}])
+def test_a_damaged_configuration_of_a_run_is_named(tmp_path, name, value):
+    if (name, value) == ("missing", None):
+        return
+    file = kinds(tmp_path / "t.csv", *[(k, i, y) for i in range(8) for k, y in (("u", "a"), ("v", "b"))])
+    if not (tmp_path / "run").exists():
+        ff.Experiment(dataset=file, target="y", drop=["k"], epochs=1).run(tmp_path / "run", **SILENT)
+    path = tmp_path / "run/config.json"
+    config = json.loads(path.read_text())
+    config["experiment"][name] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f"config.json is not the configuration of a run: {name} must "):
+        ff.predict_table(tmp_path / "run", file)
+
+
+def test_a_target_of_few_whole_floats_is_mentioned(tmp_path, capsys):
+    file = kinds(tmp_path / "t.csv", *[(i, i, f"{i % 2}.0") for i in range(20)])
+    hint = "if its values are classes, choose the loss cross-entropy"
+    for loss, expected in ((None, True), ("mean-squared-error", False), ("cross-entropy", False)):
+        ff.Experiment(dataset=file, target="y", epochs=1, loss=loss).run(figures=False)
+        assert (hint in capsys.readouterr().err) == expected
+    kinds(file, *[(i, i, i % 2 + 0.5) for i in range(20)])
+    ff.Experiment(dataset=file, target="y", epochs=1).run(figures=False)
+    assert hint not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "gd", "lm", "lbfgs"])
 def test_numbers_are_predicted_in_their_units(passengers, optimizer):
     choices = {**OPTIONS, "target": "Fare", "drop": ["Name", "Survived"]}
@@ -204,6 +273,9 @@ def test_a_configuration_file_gives_the_options_that_the_command_line_does_not(t
     (tmp_path / "c.toml").write_text('dataset = "digits"\noptimizer = ["adam", "gd"]\nepochs = 5\nhidden = [8]\n'
                                      '[fields]\nadam.beta1 = 0.8\n')
     assert read_fields("c.toml")["fields"] == {"adam.beta1": 0.8}
+    for name, content in (("bom.toml", "epochs = 3"), ("bom.json", '{"epochs": 3}')):
+        (tmp_path / name).write_text(content, encoding="utf-8-sig")
+        assert read_fields(name) == {"epochs": 3}
     assert main(["--config", "c.toml", "--epochs", "2", "--no-plots", "-q", "--out", "run"]) == 0
     config = json.loads((tmp_path / "run/config.json").read_text())["experiment"]
     assert (config["epochs"], config["hidden"], config["fields"]) == (2, [8], {"adam.beta1": 0.8})
