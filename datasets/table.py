@@ -343,7 +343,7 @@ def select_features(columns: Columns, names: Sequence[str], one_hot: Sequence[st
     one_hot : sequence of str
         The columns that are coded. They hold texts: see `read_columns`.
     missing : "mean" or None
-        Whether a missing or unknown value of a coded column becomes 0 in all its inputs. None: it is an error.
+        Whether a missing value of a coded column becomes 0 in all its inputs. None: it is an error.
     where : str
         What the columns are from, for messages.
 
@@ -381,16 +381,15 @@ def select_features(columns: Columns, names: Sequence[str], one_hot: Sequence[st
 def _code(column: np.ndarray, places: Mapping[str, int], name: str, missing: str | None, where: str) -> np.ndarray:
     """Return a column of 0 and 1 for each known value of a column of texts."""
     values, inverse = np.unique(np.array([text or "" for text in column.tolist()], object), return_inverse=True)
-    if missing is None:
-        unknown = [k for k, value in enumerate(values) if value and value not in places]
-        if unknown:
-            rows = np.count_nonzero(np.isin(inverse, unknown))
-            raise DataError(f"{where}: the column {printable(name)!r} holds {name_list(list(values[unknown]))} in "
-                            f"{rows} rows, but the network only knows {name_list(list(places))}: correct or remove "
-                            "them, or train with --missing mean, so that they count as none of these")
-        if "" in values:
-            raise DataError(f"{where}: {np.count_nonzero(inverse == 0)} rows lack {printable(name)}: remove them, or "
-                            "train with --missing mean, so that they count as none of its values")
+    unknown = [k for k, value in enumerate(values) if value and value not in places]
+    if unknown:
+        rows = np.count_nonzero(np.isin(inverse, unknown))
+        raise DataError(f"{where}: the column {printable(name)!r} holds {name_list(list(values[unknown]))} in {rows} "
+                        f"rows, but the network only knows {name_list(list(places))}: correct these values, leave them "
+                        "empty if --missing mean was given, or remove the rows")
+    if missing is None and "" in values:
+        raise DataError(f"{where}: {np.count_nonzero(inverse == 0)} rows lack {printable(name)}: remove them, or train "
+                        "with --missing mean, so that they count as none of its values")
     known = {value: k for k, value in enumerate(places)}
     codes = np.array([known.get(value, -1) for value in values.tolist()])[inverse]
     return np.asarray(codes[:, None] == np.arange(len(places)))
