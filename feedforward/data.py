@@ -57,7 +57,8 @@ def targets(data: Dataset, y: np.ndarray) -> np.ndarray:
 
 def describe(shape: DataShape, n_test: int, choices: Choices) -> str:
     """Return what is predicted from what, in one line, for a file of the user."""
-    what = f"one of {shape.n_out} classes" if shape.classifies else "a number" if shape.n_out == 1 else "numbers"
+    number = "a number" if shape.n_out == 1 else f"{shape.n_out} numbers"
+    what = f"one of {shape.n_out} classes" if shape.classifies else f"{number} (a loss of 1 is that of the mean)"
     hint = "; if its values are classes, choose the loss cross-entropy"
     return (f"{printable(shape.name)}: predicts {name_list(choices.target) or 'y'}, {what}, from {shape.n_in} "
             f"standardized inputs; trains on {shape.n_train:,} rows and tests on {n_test:,}"
