@@ -189,7 +189,7 @@ def _from_series(series: Any, text: bool) -> np.ndarray:
     if str(series.dtype) == "Null" and not text:
         return np.full(len(series), np.nan)
     numbers = not text and (series.dtype.is_numeric() or str(series.dtype) == "Boolean")
-    if numbers and (series.dtype.is_float() or not series.null_count()):
+    if numbers and not series.dtype.is_decimal() and (series.dtype.is_float() or not series.null_count()):
         return np.asarray(series.to_numpy())
     if numbers:
         return np.array([np.nan if value is None else float(value) for value in series.to_list()])

@@ -144,6 +144,8 @@ def _from_arrays(path: Path, arrays: Mapping[str, np.ndarray], choices: Choices)
     for choice in ("drop", "one_hot", "missing"):
         if getattr(choices, choice):
             raise DataError(f"{path} holds arrays without columns: leave out {choice}")
+    if len(choices.target) > 1:
+        raise DataError(f"{path} holds arrays: choose one of them as the target, not {name_list(choices.target)}")
     parts = ("x_train", "y_train", "x_test", "y_test")
     if set(parts) <= set(arrays) and not choices.target:
         for x_name, y_name in (parts[:2], parts[2:]):

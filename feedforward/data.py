@@ -43,7 +43,7 @@ def shape_of(data: Dataset, standardize: bool) -> DataShape:
     return DataShape(data.name, len(data.x_train), data.x_train.shape[1], n_out, classifies, data.labels,
                      data.feature_names or None, Standardize.of(data.x_train) if standardize else None,
                      Rescale.of(data.y_train) if standardize and not classifies else None,
-                     not classifies and n_out == 1 and _few_numbers(data.y_train))
+                     not classifies and n_out == 1 and _few_numbers(y))
 
 
 def _few_numbers(y: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 import csv
+from decimal import Decimal
 import io
 import os
 import zipfile
@@ -119,8 +120,10 @@ def test_parquet_gives_the_columns_of_csv(tmp_path, passengers):
 def test_a_damaged_parquet_file_is_named(tmp_path, monkeypatch):
     polars = pytest.importorskip("polars")
     path = tmp_path / "[t].parquet"
-    polars.DataFrame({"a": [1, 2], "b": [None, None]}).write_parquet(path)
-    np.testing.assert_array_equal(read_columns(path)["b"], [np.nan, np.nan])
+    polars.DataFrame({"a": [Decimal("1.5"), Decimal(2)], "b": [None, None]}).write_parquet(path)
+    columns = read_columns(path)
+    assert (columns["a"].dtype, columns["a"].tolist()) == (np.float64, [1.5, 2])
+    np.testing.assert_array_equal(columns["b"], [np.nan, np.nan])
     good = path.read_bytes()
     for content, message in ((b"PAR1" + b"nothing" * 100 + b"PAR1", "description would be larger than the file"),
                              (good[:-1], "does not begin and end as a Parquet"), (b"", "does not begin and end as"),
@@ -209,6 +212,8 @@ def test_rows_with_a_single_1_are_classes(tmp_path, dtype):
     assert load_table(tmp_path / "t.npz", Choices(classify=False)).y_train.shape == (4, 3)
     np.savez(tmp_path / "t.npz", x=np.zeros((6, 2)), y=y.astype(float) * 2)
     assert load_table(tmp_path / "t.npz", Choices()).labels is None
+    with pytest.raises(DataError, match="choose one of them as the target, not y, x"):
+        load_table(tmp_path / "t.npz", Choices(["y", "x"]))
 
 
 @pytest.mark.parametrize(("arrays", "message"), [
