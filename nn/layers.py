@@ -419,7 +419,6 @@ class Dense(Layer):
     n_out: Count
     init: str = "he"
     trainable: bool = True
-    _bound: bool | None = unset(default=None)  # `trainable` in its model
     W: np.ndarray = parameter()
     b: np.ndarray = parameter()
     dW: np.ndarray = parameter()
@@ -432,16 +431,12 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         lookup("initializer", self.init, INITIALIZERS)
 
-    def bind(self, theta: np.ndarray, grad: np.ndarray) -> None:
-        super().bind(theta, grad)
-        self._bound = self.trainable
-
     def _field_changed(self) -> None:
-        if self._bound not in (None, self.trainable):
-            vars(self)["trainable"] = self._bound
-            raise ValueError(f"Dense: trainable is {self._bound} as long as the layer is in its model: make a new "
-                             f"model, with Dense({self.n_in}, {self.n_out}, trainable={not self._bound}), and copy W "
-                             "and b")
+        trained = "dW" in vars(self)  # only a layer that is trained was bound to a gradient
+        if self.bound and self.trainable != trained:
+            vars(self)["trainable"] = trained
+            raise ValueError(f"Dense: trainable is {trained} as long as the layer is in its model: make a new model, "
+                             f"with Dense({self.n_in}, {self.n_out}, trainable={not trained}), and copy W and b")
 
     def __repr__(self) -> str:
         note = "" if self.trainable else ", trainable=False"
@@ -544,7 +539,44 @@ class Dense(Layer):
         np.copyto(out[:, -self.n_out :], dy)
 
 
-class Dropout(Layer):
+class Diagonal(Layer):
+    """Base of the layers that multiply each input by a number that does not depend on it, and may add another.
+
+    Their Jacobian is diagonal: `backward`, `jvp` and `backward_jvp` are the same multiplication. A subclass defines
+    `forward` and `multiply`.
+    """
+
+    independent_rows = True
+
+    @abstractmethod
+    def multiply(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """Multiply each element by its number.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, i)
+            The rows.
+        name : str
+            The name of the buffer for the result.
+
+        Returns
+        -------
+        ndarray of shape (n, i)
+            The products, in the buffer; or the rows themselves, if all numbers are 1.
+        """
+
+    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
+        return self.multiply(dy, "dx") if needs_dx else None
+
+    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
+        assert tx is not None  # it has no parameters
+        return self.multiply(tx, "ty")
+
+    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
+        return self.multiply(tdy, "tdx") if needs_dx else None
+
+
+class Dropout(Diagonal):
     """Set inputs to zero at random during training, and scale up the others.
 
     Parameters
@@ -579,7 +611,6 @@ class Dropout(Layer):
     array([[1., 1., 1., 1.]])
     """
 
-    independent_rows = True
     rate: Fraction = 0.5
     _rng: Generator | None = unset(default=None)
     _mask: np.ndarray | None = unset(default=None)
@@ -610,22 +641,11 @@ class Dropout(Layer):
             return x
         if self._mask is None or self._mask.shape != x.shape:
             self._mask = self._draw(self._rng, x.shape)
-        return self._masked(x, "y")
+        return self.multiply(x, "y")
 
-    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        return self._masked(dy, "dx") if needs_dx else None
-
-    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
-        assert tx is not None  # it has no parameters
-        return self._masked(tx, "ty")
-
-    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
-        return self._masked(tdy, "tdx") if needs_dx else None
-
-    def _masked(self, x: np.ndarray, name: str) -> np.ndarray:
-        """Return x mask / (1 - rate), in a buffer; x itself if there is no mask."""
+    def multiply(self, rows: np.ndarray, name: str) -> np.ndarray:
         if self._mask is None:
-            return x
-        out = self.buffers(name, x.shape)
-        np.multiply(x, self._mask, out=out)
+            return rows
+        out = self.buffers(name, rows.shape)
+        np.multiply(rows, self._mask, out=out)
         return out

@@ -13,7 +13,7 @@ from nn import frames
 from nn.archive import printable
 from nn.arrays import Shapes
 from nn.fields import Count, unset
-from nn.layers import Layer, parameter
+from nn.layers import Diagonal, parameter
 from nn.network import chunks
 
 MAX_AXES = 32  # of an example
@@ -28,10 +28,9 @@ def _mean(rows: np.ndarray, share: np.ndarray, f: Callable[[np.ndarray], np.ndar
     return total
 
 
-class _Scaling(Layer):
+class _Scaling(Diagonal):
     """Base of the layers with a mean and a scale for each number, which are constants of the model."""
 
-    independent_rows = True
     n_in: Count
     mean: np.ndarray = parameter()
     scale: np.ndarray = parameter()
@@ -152,18 +151,7 @@ class Standardize(_Scaling):
         y /= self.scale
         return y
 
-    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        return self._divided(dy, "dx") if needs_dx else None
-
-    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
-        assert tx is not None  # it has no parameters
-        return self._divided(tx, "ty")
-
-    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
-        return self._divided(tdy, "tdx") if needs_dx else None
-
-    def _divided(self, rows: np.ndarray, name: str) -> np.ndarray:
-        """Return the rows divided by the scale, in a buffer."""
+    def multiply(self, rows: np.ndarray, name: str) -> np.ndarray:
         out = self.buffers(name, rows.shape)
         np.divide(rows, self.scale, out=out)
         return out
@@ -201,29 +189,17 @@ class Rescale(_Scaling):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """y = x scale + mean."""
-        y = self.buffers("y", x.shape)
-        np.multiply(x, self.scale, out=y)
+        y = self.multiply(x, "y")
         y += self.mean
         return y
 
-    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        return self._multiplied(dy, "dx") if needs_dx else None
-
-    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
-        assert tx is not None  # it has no parameters
-        return self._multiplied(tx, "ty")
-
-    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
-        return self._multiplied(tdy, "tdx") if needs_dx else None
-
-    def _multiplied(self, rows: np.ndarray, name: str) -> np.ndarray:
-        """Return the rows multiplied by the scale, in a buffer."""
+    def multiply(self, rows: np.ndarray, name: str) -> np.ndarray:
         out = self.buffers(name, rows.shape)
         np.multiply(rows, self.scale, out=out)
         return out
 
 
-class Flatten(Layer):
+class Flatten(Diagonal):
     """Say that examples are arrays of several axes, such as images; each becomes a row. It is the first layer.
 
     Parameters
@@ -244,7 +220,6 @@ class Flatten(Layer):
     (5, 10)
     """
 
-    independent_rows = True
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -267,12 +242,5 @@ class Flatten(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         return x
 
-    def backward(self, dy: np.ndarray, needs_dx: bool = True) -> np.ndarray | None:
-        return dy if needs_dx else None
-
-    def jvp(self, tx: np.ndarray | None) -> np.ndarray:
-        assert tx is not None  # it has no parameters
-        return tx
-
-    def backward_jvp(self, tdy: np.ndarray, needs_dx: bool = True, second_order: bool = True) -> np.ndarray | None:
-        return tdy if needs_dx else None
+    def multiply(self, rows: np.ndarray, name: str) -> np.ndarray:
+        return rows
