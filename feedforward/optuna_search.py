@@ -20,9 +20,9 @@ from feedforward.experiment import Experiment
 from feedforward.folder import choose_folder, locked_folder, plain, write_json
 from feedforward.run import Stop
 from feedforward.stages import parse_plans
+from nn.batches import split
 from nn.checkpoint import compare
 from nn.fields import Bounds, Count, check_value, lookup
-from nn.inputs import split
 
 if TYPE_CHECKING:
     import optuna

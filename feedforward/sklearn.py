@@ -18,6 +18,7 @@ except ImportError as error:
 from feedforward.data import DataShape
 from nn import Rescale
 from nn.labels import as_labels, shown, to_indices
+from nn.weights import balanced_factors
 
 __all__ = ["FeedforwardClassifier", "FeedforwardRegressor"]
 
@@ -256,8 +257,7 @@ class FeedforwardClassifier(ClassifierMixin, Estimator):
             if not (np.isfinite(factors).all() and (factors >= 0).all()):
                 raise ValueError(f"class_weight must hold finite numbers of at least 0, not {self.class_weight!r}")
         elif self.class_weight == "balanced":
-            sums = np.bincount(labels, weight, len(self.classes_))
-            factors = weight.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1))
+            factors = balanced_factors(labels, weight, len(self.classes_))
         else:
             raise ValueError("class_weight must be a dict of a number for each class, or 'balanced', not "
                              f"{self.class_weight!r}")

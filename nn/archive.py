@@ -4,7 +4,7 @@ The description is JSON, in the entry "feedforward" of the file's metadata: the 
 several in any order. Its first key, "sha256", holds the SHA-256 of the whole file with 64 zeros in place of that value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 import csv
 import hashlib
@@ -266,6 +266,14 @@ def read(path: str | os.PathLike[str],
             names = tensors.keys()
             np.empty(path.stat().st_size + SPARE, np.uint8)  # raises MemoryError; the library would panic
             return description, {name: tensors.get_tensor(name) for name in names}, has_checksum
+
+
+def check_format(found: object, readable: Sequence[int]) -> None:
+    """Raise ValueError if a file has a format that this version does not read."""
+    if found not in readable:
+        *first, last = map(str, readable)
+        raise ValueError(f"its format is {found!r}, and this version reads {', '.join(first)}{' and ' if first else ''}"
+                         f"{last}: use a newer version of feedforward")
 
 
 def stated_checksum(path: Path) -> bytes | None:

@@ -30,6 +30,35 @@ def generator(purpose: int, seed: int, epoch: int = 0) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, epoch)))
 
 
+def split(N: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide examples at random into those to train on and a share to evaluate.
+
+    Parameters
+    ----------
+    N : int
+        The number of examples.
+    share : float
+        The share to evaluate, above 0 and below 1; at least one example.
+    seed : int
+        The seed of the model, which determines the division.
+
+    Returns
+    -------
+    training, validation : ndarray of int
+        The rows of both parts, each in its order.
+
+    Raises
+    ------
+    ValueError
+        If no example is left to train on.
+    """
+    count = max(1, round(share * N))
+    if count >= N:
+        raise ValueError(f"validation_split {share:g} of {N} examples leaves none to train on: give a smaller share")
+    order = generator(SPLIT, seed).permutation(N)
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
 class Batches:
     """Examples and targets in batches; the last batch may be smaller.
 

@@ -299,9 +299,7 @@ class Checkpoint:
                     description, arrays, has_checksum = archive.read(path)
                     if "checkpoint" not in description or not has_checksum:
                         raise ValueError("it holds something else")
-                    if description["checkpoint"] != FORMAT:
-                        raise ValueError(f"its format is {description['checkpoint']!r}, and this version reads {FORMAT}"
-                                         ": use a newer version of feedforward")
+                    archive.check_format(description["checkpoint"], [FORMAT])
             except FileNotFoundError:
                 continue
             except (InvalidFile, OSError) as error:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-SHOWN = 8  # names in a message
+from nn.labels import is_missing, shown
 
 
-def columns(x: Any) -> tuple[Any, ...] | None:
-    """Return what names the columns of a frame, of any type; None for other data.
+def column_keys(x: Any) -> tuple[Any, ...] | None:
+    """Return the keys of the columns of a frame, names or others such as integers; None for other data.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def columns(x: Any) -> tuple[Any, ...] | None:
     Returns
     -------
     tuple or None
-        The names.
+        The keys: ``x[key]`` is a column.
 
     Raises
     ------
@@ -45,27 +45,8 @@ def column_names(x: Any) -> tuple[str, ...] | None:
     tuple of str or None
         The names.
     """
-    names = columns(x)
+    names = column_keys(x)
     return names if names and all(isinstance(name, str) for name in names) else None
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether an object stands for a missing value: None, NaN, or the NA of pandas.
-
-    Parameters
-    ----------
-    value : object
-        An element of a column.
-
-    Returns
-    -------
-    bool
-        Whether it is missing.
-    """
-    try:
-        return value is None or bool(value != value)
-    except TypeError:  # NA is neither equal to itself nor different
-        return True
 
 
 def frame_to_array(x: Any, names: Sequence[Any]) -> np.ndarray:
@@ -105,7 +86,7 @@ def frame_to_array(x: Any, names: Sequence[Any]) -> np.ndarray:
         else:
             others.append(name)
     if others:
-        raise ValueError(f"the columns {', '.join(map(repr, others))} of x do not hold numbers: leave them out, or "
+        raise ValueError(f"the columns {shown(others)} of x do not hold numbers: leave them out, or "
                          "code them as numbers, such as by pandas.get_dummies(x) or x.to_dummies() of polars")
     return np.stack(numbers, axis=1)
 
@@ -129,10 +110,7 @@ def check_columns(names: Sequence[str], expected: Sequence[str]) -> None:
         return
     missing = [name for name in expected if name not in names]
     if missing:
-        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
-        raise ValueError(f"x lacks the columns {', '.join(map(repr, missing[:SHOWN]))}{more}, which the model was "
-                         "trained on")
+        raise ValueError(f"x lacks the columns {shown(missing)}, which the model was trained on")
     what = "other columns too" if len(names) > len(expected) else "its columns in another order"
-    raise ValueError(f"x has {what}: the model was trained on {len(expected)} columns, "
-                     f"{', '.join(map(repr, expected[:5]))}{', ...' if len(expected) > 5 else ''}; write "
+    raise ValueError(f"x has {what}: the model was trained on {len(expected)} columns, {shown(expected)}; write "
                      "x[list(model.feature_names)]")

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from nn.batches import SPLIT, generator
 from nn.fields import Bounds, Count, check_value
-from nn.frames import check_columns, column_names, columns, frame_to_array
+from nn.frames import check_columns, column_keys, column_names, frame_to_array
 from nn.labels import Label, as_labels, shown, to_indices
 from nn.layers import Layer
 from nn.losses import Loss
@@ -97,10 +96,10 @@ def check_examples(x: Any, n_in: int, dtype: np.dtype[Any], layers: Sequence[Lay
     ValueError
         If x is not an array of at least one row of finite numbers, or has other columns.
     """
-    names, every = column_names(x), columns(x)
+    names, keys = column_names(x), column_keys(x)
     if names is not None and feature_names is not None:
         check_columns(names, feature_names)
-    array = as_array("x", x) if every is None else frame_to_array(x, every)
+    array = as_array("x", x) if keys is None else frame_to_array(x, keys)
     expected = layers[0].shape if isinstance(layers[0], Flatten) else ()
     if array.ndim > 2 and array.shape[1:] == (expected or array.shape[1:]) and math.prod(array.shape[1:]) == n_in:
         array = array.reshape(len(array), n_in)
@@ -177,15 +176,15 @@ def as_targets(y: Any) -> np.ndarray:
 
     Raises ValueError if it is none.
     """
-    every = columns(y)
-    if every is not None and len(every) > 1:
-        return frame_to_array(y, every)
+    keys = column_keys(y)
+    if keys is not None and len(keys) > 1:
+        return frame_to_array(y, keys)
     array = as_array("y", y)
     if array.dtype.kind in "US" and isinstance(y, (list, tuple)):
         array = np.array(y, dtype=object)  # NumPy makes texts of numbers and of NaN among texts
     array = as_labels(array)
     one_column = array.ndim == 2 and array.shape[1] == 1
-    return array.ravel() if one_column and (hasattr(y, "columns") or array.dtype.kind in "US") else array
+    return array.ravel() if one_column and (keys is not None or array.dtype.kind in "US") else array
 
 
 def check_targets(y: Any, n: int, width: int, dtype: np.dtype[Any], loss: Loss,
@@ -238,35 +237,6 @@ def check_validation(data: Any) -> tuple[Any, Any, Any]:
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError("validation_data must be a pair (x, y), or (x, y, sample_weight)")
     return data[0], data[1], data[2] if len(data) == 3 else None
-
-
-def split(N: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide examples at random into those to train on and a share to evaluate.
-
-    Parameters
-    ----------
-    N : int
-        The number of examples.
-    share : float
-        The share to evaluate, above 0 and below 1; at least one example.
-    seed : int
-        The seed of the model, which determines the division.
-
-    Returns
-    -------
-    training, validation : ndarray of int
-        The rows of both parts, each in its order.
-
-    Raises
-    ------
-    ValueError
-        If no example is left to train on.
-    """
-    count = max(1, round(share * N))
-    if count >= N:
-        raise ValueError(f"validation_split {share:g} of {N} examples leaves none to train on: give a smaller share")
-    order = generator(SPLIT, seed).permutation(N)
-    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def check_fit(epochs: Any, batch_size: Any, n: int, threads: Any = None, least: int = 1) -> None:

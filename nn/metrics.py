@@ -8,10 +8,8 @@ from numpy.typing import ArrayLike
 
 from nn.fit import Plan
 from nn.history import Epoch, plain_number
-from nn.labels import Label, as_labels, class_indices, from_indices, to_indices
+from nn.labels import Label, are_texts, class_indices, distinct_labels, from_indices, indices_of, label_pair
 from nn.stream import Stream
-
-MAX_CLASSES = 1000  # of a confusion matrix whose classes are not given
 
 Metric = Callable[[Any, Any], Any]
 """Takes the true and the predicted targets of all examples, returns a number."""
@@ -174,7 +172,7 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> accuracy([0, 1, 2, 2], [0, 1, 2, 0])
     0.75
     """
-    true, predicted = _pair(y_true, y_pred)
+    true, predicted = label_pair(y_true, y_pred)
     return float(np.mean(true == predicted))
 
 
@@ -214,120 +212,16 @@ def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike,
     array([[0, 1],
            [0, 1]])
     """
-    true, predicted = _pair(y_true, y_pred)
+    true, predicted = label_pair(y_true, y_pred)
     if classes is None:
-        classes = distinct(true, predicted)
+        classes = distinct_labels(true, predicted)
     if not isinstance(classes, (int, np.integer)):
-        true, predicted = indices(true, classes), indices(predicted, classes)
+        true, predicted = indices_of(true, classes), indices_of(predicted, classes)
         classes = len(classes)
-    elif _are_texts(true):
+    elif are_texts(true):
         raise ValueError(f"y_true holds {true.dtype}: give the label of each class, not their number")
     low, high, K = min(true.min(), predicted.min()), max(true.max(), predicted.max()), int(classes)
     if low < 0 or high >= K:
         raise ValueError(f"labels reach from {low} to {high}, but there are {K} classes: labels must be 0 to {K - 1}")
     counts: np.ndarray = np.bincount(true * K + predicted, minlength=K**2).reshape(K, K)
     return counts
-
-
-def distinct(y_true: ArrayLike, y_pred: ArrayLike) -> Sequence[Label]:
-    """Return the classes that labels stand for: integers from 0 to the largest, or, if that is large, those that occur.
-
-    Parameters
-    ----------
-    y_true : array_like of shape (N,)
-        The true labels.
-    y_pred : array_like of shape (N,)
-        The predicted labels.
-
-    Returns
-    -------
-    sequence
-        The label of each class.
-
-    Raises
-    ------
-    ValueError
-        If they are not labels of the same length, at least 1.
-    """
-    true, predicted = _pair(y_true, y_pred)
-    if true.dtype.kind == "i" and min(true.min(), predicted.min()) >= 0:
-        largest = int(max(true.max(), predicted.max()))
-        if largest < MAX_CLASSES:
-            return range(largest + 1)
-    labels: list[Label] = np.unique(np.concatenate([true, predicted])).tolist()
-    if len(labels) > MAX_CLASSES:
-        raise ValueError(f"there are {len(labels):,} different labels: a confusion matrix has at most {MAX_CLASSES:,} "
-                         "classes")
-    return labels
-
-
-def indices(y: np.ndarray, classes: Sequence[Label]) -> np.ndarray:
-    """Return the index of the class of each label; labels that are indices already, of classes with texts as names.
-
-    Parameters
-    ----------
-    y : ndarray of shape (N,)
-        The labels, from `labels`.
-    classes : sequence
-        The label or the name of each class.
-
-    Returns
-    -------
-    ndarray of int, shape (N,)
-        The indices.
-
-    Raises
-    ------
-    ValueError
-        If a label is not one of the classes.
-    """
-    names = np.asarray(classes)
-    if names.dtype.kind in "biuUS" and _are_texts(names) == _are_texts(y):
-        return to_indices(y, classes)
-    return y.astype(np.int64) if not _are_texts(y) else to_indices(y, list(map(str, classes)))
-
-
-def _are_texts(y: np.ndarray) -> bool:
-    return y.dtype.kind in "US"
-
-
-def labels(name: str, y: ArrayLike) -> np.ndarray:
-    """Return y as labels (N,).
-
-    Parameters
-    ----------
-    name : str
-        The name of the argument, for messages.
-    y : array_like of shape (N,)
-        The labels.
-
-    Returns
-    -------
-    ndarray of shape (N,)
-        The labels: int64, texts or bools.
-
-    Raises
-    ------
-    ValueError
-        If y is not such an array, for example one-hot rows or probabilities.
-    """
-    array = as_labels(np.asarray(y))
-    if array.ndim == 2 and array.shape[1] > 1:
-        raise ValueError(f"{name} has shape {array.shape}, but must be labels (N,): for one-hot rows or rows of "
-                         f"probabilities give {name}.argmax(axis=1)")
-    if array.ndim != 1 or not len(array):
-        raise ValueError(f"{name} has shape {array.shape}, but must be labels of shape (N,), with N at least 1")
-    if array.dtype.kind in "USb":
-        return array
-    if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} holds {array.dtype}, not integer labels: convert them with astype(int)")
-    return array.astype(np.int64)
-
-
-def _pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    true, predicted = labels("y_true", y_true), labels("y_pred", y_pred)
-    if true.shape != predicted.shape:
-        raise ValueError(f"y_true {true.shape} and y_pred {predicted.shape} must be labels of the same shape (N,)")
-    if _are_texts(true) != _are_texts(predicted):
-        raise ValueError(f"y_true holds {true.dtype} and y_pred {predicted.dtype}: give labels of one kind")
-    return true, predicted

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from nn import archive, model_file, onnx_file
 from nn.arrays import LiveVector, size
-from nn.batches import DROPOUT, INITIALIZATION, Batches, Examples, generator
+from nn.batches import DROPOUT, INITIALIZATION, Batches, Examples, generator, split
 from nn.callbacks import Progress
 from nn.fields import Fraction, check_value, lookup
 from nn.fit import Callbacks, TakesSteps, fit
@@ -26,7 +26,6 @@ from nn.inputs import (
     check_takes_steps,
     check_targets,
     check_validation,
-    split,
     unusual,
 )
 from nn.labels import Label, check_classes, class_indices, from_indices, learn_classes
@@ -213,7 +212,8 @@ class Model:
         self._check_trained(optimizer)
         classes = self.classes
         if classes is None and self.classifies and self._learns_classes:
-            classes = learn_classes(as_targets(y), self.n_out)
+            y = as_targets(y)
+            classes = learn_classes(y, self.n_out)
         data, validation = self._training_data(x, y, sample_weight, class_weight, classes, validation_data,
                                                validation_split)
         messages = unusual(x, data[0], self.layers) if progress else []

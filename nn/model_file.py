@@ -162,9 +162,7 @@ def read(path: str | os.PathLike[str]) -> Components:
     described, arrays, has_checksum = archive.read(path, MAX_HEADER)
     if "checkpoint" in described:
         raise ValueError("it is the checkpoint of a training: use Checkpoint(path).restore(model, optimizer)")
-    if described["format"] not in READABLE:
-        raise ValueError(f"its format is {described['format']!r}, and this version reads "
-                         f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}: use a newer version of feedforward")
+    archive.check_format(described["format"], READABLE)
     if described["format"] >= CHECKED and not has_checksum:
         raise ValueError("it has no checksum")
     if described["format"] == 1:

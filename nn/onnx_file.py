@@ -273,9 +273,7 @@ def _read_own(onnx: Any, model: Any, described: Any, tensors: Mapping[str, Any])
     """Return the components that the description says. Raises ValueError unless the graph is the one that they have."""
     if not isinstance(described, dict):
         raise ValueError("its description is not a JSON object")
-    if described["format"] != FORMAT:
-        raise ValueError(f"its format is {described['format']!r}, and this version reads {FORMAT}: use a newer version "
-                         "of feedforward")
+    archive.check_format(described["format"], [FORMAT])
     arrays = {name: to_array(tensor) for name, tensor in tensors.items() if not name.startswith("label.")}
     components = build(described, arrays)
     if described["sha256"] != _checksum(arrays):

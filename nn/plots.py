@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from nn.fields import lookup
 from nn.history import History
-from nn.metrics import confusion_matrix, distinct, indices, labels
+from nn.labels import check_labels, distinct_labels, indices_of
+from nn.metrics import confusion_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -291,7 +292,7 @@ def confusion(y_true: ArrayLike, y_pred: ArrayLike, classes: Iterable[Any] | Non
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['1', '1', '1']
     """
-    labels_of_classes = distinct(y_true, y_pred) if classes is None else _sequence(classes)
+    labels_of_classes = distinct_labels(y_true, y_pred) if classes is None else _sequence(classes)
     counts, names = confusion_matrix(y_true, y_pred, labels_of_classes), list(map(str, labels_of_classes))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.5, 0.55 * len(names) + 1.5)
@@ -361,7 +362,7 @@ def worst(x: ArrayLike, y_true: ArrayLike, probabilities: ArrayLike, image_shape
     images, p = np.asarray(x), np.asarray(probabilities)
     classes = range(p.shape[-1]) if classes is None else _sequence(classes)
     names = list(map(str, classes))
-    true = _check_images(images, indices(labels("y_true", y_true), classes), p, image_shape, len(names))
+    true = _check_images(images, indices_of(check_labels("y_true", y_true), classes), p, image_shape, len(names))
     p_true = p[np.arange(len(true)), true]
     rows = np.argsort(p_true, kind="stable")[:count]
     columns = max(1, math.ceil(math.sqrt(len(rows))))

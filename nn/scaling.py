@@ -9,10 +9,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
-from nn import frames
 from nn.archive import printable
 from nn.arrays import Shapes
 from nn.fields import Count, unset
+from nn.frames import column_keys, frame_to_array
 from nn.layers import Diagonal, parameter
 from nn.network import chunks
 
@@ -57,8 +57,8 @@ class _Scaling(Diagonal):
         ValueError
             If they are not rows of finite numbers.
         """
-        names = frames.columns(values)
-        rows = np.asarray(values) if names is None else frames.frame_to_array(values, names)
+        keys = column_keys(values)
+        rows = np.asarray(values) if keys is None else frame_to_array(values, keys)
         if rows.ndim == 1:
             rows = rows[:, np.newaxis]
         if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "buif":

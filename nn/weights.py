@@ -92,8 +92,7 @@ def _weights_of_classes(class_weight: Any, weight: np.ndarray, target: np.ndarra
     indices = target[:, 0].astype(int) if K == 1 else target.argmax(axis=1)
     labels = range(max(K, 2)) if classes is None else classes
     if isinstance(class_weight, str) and class_weight == "balanced":
-        sums = np.bincount(indices, weight, len(labels))  # a weight of 2 is the same as the example given twice
-        return np.asarray(weight.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1))[indices])
+        return np.asarray(balanced_factors(indices, weight, len(labels))[indices])
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict of a number for each label, or 'balanced', not {class_weight!r}")
     if unknown := [label for label in class_weight if label not in labels]:
@@ -104,3 +103,25 @@ def _weights_of_classes(class_weight: Any, weight: np.ndarray, target: np.ndarra
         raise ValueError(f"class_weight must hold a number for each label, not {wrong[0]!r}")
     weights: np.ndarray = np.array(given, float)[indices]
     return weights
+
+
+def balanced_factors(indices: np.ndarray, weight: np.ndarray, K: int) -> np.ndarray:
+    """Return by how much the examples of each class must count so that all classes together count the same.
+
+    Parameters
+    ----------
+    indices : ndarray of int, shape (n,)
+        The class of each example, from 0 to K - 1.
+    weight : ndarray of shape (n,)
+        By how much each example counts: a weight of 2 is the same as the example given twice.
+    K : int
+        The number of classes.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        The factors. Those of classes without examples have no effect.
+    """
+    sums = np.bincount(indices, weight, K)
+    factors: np.ndarray = weight.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1))
+    return factors
