@@ -13,6 +13,7 @@ from datasets.dataset import Dataset
 from datasets.idx import DataError
 
 SUFFIXES = (".csv", ".tsv", ".npz", ".parquet")
+EXAMPLES = ("x", "X", "data", "images")  # the usual names of the examples in a file of arrays
 MAX_CLASSES = 20  # a column of more different integers holds numbers, not classes
 MAX_VALUES = 1000  # of a column that is coded
 
@@ -162,7 +163,7 @@ def _from_arrays(path: Path, arrays: Mapping[str, np.ndarray], choices: Choices)
         usual = (name for name in ("y", "target", "labels") if name in arrays)
         target = choices.target[0] if choices.target else next(usual, "")
         others = [name for name in arrays if name != target]
-        name = next((n for n in ("x", "X", "data", "images") if n in others), others[0] if len(others) == 1 else "")
+        name = next((n for n in EXAMPLES if n in others), others[0] if len(others) == 1 else "")
         if target not in arrays or not name:
             raise DataError(f"{path} holds the arrays {name_list(list(arrays))}: name them x and y, or x_train, "
                             "y_train, x_test and y_test, or choose the target among them")

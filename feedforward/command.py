@@ -97,13 +97,13 @@ def report(results: Results, program: str) -> int:
     say(f"{results.table()}\nrun folder: {results.folder}")
     for run in results:
         for message in run.messages:
-            say(f"{run.name}, seed {run.seed}: {message}")
+            say(f"{run.full_name}: {message}")
         for stage, form in run.forms().items():
-            say(f"{run.name}, seed {run.seed}: {stage} used its form {form!r}")
+            say(f"{run.full_name}: {stage} used its form {form!r}")
         for line in run.found_rates():
             say(line)
         if run.error:
-            say(f"{name}: {run.name}, seed {run.seed}: {run.error}", "stderr")
+            say(f"{name}: {run.full_name}: {run.error}", "stderr")
     for problem in results.problems:
         say(f"{name}: {problem}", "stderr")
     if results.interrupted and results.folder is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import tomllib
 from typing import Any
 
-from feedforward.folder import MAX_CONFIG
+from feedforward.folder import read_limited
 from nn.archive import one_line_errors, parse
 
 
@@ -34,9 +34,7 @@ def read_fields(path: str | os.PathLike[str]) -> dict[str, Any]:
     with one_line_errors(path, "a configuration"):
         if path.suffix not in (".toml", ".json"):
             raise ValueError("its name must end in .toml or .json")
-        if path.stat().st_size > MAX_CONFIG:
-            raise ValueError(f"it has more than {MAX_CONFIG:,} bytes")
-        text = path.read_text("utf-8-sig")  # editors may write a mark at the beginning
+        text = read_limited(path).removeprefix("\ufeff")  # editors may write this mark at the beginning
         content = tomllib.loads(text) if path.suffix == ".toml" else parse(text)
         if not isinstance(content, dict):
             raise ValueError("it must hold fields of an Experiment, such as optimizer and epochs")

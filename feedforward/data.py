@@ -11,6 +11,7 @@ from datasets import Choices, Dataset, load_table
 from datasets.columns import name_list, printable
 from datasets.table import MAX_CLASSES, is_table
 from nn import Rescale, Standardize
+from nn.labels import from_indices
 
 
 class DataShape(NamedTuple):
@@ -52,7 +53,7 @@ def _few_numbers(y: np.ndarray) -> bool:
 
 def targets(data: Dataset, y: np.ndarray) -> np.ndarray:
     """Return targets as the models of these data take them: as labels, if the user's file has its own."""
-    return y if data.labels is None else np.asarray(data.labels)[y]
+    return from_indices(y, data.labels)
 
 
 def describe(shape: DataShape, n_test: int, choices: Choices) -> str:

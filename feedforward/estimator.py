@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from feedforward.data import DataShape
 from feedforward.holdout import hold_out
 from feedforward.network import build_network, check_hidden
-from feedforward.stages import ARTICLE_LR
+from feedforward.stages import default_lr
 import nn
 from nn.fields import Count, Fraction, NonNegative, PositiveFraction, check_value, field_types, lookup
 from nn.weights import check_sample_weight
@@ -264,9 +264,8 @@ class Estimator(BaseEstimator, ABC):
 
     def _new_optimizer(self, data: Data, fields: Mapping[str, float] = {}, schedule: str | None = None) -> Optimizer:
         """Return a new optimizer; `fields` and `schedule` are used where the user gives nothing else."""
-        default = hyperparameters(OPTIMIZERS[self.optimizer]).get("lr")  # None if it has no learning rate
-        # as in experiments: a rule whose default is 1 scales its steps itself
-        rate = {} if default is None else {"lr": ARTICLE_LR if default < 1 else default}
+        default = default_lr(self.optimizer)
+        rate = {} if default is None else {"lr": default}
         optimizer = get(self.optimizer, **{**rate, **fields, **(self.optimizer_params or {})})
         text = schedule if self.schedule is None and default is not None else self.schedule
         if text is None:

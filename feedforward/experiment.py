@@ -60,8 +60,8 @@ class Experiment(Declared):
     schedule : str, optional
         The learning rate over the epochs, such as "cosine" or "warmup:5+cosine": see `parse_schedule`.
     dataset : str, path-like or Dataset, optional
-        A name in DATASETS; a file of your own, .csv, .parquet or .npz; or a Dataset. By default MNIST, or the digits if
-        MNIST is not available.
+        A name in DATASETS; a file of your own, .csv, .tsv, .parquet or .npz; or a Dataset. By default MNIST, or the
+        digits if MNIST is not available.
     data_dir : str or path-like, optional
         The folder of the dataset's files. Missing files are downloaded into it.
     target : str or sequence of str
@@ -168,10 +168,9 @@ class Experiment(Declared):
         """Bring what describes the data into its form: absolute paths, tuples. Raises ValueError if it does not fit."""
         for name in ("target", "drop", "one_hot"):
             value = getattr(self, name)
-            columns = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
-            if not all(isinstance(column, str) for column in columns):
-                raise ValueError(f"Experiment: {name} must hold names of columns, not {value!r}")
-            setattr(self, name, columns)
+            setattr(self, name, tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value)
+        choices = self._choices
+        self.target, self.drop, self.one_hot = choices.target, choices.drop, choices.one_hot
         if self.dataset is not None and not isinstance(self.dataset, (str, os.PathLike, Dataset)):
             raise ValueError("Experiment: dataset must be a name, a file or a Dataset, not a "
                              f"{type(self.dataset).__name__}: train your own arrays and frames by Model.fit")
@@ -219,7 +218,7 @@ class Experiment(Declared):
                 except ValueError as error:
                     if self.optimizer not in ("all", ["all"]):
                         raise
-                    notify(f"left out: {run.name}, seed {seed}: {error}")
+                    notify(f"left out: {run.full_name}: {error}")
         return runs
 
     def _build_stage(self, stage: StageText, settings: OptimizerSettings, n: int, model: nn.Model) -> Stage:

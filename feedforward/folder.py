@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 import json
 import math
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CONFIG, LOCK = "config.json", ".lock"
+MODEL, HISTORY = "model.safetensors", "history.csv"
 MAX_CONFIG = 10_000_000  # bytes of a configuration that is read
 
 
@@ -97,12 +99,17 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{folder} is not a run folder: it holds no {CONFIG}")
     with one_line_errors(path, "the configuration of a run"):
-        if path.stat().st_size > MAX_CONFIG:
-            raise ValueError(f"it has more than {MAX_CONFIG:,} bytes")
-        content = parse(path.read_text("utf-8"))
+        content = parse(read_limited(path))
         if not isinstance(content, dict) or not isinstance(content.get("experiment"), dict):
             raise ValueError("it has no entry 'experiment'")
     return content
+
+
+def read_limited(path: Path) -> str:
+    """Return the text of a configuration. Raises ValueError if it is too long."""
+    if path.stat().st_size > MAX_CONFIG:
+        raise ValueError(f"it has more than {MAX_CONFIG:,} bytes")
+    return path.read_text("utf-8")
 
 
 def folder_name(run_name: str) -> str:
@@ -137,6 +144,7 @@ def _rounding(config: Mapping[str, Any]) -> dict[str, Any]:
             "numpy": versions.get("numpy") if isinstance(versions, dict) else None}
 
 
+@cache  # a search in folders, which a run needs several times
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

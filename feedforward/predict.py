@@ -9,9 +9,10 @@ import numpy as np
 
 from datasets import DataError
 from datasets.columns import Columns, name_list, read_arrays, read_columns
-from datasets.table import Choices, fill, select_features
-from feedforward.folder import CONFIG, read_config
+from datasets.table import EXAMPLES, Choices, fill, select_features
+from feedforward.folder import CONFIG, MODEL, read_config
 from nn import Model, Standardize
+from nn.labels import class_indices, from_indices
 
 __all__ = ["predict_table"]
 
@@ -38,8 +39,8 @@ def predict_table(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     ValueError
         If it is not the folder of one run.
     datasets.DataError
-        If the file does not fit: for example, it lacks values, or a column of texts holds one that is not in the
-        file that the run was trained on. If the run was trained with missing="mean", these are replaced instead.
+        If the file does not fit: for example, a coded column holds a value that is not in the file that the run was
+        trained on, or values are missing. Missing ones are replaced if the run was trained with missing="mean".
 
     Examples
     --------
@@ -57,9 +58,9 @@ def predict_table(run: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     ['setosa', 'virginica']
     """
     config = read_config(run)
-    file = Path(run) / "model.safetensors"
+    file = Path(run) / MODEL
     if not file.is_file():
-        raise ValueError(f"{run} holds no model.safetensors: give the folder of one run"
+        raise ValueError(f"{run} holds no {MODEL}: give the folder of one run"
                          + (", one of those in it" if config.get("runs") else ""))
     choices = _choices(Path(run) / CONFIG, config["experiment"])
     model = Model.load(file)
@@ -79,7 +80,7 @@ def read_inputs(model: Model, path: str | os.PathLike[str], choices: Choices) ->
     """Return the examples of a file for a model. Raises DataError if they do not fit."""
     if Path(path).suffix.lower() == ".npz":
         arrays = read_arrays(path)
-        name = next((name for name in ("x", "X", "data", "images", "x_test") if name in arrays),
+        name = next((name for name in (*EXAMPLES, "x_test") if name in arrays),
                     next(iter(arrays)) if len(arrays) == 1 else None)
         if name is None:
             raise DataError(f"{path} holds the arrays {name_list(list(arrays))}: name the examples x")
@@ -110,7 +111,8 @@ def _predictions(model: Model, x: np.ndarray, names: list[str]) -> Columns:
         return {name: y[:, k] for k, name in enumerate(names)}
     labels: Any = range(max(model.n_out, 2)) if model.classes is None else model.classes
     p = y if model.n_out > 1 else np.concatenate([1 - y, y], axis=1)
-    return {names[0]: model.predict_classes(x), **{f"{names[0]}={label}": p[:, k] for k, label in enumerate(labels)}}
+    probabilities = {f"{names[0]}={label}": p[:, k] for k, label in enumerate(labels)}
+    return {names[0]: from_indices(class_indices(y), model.classes), **probabilities}
 
 
 def write_csv(columns: Columns, file: TextIO) -> None:

@@ -7,13 +7,11 @@ from pathlib import Path
 import warnings
 
 from feedforward.experiment import read_experiment
-from feedforward.folder import CONFIG, changed_environment, read_config
+from feedforward.folder import CONFIG, HISTORY, MODEL, changed_environment, read_config
 from feedforward.results import Results
 from feedforward.run import Stop
 
 __all__ = ["repeat"]
-
-MODEL, HISTORY = "model.safetensors", "history.csv"
 
 
 def repeat(run: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None, *, progress: bool = True,
@@ -79,7 +77,7 @@ def compare(first: Path, second: Path) -> list[str]:
         return [f"{first} holds no results: its training has not ended"]
     rows, again = _rows(first / HISTORY), _rows(second / HISTORY)
     if outcome.get("interrupted"):
-        rows, again = rows, again[: len(rows)]
+        again = again[: len(rows)]
     differences = [f"{second / HISTORY} differs from {first / HISTORY}, first in line {line}"
                    for line in range(1, max(len(rows), len(again)) + 1)
                    if rows[line - 1 : line] != again[line - 1 : line]][:1]

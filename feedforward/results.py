@@ -10,7 +10,7 @@ from datasets import Dataset
 from feedforward.folder import CONFIG, collect_errors, save_figure, write_json
 from feedforward.run import Run
 from nn import Dense, History, Model
-from nn.labels import to_indices
+from nn.labels import class_indices
 from nn.model import Scores
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ class Results(Sequence[Run]):
 
     def __repr__(self) -> str:
         """Return the table, and below it what the optimizers reported, and why runs failed."""
-        lines = [f"{run.name}, seed {run.seed}: {message}" for run in self.runs for message in run.messages]
+        lines = [f"{run.full_name}: {message}" for run in self.runs for message in run.messages]
         lines += [line for run in self.runs for line in run.found_rates()]
-        lines += [f"{run.name}, seed {run.seed}, failed: {run.error}" for run in self.runs if run.error]
+        lines += [f"{run.full_name}, failed: {run.error}" for run in self.runs if run.error]
         return "\n".join([self.table(), *lines])
 
     def title(self) -> str:
@@ -170,9 +170,7 @@ class Results(Sequence[Run]):
         curves = {"curves": plots.curves(run.history, title, validation="test")}
         if not run.model.classifies or len(data.classes) > MAX_CLASSES:
             return curves
-        predicted = run.model.predict_classes(data.x_test)
-        if data.labels is not None:
-            predicted = to_indices(predicted, data.labels)
+        predicted = class_indices(run.model.predict(data.x_test))
         names = data.classes or None
         return {**curves, "confusion": plots.confusion(data.y_test, predicted, names, f"{title}: test data")}
 

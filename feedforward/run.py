@@ -17,7 +17,7 @@ import numpy as np
 
 from datasets import Dataset
 from feedforward.data import targets
-from feedforward.folder import CONFIG, collect_errors, read_config, reason, save_figure, write_json
+from feedforward.folder import CONFIG, HISTORY, MODEL, collect_errors, read_config, reason, save_figure, write_json
 from feedforward.stages import AUTO, Stage
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
@@ -100,6 +100,11 @@ class Run:
         forms = ((stage.name, getattr(stage.optimizer, "form_used", "")) for stage in self.stages)
         return {name: form for name, form in forms if form}
 
+    @property
+    def full_name(self) -> str:
+        """The name and the seed, such as "adam, seed 0"."""
+        return f"{self.name}, seed {self.seed}"
+
     def found_rates(self) -> list[str]:
         """Return the learning rates that range tests have found.
 
@@ -108,7 +113,7 @@ class Run:
         list of str
             A line for each, such as "adam, seed 0: the range test has found lr 0.0196".
         """
-        return [f"{self.name}, seed {self.seed}: the range test has found lr {stage.found_lr:.3g}"
+        return [f"{self.full_name}: the range test has found lr {stage.found_lr:.3g}"
                 + (f" for {stage.name}" if len(self.stages) > 1 else "")
                 for stage in self.stages if stage.found_lr is not None]
 
@@ -164,7 +169,7 @@ class Run:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
                 # what follows the checkpoint writes only if the training can be continued
-                callbacks += [checkpoint, begins, CSVLog(self.folder / "history.csv")]
+                callbacks += [checkpoint, begins, CSVLog(self.folder / HISTORY)]
             self._restore_rates()
             first, before, saved_threads = self._restore(checkpoint, callbacks)
             threads = threads or saved_threads or share
@@ -181,7 +186,7 @@ class Run:
             if self.folder is not None and not self.refused:
                 with collect_errors(self.problems):
                     self.folder.mkdir(parents=True, exist_ok=True)  # it may have been removed
-                    self.model.save(self.folder / "model.safetensors")
+                    self.model.save(self.folder / MODEL)
         if self.refused:
             return
         self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
@@ -210,7 +215,7 @@ class Run:
 
     def _position(self) -> str:
         """Return where training continues."""
-        name, done, epochs = f"{self.name}, seed {self.seed}", len(self.history), sum(s.epochs for s in self.stages)
+        name, done, epochs = self.full_name, len(self.history), sum(s.epochs for s in self.stages)
         position = self.history.position
         if done >= epochs:
             return f"{name}: complete; a larger number of epochs than {epochs} would prolong it"

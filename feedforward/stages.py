@@ -110,6 +110,13 @@ def has_lr(name: str) -> bool:
     return "lr" in hyperparameters(OPTIMIZERS[name])
 
 
+def default_lr(name: str) -> float | None:
+    """Return the learning rate of an optimizer if the user gives none; None if the optimizer has none."""
+    default: float | None = hyperparameters(OPTIMIZERS[name]).get("lr")
+    # a rule whose default is 1 scales its steps itself, so that 0.01 would not be the article's
+    return ARTICLE_LR if default is not None and default < 1 else default
+
+
 def join_words(words: Sequence[str]) -> list[str]:
     """Return the optimizers of a comparison: "adam:20" "lbfgs" are the stages of one, "adam:20+lbfgs"."""
     texts: list[str] = []
@@ -160,13 +167,12 @@ class OptimizerSettings(NamedTuple):
     def build(self, name: str, steps: int, lr: Rate | None) -> Optimizer:
         """Return a new optimizer with its lr, fields and schedule, for epochs of so many steps."""
         values = self.values(name)
-        default = hyperparameters(OPTIMIZERS[name]).get("lr")  # None if it has no learning rate
+        default = default_lr(name)
         if "lr" in values and lr is not None:
             raise ValueError(f"lr {rate_text(lr)} and the field lr={values['lr']} are both given for {name}: "
                              "give one of them")
         if default is not None:
-            # a rule whose default is 1 scales its steps itself, so that 0.01 would not be the article's
-            values.setdefault("lr", lr if isinstance(lr, float) else ARTICLE_LR if default < 1 else default)
+            values.setdefault("lr", lr if isinstance(lr, float) else default)
         optimizer = get(name, **values)
         if self.schedule is None or default is None:
             return optimizer
