@@ -249,7 +249,7 @@ def _finite(line: "Line2D") -> np.ndarray:
 def _scale_loss(ax: "Axes") -> None:
     """Use a logarithmic scale if the values differ much, with labels also at 2 and 5 if there are few powers of ten."""
     values = np.concatenate([_finite(line) for line in ax.lines])
-    positive = values[values > 0]  # 0 has no place on a logarithmic scale; a loss of one's own may be negative
+    positive = values[values > 0]  # 0 has no place on a logarithmic scale; a user's own loss may be negative
     if values.min() < 0 or not positive.size or positive.max() < 10 * positive.min():
         return
     ax.set_yscale("log")

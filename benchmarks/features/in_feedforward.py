@@ -321,7 +321,7 @@ def convolution() -> None:
 
 
 def autodiff() -> None:
-    raise Absent("a class of one's own says f, f' and f''")
+    raise Absent("a user's own class says f, f' and f''")
 
 
 def sparse() -> None:

@@ -141,7 +141,7 @@ def validation_split() -> None:
 
 def command() -> None:
     check(skorch.helper.parse_args, "is gone")
-    no_command("skorch", "; skorch.helper.parse_args gives a script of one's own options")
+    no_command("skorch", "; skorch.helper.parse_args gives a user's script its options")
 
 
 def sample_weight() -> None:

@@ -66,7 +66,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Outside our scope": {
         "convolution": "convolutions",
-        "autodiff": "an activation of one's own without its derivative",
+        "autodiff": "a user's own activation without its derivative",
         "sparse": "x is a sparse matrix",
     },
 }
@@ -130,7 +130,7 @@ def without(call: Callable[[], object]) -> str:
         call()
     except Exception as error:
         return f"without this code, `{type(error).__name__}: {str(error).splitlines()[0][:120]}`"
-    raise TypeError("it works without code of one's own")
+    raise TypeError("it works without the user's own code")
 
 
 def nothing_named(words: str, *places: object) -> None:
