@@ -37,7 +37,8 @@ def check_equal(first, second):
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [
+    pytest.param(case, marks=pytest.mark.slow) if "," in case else case for case in CASES])
 def test_a_loop_gives_the_same_bits_as_the_rule(case, dtype, monkeypatch, compiled_loops):
     name, fields, *_ = CASES[case]
     from_loop = steps(get(name, **fields), dtype)

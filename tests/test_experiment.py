@@ -240,7 +240,7 @@ def test_classes_of_a_user_can_be_named_in_experiments_and_are_listed(tmp_path, 
 
     ff.register(type("SignsAgain", (Signs,), {}), "signs-again")
     results = quick(["signs", "signs-again"], lr=0.001, activation="cubic", loss="Quartic", schedule="halving").run(
-        tmp_path / "run", progress=False)
+        tmp_path / "run", progress=False, figures=False)
     assert results["signs"].history["loss"][-1] < results["signs"].history["loss"][0]
     np.testing.assert_array_equal(results[0].model.theta, results[1].model.theta)
     loaded = ff.Model.load(tmp_path / "run/signs/model.safetensors")

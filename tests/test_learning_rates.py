@@ -42,9 +42,9 @@ def tests_are_forbidden(monkeypatch):
 
 
 @pytest.mark.parametrize(("values", "schedule"), [
-    ({}, None), ({"dropout": 0.2}, "cosine"), ({"batch_size": 1437}, None)])
+    ({}, None), ({"dropout": 0.2}, "cosine"), pytest.param({"batch_size": 1437}, None, marks=pytest.mark.slow)])
 def test_auto_trains_with_the_lr_of_a_range_test(values, schedule, tmp_path, capfd):
-    results = experiment(**values, schedule=schedule).run(tmp_path / "a")
+    results = experiment(**values, schedule=schedule).run(tmp_path / "a", figures=False)
     model = ff.Experiment("adam", dataset="digits", hidden=(20,), epochs=1, **values).run(progress=False).model
     untrained = Model([type(layer)(**layer.description()) for layer in model.layers], model.loss)
     lr = ff.lr_find(untrained, DIGITS.x_train, DIGITS.y_train, ff.get("adam"), values.get("batch_size", 144)).lr
@@ -80,7 +80,7 @@ def test_each_first_order_stage_has_a_test_at_its_start(tmp_path):
     assert f"adam:2+gd:1+lbfgs, seed 0: the range test has found lr {lr:.3g} for gd" in str(results)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adam:2+gd"])
+@pytest.mark.parametrize("optimizer", ["adam:2+gd", pytest.param("adam", marks=pytest.mark.slow)])
 def test_auto_continues_with_the_same_bits_and_without_a_new_test(optimizer, tmp_path, tests_are_forbidden):
     def new():
         return experiment(optimizer, schedule="cosine", dropout=0.1)
@@ -138,7 +138,7 @@ def comparison(**values):
 
 
 def test_several_rates_are_a_comparison(tmp_path):
-    results = comparison().run(tmp_path / "a", progress=False)
+    results = comparison().run(tmp_path / "a", **QUIET)
     assert [run.name for run in results] == NAMES
     assert [run.stages[0].optimizer.lr for run in results[:4]] == [0.1, 0.01, 0.1, 0.01]
     assert results["gd lr=0.01"] is results[1]

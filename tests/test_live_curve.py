@@ -54,6 +54,7 @@ def outputs(cell):
     return [output for output in cell.outputs if output.output_type == "display_data"]
 
 
+@pytest.mark.slow
 def test_the_curves_and_the_bar_in_a_notebook(tmp_path):
     pytest.importorskip("ipywidgets", reason="ipywidgets is not installed (extra notebooks)")
     notebook = run(

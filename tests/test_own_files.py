@@ -155,7 +155,7 @@ def test_a_target_of_few_whole_floats_is_mentioned(tmp_path, capsys):
     assert hint not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "gd", "lm", "lbfgs"])
+@pytest.mark.parametrize("optimizer", ["adam", "gd", "lbfgs", pytest.param("lm", marks=pytest.mark.slow)])
 def test_numbers_are_predicted_in_their_units(passengers, optimizer):
     choices = {**OPTIONS, "target": "Fare", "drop": ["Name", "Survived"]}
     results = ff.Experiment(optimizer, dataset=passengers, epochs=40, dtype="float64", hidden=[10], **choices).run(

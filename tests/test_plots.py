@@ -51,7 +51,8 @@ def test_curves_say_how_the_values_were_measured():
     assert legend(history(9, val=False)) == legend(history(9), "", None) == ["training"]
 
 
-@pytest.mark.parametrize("against", ["epoch", "seconds", "passes"])
+@pytest.mark.parametrize("against", [
+    "seconds", *(pytest.param(axis, marks=pytest.mark.slow) for axis in ("epoch", "passes"))])
 def test_a_comparison_has_a_line_a_band_and_a_label_for_each_name(against):
     names = [f"rule {i}" for i in range(13)]
     figure = plots.compare({name: [history(10 + i, 0.9), history(8, 0.5)] for i, name in enumerate(names)}, against)

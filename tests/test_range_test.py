@@ -31,7 +31,7 @@ def loss_after_training(name, lr, epochs=10):
 
 
 @pytest.mark.parametrize("name", [
-    name if name in ("gd", "rmsprop", "adam") else pytest.param(name, marks=pytest.mark.slow) for name in WITH_LR])
+    name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in WITH_LR])
 def test_the_suggestion_is_almost_the_best_of_a_grid(name):
     grid = [loss_after_training(name, 10.0 ** (k / 2)) for k in range(-6, 2)]
     found = loss_after_training(name, lr_find(network(), X, Y, ff.get(name), 144).lr)

@@ -62,6 +62,7 @@ def test_trainings_side_by_side():
     assert reliability.soak(100) == []
 
 
+@pytest.mark.slow
 def test_the_checks_notice(monkeypatch):
     """A checkpoint without the optimizer's state, and a reader that fails in its own way."""
     from nn import checkpoint

@@ -348,6 +348,7 @@ def test_a_signal_saves_everything_and_the_command_to_continue_works(name, statu
     assert_same(tmp_path / "a", whole)
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(tmp_path):
     process = start("--optimizer", "newton", "--epochs", "1000", "--hidden", "100", "--out", f"{tmp_path}/a")
     wait_for(tmp_path / "a" / "history.csv", process)
