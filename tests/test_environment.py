@@ -57,6 +57,7 @@ def test_one_and_a_half_gigabytes_of_memory(tmp_path):
     assert "use a smaller network" in done.stderr
 
 
+@pytest.mark.slow
 @LINUX
 def test_writing_needs_no_memory_for_a_copy_and_reading_says_if_there_is_not_enough(tmp_path):
     code = """if True:

@@ -474,7 +474,8 @@ def test_wrong_arguments_of_callbacks_are_named(make, message):
 
 
 @pytest.mark.parametrize("form", [
-    "plain", "parallel", "compiled", "in phases", pytest.param("in phases, NumPy alone", marks=pytest.mark.slow)])
+    "plain", "in phases", *(pytest.param(form, marks=pytest.mark.slow) for form in (
+        "parallel", "compiled", "in phases, NumPy alone"))])
 @pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, FirstOrder)])
 def test_a_warm_first_order_step_allocates_nothing(name, form, monkeypatch):
     """Batch, forward, backward, update and counting allocate no array of the size of theta, a batch or its column.

@@ -83,6 +83,7 @@ def test_the_curves_and_the_bar_in_a_notebook(tmp_path):
     assert any(text.startswith("30/30\u2007\u2007loss\u2007") for text in texts)
 
 
+@pytest.mark.slow
 def test_without_ipywidgets_there_are_lines_and_no_warning(tmp_path):
     notebook = run(tmp_path, "sys.modules['ipywidgets'] = None\n_ = train(30)")
     (text,) = errors(notebook)

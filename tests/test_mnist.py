@@ -264,7 +264,8 @@ def test_failing_mirror_leaves_no_files(
     assert "--data-dir or MNIST_DIR" in message
 
 
-@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize("kind", [
+    pytest.param(kind, marks=pytest.mark.slow) if kind == "silence" else kind for kind in FAILURES])
 def test_next_mirror_is_tried_after_a_failure(
     tmp_path: Path, use_mirrors: UseMirrors, server: Loopback, kind: str
 ) -> None:

@@ -106,7 +106,8 @@ def test_the_first_cell_says_what_to_do_in_another_folder(run_first_cell, tmp_pa
 
 
 @pytest.mark.parametrize(("source", "message"), [
-    ("1 / 0", "ZeroDivisionError"), ("import warnings; warnings.warn('a warning')", "a warning")])
+    ("import warnings; warnings.warn('a warning')", "a warning"),
+    pytest.param("1 / 0", "ZeroDivisionError", marks=pytest.mark.slow)])
 def test_a_cell_that_fails_or_warns_is_found(tmp_path, source, message):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nbformat.write(notebook, tmp_path / "bad.ipynb")

@@ -193,6 +193,7 @@ def test_a_run_on_a_file_continues_only_on_the_same_data(passengers, capsys):
         ff.Experiment.resume("part", 7, target="Class", **SILENT)
 
 
+@pytest.mark.slow
 def test_figures_and_comparisons_of_files(passengers):
     results = ff.Experiment(["adam", "gd"], dataset=passengers, epochs=2, **OPTIONS).run("both", progress=False)
     assert {path.name for path in results.folder.glob("*.png")} >= {"comparison.png"}

@@ -98,7 +98,7 @@ def test_the_legend_has_the_last_values_in_the_order_in_which_the_lines_end():
                                ["gd  1", "cg  0.667", "adam  0.5"]]
 
 
-@pytest.mark.parametrize("count", [2, 16, 30])
+@pytest.mark.parametrize("count", [16, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 30))])
 def test_the_names_beside_a_panel_cover_neither_each_other_nor_another_panel(count):
     figure = plots.compare({f"a rather long name, number {i}": history(9) for i in range(count)})
     figure.draw_without_rendering()  # this arranges everything

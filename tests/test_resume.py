@@ -328,14 +328,14 @@ def wait_for(path, process):
 def whole(tmp_path_factory):
     """Return the folder of a run that was not interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    complete("--epochs", "300", "--hidden", "20", "--no-plots", "--out", f"{folder}")
+    complete("--epochs", "200", "--hidden", "20", "--no-plots", "--out", f"{folder}")
     return folder
 
 
 @pytest.mark.parametrize(("name", "status"), [
     ("SIGTERM", 143), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("SIGINT", 130), ("SIGHUP", 129)))])
 def test_a_signal_saves_everything_and_the_command_to_continue_works(name, status, whole, tmp_path):
-    process = start("--epochs", "300", "--hidden", "20", "--out", f"{tmp_path}/a", "--checkpoint-every", "1")
+    process = start("--epochs", "200", "--hidden", "20", "--out", f"{tmp_path}/a", "--checkpoint-every", "1")
     wait_for(tmp_path / "a" / CHECKPOINT, process)
     process.send_signal(getattr(signal, name))
     output, errors = process.communicate()
@@ -386,7 +386,7 @@ def test_ctrl_c_while_python_imports_gives_no_traceback(delay, tmp_path):
 
 
 def test_after_a_kill_it_resumes(whole, tmp_path):
-    process = start("--epochs", "300", "--hidden", "20", "--out", f"{tmp_path}/a", "--checkpoint-every", "7s")
+    process = start("--epochs", "200", "--hidden", "20", "--out", f"{tmp_path}/a", "--checkpoint-every", "7s")
     wait_for(tmp_path / "a" / CHECKPOINT, process)
     time.sleep(0.1)
     process.kill()

@@ -89,7 +89,7 @@ def test_the_sum_over_the_parts_equals_the_undivided_result(loss, last_layer, th
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("batch_size", [16, None])
+@pytest.mark.parametrize("batch_size", [16, pytest.param(None, marks=pytest.mark.slow)])
 def test_results_on_different_numbers_of_threads_differ_only_by_rounding(name, batch_size):
     x, y = small_data()
     results = []
