@@ -596,16 +596,17 @@ class Model:
         OSError
             If the file cannot be written.
         ValueError
-            If a layer is of a class of your own, the weights are not finite, or there are more than 2 GiB of them.
+            If a layer of a class of your own has no entry in `nn.onnx_nodes.NODES`, the weights are not finite, or
+            there are more than 2 GiB of them.
 
         Notes
         -----
-        The graph is of opset 20, and contains Standardize and Rescale. Dropout is left out. Nodes have names such as
-        "0.Dense", and arrays those of `parameters`. The metadata name the loss, `feature_names` as JSON, and under
-        "feedforward" the description that `from_onnx` reads.
+        The graph is of opset 13, or 20 with GELU, and contains Standardize and Rescale. Dropout is left out. Nodes have
+        names such as "0.Dense", and arrays those of `parameters`. The metadata name the loss, `feature_names` as JSON,
+        and under "feedforward" the description that `from_onnx` reads. The names are also the text of the input.
 
-        ONNX holds the fields of LeakyReLU and ELU in float32. The kernels of onnxruntime 1.32 for CPUs compute a
-        float64 model unless it contains LeakyReLU, ELU, GELU or Softplus.
+        onnxruntime 1.32 computes a float64 model on CPUs unless it contains GELU. LeakyReLU, ELU and Softplus, for
+        which it has no operators in float64, are then several nodes.
         """
         onnx_file.write(path, self.components())
 

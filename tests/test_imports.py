@@ -101,7 +101,7 @@ def test_the_check_finds_what_can_run_code(line, tmp_path):
 
 
 SLOW = ["matplotlib", "scipy", "tqdm", "safetensors", "pooch", "requests", "platformdirs", "threadpoolctl", "numba",
-        "tensorboardX", "IPython", "sklearn", "optuna"]
+        "tensorboardX", "IPython", "sklearn", "optuna", "onnx", "onnxruntime"]
 
 
 @pytest.mark.parametrize("code", [f"import {name}" for name in PACKAGES] + [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 from test_model import small
-from test_nn_registry import Swish
+from test_nn_registry import Scale, Swish
 from test_properties import models
 
 from feedforward.testing.cases import make_layer
@@ -38,13 +38,14 @@ from nn import (
     Tanh,
     onnx_bytes,
     onnx_file,
+    onnx_nodes,
     register,
 )
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'feedforward[test]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'feedforward[test]'")
 
-ONLY_FLOAT32 = (LeakyReLU, ELU, GELU, Softplus)  # without kernels for float64 in onnxruntime 1.32
+ONLY_FLOAT32 = GELU  # without a kernel for float64 in onnxruntime 1.32
 
 
 def session(path):
@@ -91,7 +92,7 @@ def draw_constants(model, seed=0):
 
 
 def test_every_layer_has_its_nodes():
-    assert set(onnx_file.NODES) == set(LAYERS.values())
+    assert set(onnx_nodes.NODES) == set(LAYERS.values())
 
 
 def variants(kind):
@@ -140,6 +141,8 @@ def test_inputs_outputs_and_nodes_have_their_names(tmp_path):
     assert set(arrays) - set(model.parameters()) == {"label.classes"}
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     assert (proto.producer_name, metadata["loss"]) == ("feedforward", "CrossEntropy")
+    assert proto.doc_string.endswith("Dropout(rate=0.3), Dense(n_in=4, n_out=3, init='he'), Softmax(); CrossEntropy()")
+    assert proto.graph.input[0].doc_string == "width, length"
     assert json.loads(metadata["feature_names"]) == ["width", "length"]
     assert json.loads(metadata["feedforward"])["layers"][2] == {"layer": "ReLU"}
     running = session(path)
@@ -206,13 +209,59 @@ def test_200_random_models(tmp_path_factory):
     check_random_models(200, tmp_path_factory)
 
 
-def test_a_layer_of_a_user_is_refused_by_name(tmp_path):
-    register(Swish)
-    model = Model([Dense(3, 2), Swish(beta=2.0), Softmax()], CrossEntropy())
-    with pytest.raises(ValueError, match=r"layer 1 \(Swish\(beta=2\.0\)\) is of a class that has no form in ONNX: .*m "
-                                         r"was not written; use model\.save, or only layers of Dense, Dropout, ReLU,"):
+def test_a_layer_of_a_user_needs_its_nodes(tmp_path, monkeypatch):
+    for kind in (Swish, Scale):
+        register(kind)
+    model = Model([Dense(4, 3), Swish(beta=2.0), Scale(3, start=0.5), Softmax()], CrossEntropy())
+    with pytest.raises(ValueError, match=r"layer 1 \(Swish\(beta=2\.0\)\) is of a class that has no form in ONNX: say "
+                                         r".*nn\.onnx_nodes\.NODES\[Swish\] = lambda op, layer, x: "):
+        model.to_onnx(tmp_path / "m")
+    monkeypatch.setitem(onnx_nodes.NODES, Swish, lambda op, layer, x: op(
+        "Mul", x, op("Sigmoid", op("Mul", x, layer.beta))))
+    monkeypatch.setitem(onnx_nodes.NODES, Scale, lambda op, layer, x: op("Product", x, op["a"]))
+    with pytest.raises(ValueError, match="ONNX has no operator Product"):
         model.to_onnx(tmp_path / "m")
     assert not any(tmp_path.iterdir())
+    monkeypatch.setitem(onnx_nodes.NODES, Scale, lambda op, layer, x: op("Mul", x, op["a"]))
+    model.to_onnx(tmp_path / "m")
+    onnx.checker.check_model(onnx.load(tmp_path / "m"), full_check=True)
+    assert [node.name for node in onnx.load(tmp_path / "m").graph.node][1:5] == [
+        "1.Swish.Mul", "1.Swish.Sigmoid", "1.Swish.Mul.2", "2.Scale"]
+    check_same(model, tmp_path / "m", np.random.default_rng(0).normal(size=(5, 4)).astype("float32"))
+    check_round_trip(model, tmp_path / "m")
+    monkeypatch.delitem(onnx_nodes.NODES, Scale)
+    with pytest.raises(InvalidFile, match=r"layer 2 .* has no form in ONNX"):
+        Model.from_onnx(tmp_path / "m")
+
+
+LARGE = [-1e4, -100, -15, -1e-3, 0, 1e-3, 15, 100, 1e4]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer", [ELU(2.5), LeakyReLU(0.3), Tanh(), Sigmoid(), Softplus(), Softmax()], ids=repr)
+def test_large_numbers(layer, dtype, tmp_path):
+    model = Model([Flatten((len(LARGE),)), layer], MeanSquaredError(), dtype=dtype)
+    model.to_onnx(tmp_path / "m")
+    tolerance = 1e-5 if dtype == "float32" else 1e-15
+    check_same(model, tmp_path / "m", np.array([LARGE], dtype), tolerance)
+
+
+@pytest.mark.parametrize(("layer", "opset", "version"), [(ELU(), 13, 7), (GELU(), 20, 9)])
+def test_the_opset_is_the_lowest_that_has_the_operators(layer, opset, version, tmp_path):
+    Model([Dense(3, 2), layer], MeanSquaredError()).to_onnx(tmp_path / "m")
+    proto = onnx.load(tmp_path / "m")
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
+    assert proto.ir_version == version
+
+
+@pytest.mark.parametrize("layers", [[Flatten((3,)), Dropout(0.5)], [Dropout(0.5), Standardize(3), Dropout(0.5)],
+                                    [Dense(3, 3), Dropout(0.5)]], ids=repr)
+def test_dropout_is_left_out(layers, tmp_path):
+    model = Model(layers, MeanSquaredError())
+    model.to_onnx(tmp_path / "m")
+    assert "Dropout" not in {node.op_type for node in onnx.load(tmp_path / "m").graph.node}
+    check_same(model, tmp_path / "m", np.ones((4, 3), "float32"))
+    check_round_trip(model, tmp_path / "m")
 
 
 def test_a_registered_loss_of_a_user_is_written_and_must_be_known(tmp_path):
@@ -232,7 +281,7 @@ def test_a_registered_loss_of_a_user_is_written_and_must_be_known(tmp_path):
 
 
 @pytest.mark.parametrize(("layers", "classes", "message"), [
-    ([Dense(2, 2), ELU(alpha=1e39), Softmax()], None, r"alpha of 1\.ELU is 1e\+39, and ONNX holds it in float32"),
+    ([Dense(2, 2), ELU(alpha=1e39), Softmax()], None, r"alpha of 1\.ELU\.Elu is 1e\+39, and ONNX holds it in float32"),
     ([Dense(2, 2), Softmax()], [0, 2**63], "too large"),
     ([Dense(2, 2), Softmax()], ["a", "\ud800"], "surrogates not allowed")])
 def test_what_onnx_cannot_hold_is_an_error(layers, classes, message, tmp_path):
@@ -317,6 +366,34 @@ def array(name):
     return lambda proto: next(tensor for tensor in proto.graph.initializer if tensor.name == name)
 
 
+def strip(proto):
+    """Remove what other programs remove or add: names of nodes, texts and entries of their own."""
+    for node in proto.graph.node:
+        node.name = ""
+    proto.doc_string = proto.graph.input[0].doc_string = ""
+    proto.metadata_props.add(key="of another program", value="not JSON")
+
+
+def test_names_and_texts_may_change(tmp_path):
+    (tmp_path / "m").write_bytes(altered(strip))
+    assert Model.from_onnx(tmp_path / "m").classes == ("a", "b")
+
+
+def format_1(proto):
+    """Make a file like one of format 1, with another opset and other nodes."""
+    describe(format=1)(proto)
+    proto.opset_import[0].version = 20
+    proto.graph.node[-2].output[0] = proto.graph.node[-1].input[1] = "label.index"
+
+
+def test_a_file_of_format_1_is_read(tmp_path):
+    for name, change in (("new", lambda proto: None), ("old", format_1)):
+        (tmp_path / name).write_bytes(altered(change))
+    new, old = (Model.from_onnx(tmp_path / name) for name in ("new", "old"))
+    assert old.theta.tobytes() == new.theta.tobytes()
+    assert old.components().description() == new.components().description()
+
+
 def set_external(proto):
     tensor = array("1.W")(proto)
     tensor.ClearField("raw_data")
@@ -326,7 +403,9 @@ def set_external(proto):
 
 WRONG = {
     "empty": (lambda proto: proto.Clear(), "it has 0 inputs and 0 outputs|its operators are of opset 0"),
-    "a later format": (describe(format=2), "its format is 2, and this version reads 1: use a newer version"),
+    "a later format": (describe(format=3), "its format is 3, and this version reads 1 and 2: use a newer version"),
+    "other weights in format 1": (lambda proto: (format_1(proto), setattr(array("1.b")(proto), "raw_data", b"1" * 16)),
+                                  "its arrays are not those that were written"),
     "no object": (lambda proto: setattr(proto.metadata_props[-1], "value", "[]"), "is not a JSON object"),
     "huge layer": (describe(layers=[{"layer": "Dense", "n_in": 10**9, "n_out": 10**9}]), r"need 0.W \[1000000000, "),
     "unknown layer": (describe(layers=[{"layer": "os.system"}]), "unknown layer 'os.system'"),
