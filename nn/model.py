@@ -603,7 +603,7 @@ class Model:
         -----
         The graph is of opset 13, or 20 with GELU, and contains Standardize and Rescale. Dropout is left out. Nodes have
         names such as "0.Dense", and arrays those of `parameters`. The metadata name the loss, `feature_names` as JSON,
-        and under "feedforward" the description that `from_onnx` reads. The names are also the text of the input.
+        and under "feedforward" the description that `from_onnx` reads. The doc_string of the input names the features.
 
         onnxruntime 1.32 computes a float64 model on CPUs unless it contains GELU. LeakyReLU, ELU and Softplus, for
         which it has no operators in float64, are then several nodes.
@@ -641,7 +641,12 @@ class Model:
         -----
         Of a file of another program, these operators are read: Gemm, MatMul, Add of a bias, Relu, LeakyRelu, Elu, Gelu
         or its decomposition by Erf, Tanh, Sigmoid, Softplus, Softmax, Flatten, Reshape to rows, Dropout and Identity,
-        which are left out. ``torch.onnx.export`` needs ``external_data=False``, or ``dynamo=False``.
+        which are left out; Sub and Div by constants, which are a Standardize, and Mul, Add and BatchNormalization,
+        which are a Rescale. Arrays may be in another file of the same folder.
+
+        A classifier of torch usually ends before its softmax. Add it to a new model with the same parameters:
+        ``model = Model([*read.layers, Softmax()], CrossEntropy())``, ``model.theta = read.theta`` and
+        ``model.constants[:] = read.constants``.
         """
         with archive.one_line_errors(path, "an ONNX model"):
             return cls._from_parts(*onnx_file.read(path, loss))

@@ -20,7 +20,7 @@ from nn.activations import Sigmoid, Softmax
 from nn.files import write_atomically
 from nn.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from nn.model_file import Components, build, check_writable, join_arrays
-from nn.onnx_bytes import MAX_BYTES, MAX_OTHER, check_size, parse, to_array
+from nn.onnx_bytes import MAX_BYTES, MAX_OTHER, Folder, check_size, parse, to_array
 from nn.onnx_graph import layers_of
 from nn.onnx_nodes import CONSTANT, LABEL, build_graph, check_known, to_tensor
 
@@ -160,7 +160,8 @@ def read(path: str | os.PathLike[str], loss: Loss | None = None) -> Components:
     if described is not None:
         components = _read_own(onnx, model, archive.parse(described), tensors)
     else:
-        components = _read_other(model, {name: to_array(tensor) for name, tensor in tensors.items()})
+        folder = Folder(Path(path))
+        components = _read_other(model, {name: to_array(tensor, folder) for name, tensor in tensors.items()})
     return components if loss is None else components._replace(loss=loss)
 
 

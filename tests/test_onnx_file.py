@@ -416,7 +416,7 @@ WRONG = {
     "another shape": (lambda proto: array("1.b")(proto).dims.__setitem__(0, 3), "cannot reshape"),
     "a negative shape": (lambda proto: array("1.b")(proto).dims.__setitem__(0, -1), r"has the shape \[-1\]"),
     "NaN": (lambda proto: setattr(array("1.b")(proto), "raw_data", b"\xff" * 16), "hold NaN or infinity"),
-    "external": (set_external, "its array '1.W' is in another file, which is not read"),
+    "external": (set_external, r"its array '1\.W' must be in the file itself"),
     "two of one name": (lambda proto: proto.graph.initializer.append(array("1.b")(proto)), "have the same name"),
     "a function": (lambda proto: proto.functions.add(name="Relu"), "it holds functions"),
     "float16": (lambda proto: setattr(array("1.b")(proto), "data_type", 10), "has the data type 10 of ONNX"),

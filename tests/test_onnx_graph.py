@@ -15,8 +15,11 @@ from nn import (
     MeanSquaredError,
     Model,
     ReLU,
+    Rescale,
     Sigmoid,
+    Softmax,
     Softplus,
+    Standardize,
     Tanh,
     onnx_graph,
 )
@@ -63,6 +66,17 @@ def test_a_foreign_graph_is_read(dtype, tmp_path):
         np.testing.assert_allclose(model.predict(x), y, atol=1e-6)
 
 
+def test_a_graph_that_ends_before_its_softmax_becomes_a_classifier(tmp_path):
+    proto = foreign()
+    proto.graph.node.pop()
+    proto.graph.output[0].name = "z"
+    read = read_foreign(proto, tmp_path)
+    model = Model([*read.layers, Softmax()], CrossEntropy(), classes=["a", "b"])
+    model.theta, model.constants[:] = read.theta, read.constants
+    x = np.random.default_rng(1).normal(size=(9, 3))
+    np.testing.assert_array_equal(model.predict(x), read_foreign(foreign(), tmp_path).predict(x))
+
+
 DENSE = node("Gemm", ["x", "W"], "h", transB=1)
 HALF, ONE, ROOT = {"half": 0.5}, {"one": 1.0}, {"root": 2**0.5}
 READ = {
@@ -89,6 +103,33 @@ READ = {
         [DENSE, node("Greater", ["h", "t"], "large"), node("Softplus", ["h"], "s"),
          node("Where", ["large", "h", "s"], "y")], {"t": 20.0}, ("N", 3), [Dense(3, 4), Softplus()]),
     "Sigmoid": ([DENSE, node("Sigmoid", ["h"], "y")], {}, ("N", 3), [Dense(3, 4), Sigmoid()]),
+    "GELU in a third order": (
+        [DENSE, node("Mul", ["h", "inverse"], "a"), node("Erf", ["a"], "e"), node("Add", ["e", "one"], "s"),
+         node("Mul", ["half", "s"], "p"), node("Mul", ["p", "h"], "y")], HALF | ONE | {"inverse": 0.5**0.5}, ("N", 3),
+        [Dense(3, 4), GELU()]),
+    "Sub and Div": ([node("Sub", ["x", "m"], "d"), node("Div", ["d", "s"], "z"), node("MatMul", ["z", "Q"], "y")],
+                    {"m": [1.0, 2.0, 3.0], "s": [[4.0, 5.0, 6.0]], "Q": np.ones((3, 2))}, ("N", 3),
+                    [Standardize(3), Dense(3, 2)]),
+    "Mul and Add": ([DENSE, node("Mul", ["k", "h"], "d"), node("Add", ["c4", "d"], "y")],
+                    {"k": 2.0, "c4": [1.0, 2.0, 3.0, 4.0]}, ("N", 3), [Dense(3, 4), Rescale(4)]),
+    "a bias, and a sum": ([node("MatMul", ["x", "Q"], "m"), node("Add", ["m", "k"], "a"), node("Add", ["a", "c"], "y")],
+                          {"k": 2.0, "Q": np.ones((3, 2))}, ("N", 3), [Dense(3, 2), Rescale(2)]),
+    "Div and Sub": ([DENSE, node("Div", ["h", "k"], "d"), node("Sub", ["d", "k"], "y")], {"k": 2.0}, ("N", 3),
+                    [Dense(3, 4), Standardize(4), Standardize(4)]),
+    "images before Flatten": (
+        [node("Sub", ["x", "k"], "d"), node("Div", ["d", "s"], "z"), node("Relu", ["z"], "r"),
+         node("Flatten", ["r"], "f"), node("Gemm", ["f", "W"], "y", transB=1)],
+        {"k": 0.1, "s": [[[1.0, 2.0, 3.0]]]}, ("N", 1, 3),
+        [Flatten((1, 3)), Standardize(3), ReLU(), Dense(3, 4)]),
+    "batch normalization": (
+        [DENSE, node("BatchNormalization", ["h", "g", "b", "g", "v"], "y", epsilon=0.1)],
+        {"g": [1.0, 2.0, 3.0, 4.0], "v": [4.0, 3.0, 2.0, 1.0]}, ("N", 3), [Dense(3, 4), Rescale(4)]),
+    "x.view(x.size(0), -1)": (
+        [node("Shape", ["x"], "size"), node("Gather", ["size", "zero"], "n", axis=0),
+         node("Unsqueeze", ["n", "axis"], "N"), node("Concat", ["N", "rest"], "s", axis=0),
+         node("Reshape", ["x", "s"], "f"), node("Gemm", ["f", "W"], "y", transB=1)],
+        {"zero": 0, "axis": [0], "rest": [-1]}, ("N", 1, 3),
+        [Flatten((1, 3)), Dense(3, 4)]),
     "Relu and Tanh": ([DENSE, node("Relu", ["h"], "r"), node("Tanh", ["r"], "y")], {}, ("N", 3),
                       [Dense(3, 4), ReLU(), Tanh()]),
 }
@@ -109,26 +150,34 @@ def test_foreign_operators_are_read(case, tmp_path):
 REFUSED = {
     "Conv": ([node("Conv", ["x", "W"], "y")], {}, r"node 0, '/y' \(Conv\), cannot be read: no layer computes it"),
     "a skip connection": ([DENSE, node("Relu", ["h"], "r"), node("Add", ["h", "r"], "y")], {},
-                          r"node 2, '/y' \(Add\), cannot be read: its input 'h' is not the output of the last layer"),
+                          r"node 1, '/r' \(Relu\), cannot be read: no layer computes it together with the nodes ar"),
     "shared weights": ([DENSE, node("MatMul", ["h", "Q"], "a"), node("MatMul", ["a", "Q"], "y")],
-                       {"Q": np.ones((4, 4))}, r"\(MatMul\), cannot be read: it shares the weights 'Q' with another"),
+                       {"Q": np.ones((4, 4))}, r"\(MatMul\), cannot be read: it shares its weights with another"),
     "beta": ([node("Gemm", ["x", "W", "b"], "y", transB=1, beta=0.5)], {}, "its beta is 0.5, and only 1.0 is a layer"),
     "GELU by tanh": ([DENSE, node("Gelu", ["h"], "y", approximate="tanh")], {}, "its approximate is b'tanh', and only"),
     "another GELU": ([DENSE, node("Mul", ["h", "k"], "a"), node("Erf", ["a"], "y")], {"k": 0.5},
-                     r"\(Erf\), cannot be read: it is no part of GELU"),
-    "a square": ([DENSE, node("Mul", ["h", "h"], "y")], {}, r"\(Mul\), cannot be read: it is no part of GELU"),
+                     "its output 'y' is not that of its last layer: no layer computes the last nodes"),
+    "a square": ([DENSE, node("Mul", ["h", "h"], "y")], {}, "no layer computes the last nodes"),
+    "powers of two": ([DENSE, *(node("Add", [a, a], b) for a, b in zip("hijklm", "ijklmy"))], {},
+                      r"\(Add\), cannot be read: no layer computes it together with the nodes around it"),
     "a threshold of 5": ([DENSE, node("Greater", ["h", "t"], "g"), node("Softplus", ["h"], "s"),
-                          node("Where", ["g", "h", "s"], "y")], {"t": 5.0}, r"\(Greater\), cannot be read: no layer"),
+                          node("Where", ["g", "h", "s"], "y")], {"t": 5.0}, "no layer computes the last nodes"),
     "a row for each pixel": ([node("Reshape", ["x", "s"], "f"), node("MatMul", ["f", "W"], "y")], {"s": [-1, 1]},
                              r"\(Reshape\), cannot be read: it does not make each example a row"),
-    "a factor": ([DENSE, node("Mul", ["h", "k"], "y")], {"k": 0.5}, "its output 'y' is not that of its last layer"),
+    "a column": ([DENSE, node("Mul", ["h", "k"], "y")], {"k": np.ones((4, 1))}, r"\(4, 1\) does not fit examples of"),
+    "a row of another width": ([node("Sub", ["x", "b"], "y")], {}, r"of the shape \(4,\) does not fit examples of"),
+    "a number divided": ([DENSE, node("Div", ["k", "h"], "y")], {"k": 0.5}, "no layer computes the last nodes"),
+    "normalized by the batch": ([DENSE, node("BatchNormalization", ["h", "b", "b", "b", "b"], "y", training_mode=1)],
+                                {}, "it computes the mean of each batch"),
+    "a negative variance": ([DENSE, node("BatchNormalization", ["h", "b", "b", "b", "v"], "y")],
+                            {"v": [-1.0, 1.0, 1.0, 1.0]}, "NaN or infinity"),
     "the axis of Softmax": ([DENSE, node("Softmax", ["h"], "y", axis=0)], {}, "it does not act on the last axis"),
-    "the width": ([node("MatMul", ["x", "V"], "y")], {}, "its input has 3 numbers, and its first layer expects 4"),
-    "layers that do not fit": ([DENSE, node("MatMul", ["h", "Q"], "y")], {"Q": np.ones((3, 4))}, "expects 3 inputs"),
+    "the width": ([node("MatMul", ["x", "V"], "y")], {}, r"have the shape \(4, 2\), and its input 3 columns"),
+    "layers that do not fit": ([DENSE, node("MatMul", ["h", "Q"], "y")], {"Q": np.ones((3, 4))}, "its input 4 columns"),
     "another domain": ([onnx.helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")], {},
                        r"node 0, 'y' \(Gelu\), cannot be read: its domain is 'com.microsoft'"),
-    "a bias of another width": ([node("Gemm", ["x", "W", "c"], "y", transB=1)], {}, r"its bias has the shape \(2,\)"),
-    "weights of the input": ([node("MatMul", ["x", "x"], "y")], {}, "its input 'x' is not a constant"),
+    "a bias of another width": ([node("Gemm", ["x", "W", "c"], "y", transB=1)], {}, r"shape \(2,\) does not fit"),
+    "weights of the input": ([node("MatMul", ["x", "x"], "y")], {}, "one of its other inputs is not a constant"),
     "random numbers": ([onnx.helper.make_node("RandomNormal", [], ["y"], shape=[1])], {}, "with nothing but constants"),
     "dropout in predictions": ([node("Dropout", ["x", "k", "t"], "y")], {"k": 0.5, "t": 1}, "drops numbers in predict"),
     "a name twice": ([DENSE, node("Relu", ["h"], "W")], {}, "one with the name of another array"),
@@ -164,9 +213,8 @@ def test_random_damage_gives_a_model_or_an_error_of_one_line(tmp_path):
 
 def test_changed_nodes_give_a_model_or_an_error_of_one_line(tmp_path):
     """Names, operators, attributes and shapes that fit each other by chance reach further than random bytes."""
-    rng, operators = np.random.default_rng(0), [*onnx_graph.ACTIVATIONS, "Gemm", "MatMul", "Add", "Mul", "Div", "Erf",
-                                                "Flatten", "Reshape", "Where", "Greater", "Identity", "Transpose",
-                                                "Constant", "Dropout", "Conv"]
+    rng, operators = np.random.default_rng(0), [*onnx_graph.NODES, "Erf", "Where", "Greater", "Transpose", "Constant",
+                                                "Shape", "Gather", "Concat", "Unsqueeze", "Conv"]
     seen = set()
     for _ in range(400):
         nodes, arrays, shape, _ = list(READ.values())[rng.integers(len(READ))]
@@ -231,6 +279,35 @@ def test_what_torch_writes_is_read(dynamo, opset, tmp_path, capfd):
         np.testing.assert_allclose(model.predict(x.numpy()), expected, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("dynamo", "opset"), [(False, 13), (True, 18)])
+def test_scaling_and_normalization_of_torch_are_read(dynamo, opset, tmp_path, capfd):
+    torch = pytest.importorskip("torch", reason="needs torch: pip install 'feedforward[dev]'")
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="torch's exporter needs onnxscript: pip install 'feedforward[dev]'")
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.BatchNorm1d(5), torch.nn.ReLU(),
+                                              torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 2))
+
+        def forward(self, images):
+            rows = ((images - 0.1307) / 0.3081).view(images.size(0), -1)
+            return 5 * self.layers(rows) + 1
+
+    torch.manual_seed(0)
+    network, x = Network(), torch.randn(7, 2, 3)
+    network(3 * x + 1)  # gives the normalization a mean and a variance
+    with torch.no_grad():
+        expected = network.eval()(x).numpy()
+        export(torch, network, x, tmp_path / "m", dynamo, opset)
+    model = Model.from_onnx(tmp_path / "m")
+    kinds = [type(layer) for layer in model.layers]
+    assert (kinds[:3], kinds[-1]) == ([Flatten, Standardize, Dense], Rescale)
+    np.testing.assert_allclose(model.predict(x.numpy()), expected, atol=1e-5)
+
+
 def export(torch, network, x, path, dynamo, opset):
     if dynamo:
         torch.onnx.export(network, (x,), path, dynamo=True, opset_version=opset, external_data=False,
@@ -241,10 +318,67 @@ def export(torch, network, x, path, dynamo, opset):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_external_data_of_torch_are_refused(tmp_path, capfd):
+def test_a_file_of_torch_beside_the_model_is_read(tmp_path, capfd):
     torch = pytest.importorskip("torch", reason="needs torch: pip install 'feedforward[dev]'")
     pytest.importorskip("onnxscript", reason="torch's exporter needs onnxscript: pip install 'feedforward[dev]'")
-    torch.onnx.export(torch.nn.Linear(300, 200), (torch.zeros(2, 300),), tmp_path / "m", dynamo=True,
-                      external_data=True)
-    with pytest.raises(InvalidFile, match=r"is in another file, which is not read: .*external_data=False"):
-        Model.from_onnx(tmp_path / "m")
+    linear = torch.nn.Linear(300, 200)
+    torch.onnx.export(linear, (torch.zeros(2, 300),), tmp_path / "m", dynamo=True, external_data=True)
+    assert len(list(tmp_path.iterdir())) == 2
+    np.testing.assert_array_equal(Model.from_onnx(tmp_path / "m").layers[0].W, linear.weight.detach().numpy().T)
+
+
+# arrays in other files
+
+def external(tmp_path, *entries):
+    """Return the path of a graph whose first arrays, W and others, are in other files."""
+    proto = foreign([node("Gemm", ["x", "W"], "y", transB=1)])
+    for tensor, given in zip(proto.graph.initializer, entries):
+        tensor.ClearField("raw_data")
+        tensor.data_location = 1
+        for key, value in given.items():
+            tensor.external_data.add(key=key, value=str(value))
+    path = tmp_path / "folder" / "foreign.onnx"
+    path.parent.mkdir()
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("entries", [{"offset": 16, "length": 48}, {"offset": 16}], ids=repr)
+def test_arrays_in_a_file_beside_the_model_are_read(entries, tmp_path):
+    path, W = external(tmp_path, {"location": "numbers", **entries}), np.arange(12, dtype="float32").reshape(4, 3)
+    (path.parent / "numbers").write_bytes(bytes(16) + W.tobytes())
+    np.testing.assert_array_equal(Model.from_onnx(path).layers[0].W, W.T)
+
+
+ELSEWHERE = [*([{"location": name}] for name in ("", ".", "..", "../outside", "/etc/hostname", "none", "link", "a\0b",
+                                                 "n" * 300)), [{}]]
+
+
+@pytest.mark.parametrize(("entries", "message"), [
+    *((entries, "which is not a file beside it: write one file, such as by torch") for entries in ELSEWHERE),
+    ([{"location": "numbers", "offset": 17}], "buffer size|cannot reshape"),
+    ([{"location": "numbers", "offset": 20}], "cannot reshape"),
+    ([{"location": "numbers", "offset": 20, "length": 48}], "is not completely in the file 'numbers'"),
+    ([{"location": "numbers", "offset": -4}], "is not completely in the file"),
+    ([{"location": "numbers", "length": 10**15}], "is not completely in the file"),
+    ([{"location": "numbers", "length": "long"}], "invalid literal"),
+    ([{"location": "numbers", "length": 48}, {"location": "numbers", "length": 32}], "shares numbers of the file"),
+], ids=lambda value: repr(value)[:60])
+def test_arrays_elsewhere_are_refused(entries, message, tmp_path):
+    path = external(tmp_path, *entries)
+    for file in (tmp_path / "outside", path.parent / "numbers"):
+        file.write_bytes(bytes(64))
+    (path.parent / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(InvalidFile, match=message) as caught:
+        Model.from_onnx(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_stand_for_many_need_no_memory(tmp_path, monkeypatch):
+    nodes = [node("Sub", ["x", "k"], "a"), node("Mul", ["a", "k"], "y")]
+    with pytest.raises(InvalidFile, match="its nodes use the same arrays several times"):
+        read_foreign(foreign(nodes, {"k": 2.0}, ("N", 2**40)), tmp_path)
+    monkeypatch.setattr(onnx_graph, "SPARE", 10)
+    nodes = [node("Sub", [a, "r"], b) for a, b in zip("xijkl", "ijkly")]
+    with pytest.raises(InvalidFile, match="its nodes use the same arrays several times"):
+        read_foreign(foreign(nodes, {"r": np.ones(30)}, ("N", 30)), tmp_path)
