@@ -14,7 +14,7 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["nn", "datasets", "feedforward"]):
-    from benchmarks import reliability
+    from benchmarks import onnx_files, reliability
 
 MEMORY = 1500  # megabytes
 
@@ -32,6 +32,8 @@ def fuzz(name: str, runs: int, folder: Path) -> None:
 
     def change(data: bytes, size: int, seed: int) -> bytes:
         rng = np.random.default_rng(seed)
+        if "ONNX" in name and rng.random() < 0.5:
+            return onnx_files.damaged(content, rng, reliability.mutate)[:size]
         if name not in ("model", "checkpoint") or rng.random() < 0.3:
             return reliability.mutate(data, rng)[:size] if rng.random() < 0.3 else atheris.Mutate(data, size)
         return reliability.with_header(data, lambda header: reliability.mutate(header, rng) if rng.random() < 0.5
@@ -45,7 +47,7 @@ def fuzz(name: str, runs: int, folder: Path) -> None:
 def main() -> None:
     """Fuzz one reader."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage_fuzz", description=__doc__)
-    parser.add_argument("name", help="model, checkpoint, IDX, gzip, config or history")
+    parser.add_argument("name", help="model, checkpoint, IDX, gzip, config, history, ONNX or ONNX of torch")
     parser.add_argument("--runs", type=int, default=100_000)
     args = parser.parse_args()
     with TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ import errno
 import gc
 import gzip
 import hashlib
+from importlib.util import find_spec
 import os
 from pathlib import Path
 import re
@@ -31,6 +32,7 @@ import weakref
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks import onnx_files
 from benchmarks.report import ROOT, machine, table
 from datasets import DataError, load, read_idx
 import feedforward as ff
@@ -319,6 +321,10 @@ def readers(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object], tu
     functions: dict[str, Callable[[Path], object]] = {
         "model": Model.load, "checkpoint": read_checkpoint, "history": History.read, "IDX": read_idx, "gzip": read_idx,
         "config": read_config}
+    if find_spec("onnx"):
+        model.to_onnx(path)
+        contents |= {"ONNX": path.read_bytes(), "ONNX of torch": onnx_files.of_torch().SerializeToString()}
+        functions |= {"ONNX": Model.from_onnx, "ONNX of torch": Model.from_onnx}
     errors: dict[str, tuple[type[Exception], ...]] = {"IDX": (DataError,), "gzip": (DataError,)}
     return {name: (contents[name], functions[name], errors.get(name, (InvalidFile,))) for name in functions}
 
@@ -370,6 +376,8 @@ def fuzz(name: str, tries: int, progress: Callable[[], object] = lambda: None) -
             data = mutate(content, rng)
             if name in ("model", "checkpoint") and rng.random() < 0.7:  # else the checksum refuses nearly everything
                 data = with_header(content, lambda header: mutate(header, rng))
+            if "ONNX" in name and rng.random() < 0.7:
+                data = onnx_files.damaged(content, rng, mutate)
             problems += attempt(data)
             progress()
     return problems
@@ -548,8 +556,8 @@ def measure(scale: float) -> str:
     add("an operation of a save fails", tries, problems)
     full = full_disk()
     add("a full file system", int(full is not None), full or [], "" if full is not None else "not possible here")
-    for name in ("model", "checkpoint", "IDX", "gzip", "config", "history"):
-        count = n["fuzz" if name in ("model", "checkpoint", "IDX") else "small fuzz"]
+    for name in ("model", "checkpoint", "IDX", "gzip", "config", "history", "ONNX", "ONNX of torch"):
+        count = n["small fuzz" if name in ("gzip", "config", "history") else "fuzz"]
         with bar(f"fuzz {name}", count) as shown:
             add(f"a damaged file: {name}", count, fuzz(name, count, shown.update))
         with bar(f"guided fuzz {name}", count) as shown:
@@ -571,8 +579,9 @@ def measure(scale: float) -> str:
 {"Failures: " + "; ".join(lost[:20]) if lost else "Nothing was lost, and every result was the same, bit for bit."}
 
 A file is damaged by random changes of bytes, digits and lengths, most of them within its header and with a checksum
-that is right again. Those chosen by coverage come from atheris, which keeps the files that reach new code and changes
-these. Each must load, or give one of our errors, of one line, within a second.
+that is right again; in ONNX files, most are changes of single fields. Those chosen by coverage come from atheris, which
+keeps the files that reach new code and changes these. Each must load, or give one of our errors, of one line, within a
+second.
 
 Measured by `make reliability` on {machine()}.
 """

@@ -34,9 +34,11 @@ def test_a_full_file_system():
     assert problems == []
 
 
-@pytest.mark.parametrize("name", ["model", "checkpoint", "IDX", "gzip", "config", "history"])
+@pytest.mark.parametrize("name", ["model", "checkpoint", "IDX", "gzip", "config", "history", "ONNX", "ONNX of torch"])
 @pytest.mark.parametrize("tries", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_damaged_files(name, tries):
+    if "ONNX" in name:
+        pytest.importorskip("onnx", reason="needs onnx: pip install 'feedforward[test]'")
     assert reliability.fuzz(name, tries) == []
 
 
