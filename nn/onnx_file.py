@@ -6,7 +6,6 @@ itself.
 
 from collections.abc import Mapping
 import hashlib
-from importlib import metadata
 from io import BytesIO
 import json
 import os
@@ -23,6 +22,7 @@ from nn.model_file import Components, build, check_writable, join_arrays
 from nn.onnx_bytes import MAX_BYTES, MAX_OTHER, Folder, check_size, parse, to_array
 from nn.onnx_graph import layers_of
 from nn.onnx_nodes import CONSTANT, LABEL, build_graph, check_known, to_tensor
+from nn.versions import version
 
 OPSET = 13  # the lowest that is written: the first in which Softmax acts on one axis
 FORMAT = 2  # of our graphs: if NODES changes, so that old files have other nodes, it needs a new number
@@ -63,7 +63,7 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
         opset = onnx.OperatorSetIdProto(domain="", version=_opset_of(onnx, graph))
         model = onnx.ModelProto(
             ir_version=onnx.helper.find_min_ir_version_for([opset]), producer_name="feedforward",
-            producer_version=_version(), opset_import=[opset], graph=graph,
+            producer_version=version("feedforward") or "", opset_import=[opset], graph=graph,
             doc_string=f"{', '.join(map(repr, components.layers))}; {components.loss}")
         for name, array in arrays.items():
             model.graph.initializer.append(to_tensor(onnx, name, array))
@@ -82,9 +82,9 @@ def write(path: str | os.PathLike[str], components: Components) -> None:
 def _opset_of(onnx: Any, graph: Any) -> int:
     """Return the lowest version of ONNX's operators, from OPSET on, that has those of a graph."""
     operators = {node.op_type for node in graph.node}
-    for version in range(OPSET, onnx.defs.onnx_opset_version() + 1):
-        if all(onnx.defs.has(operator, version) for operator in operators):
-            return version
+    for opset in range(OPSET, onnx.defs.onnx_opset_version() + 1):
+        if all(onnx.defs.has(operator, opset) for operator in operators):
+            return opset
     unknown = sorted(operator for operator in operators if not onnx.defs.has(operator))
     raise ValueError(f"ONNX has no operator {', '.join(unknown)}")
 
@@ -95,13 +95,6 @@ def _library(method: str) -> Any:
     except ModuleNotFoundError:
         raise ImportError(f"{method} needs onnx: pip install 'feedforward[onnx]'") from None
     return onnx
-
-
-def _version() -> str:
-    try:
-        return metadata.version("feedforward")
-    except metadata.PackageNotFoundError:  # used from a folder, without an installation
-        return ""
 
 
 def _metadata(components: Components) -> dict[str, str]:

@@ -59,9 +59,8 @@ RUNS_CODE = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloud
              "importlib", "eval", "exec", "compile", "__import__", "import_module", "allow_pickle", "load_module"}
 ALLOWED = {
     "optimizers.compiled": {"exec", "importlib"},  # compiles a rule's own source; asks whether numba is installed
-    "nn.onnx_file": {"importlib"},  # the version of this package
+    "nn.versions": {"importlib"},  # the versions of installed packages
     "feedforward": {"import_module", "importlib"},  # imports our own packages when they are used
-    "feedforward.folder": {"importlib"},  # the versions of installed packages
     "feedforward.testing.optimizer_checks": {"pickle"},  # pickles a rule in memory, to check that it can be
 }
 

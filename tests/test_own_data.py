@@ -263,7 +263,9 @@ def test_a_trained_model_keeps_the_meaning_of_its_outputs(tmp_path):
     model = network()
     train(model, X, INDEX)
     model.save(tmp_path / "model")
-    for trained in (model, Model.load(tmp_path / "model"), copy.deepcopy(model)):
+    model.to_onnx(tmp_path / "model.onnx")
+    read = Model.from_onnx(tmp_path / "model.onnx")
+    for trained in (model, Model.load(tmp_path / "model"), read, copy.deepcopy(model)):
         with pytest.raises(ValueError, match="y holds the label 3, but the model has 3 outputs"):
             train(trained, X, INDEX + 1)
         assert trained.classes is None
