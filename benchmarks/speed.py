@@ -112,7 +112,7 @@ def shares(data: Dataset, name: str, epoch_seconds: float) -> dict[str, float]:
 
     def gather() -> None:
         for rows in batches.rows(1):
-            batches.gather(rows, *batches.arrays(len(rows)))
+            batches.gather(rows, *batches.arrays(rows))
 
     def update() -> None:
         for _ in range(len(batches)):

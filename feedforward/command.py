@@ -1,7 +1,8 @@
 """The command line: options become an Experiment, which is planned, run and reported."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from io import StringIO, TextIOWrapper
 import os
 from pathlib import Path
@@ -23,7 +24,9 @@ from feedforward.predict import predict_table, write_csv
 from feedforward.repetition import repeat
 from feedforward.results import Results
 from feedforward.run import Stop
+from nn.distributed import is_on_all_ranks, together
 from nn.files import write_atomically
+from nn.mpi import Ranks, world
 
 
 def predict(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
@@ -62,33 +65,50 @@ def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
 COMMANDS = {"predict": predict, "repeat": repeat_run}
 
 
-def run(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
-    """Do what the options say, and return the exit status."""
+def chosen(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> Callable[[], Results | int]:
+    """Return the function that does what the options say, and returns the results of a training or the exit status."""
     if argv and argv[0] in COMMANDS:
-        return COMMANDS[argv[0]](argv[1:], program, name, stop)
+        return partial(only_on_rank_0, ranks, partial(COMMANDS[argv[0]], argv[1:], program, name, stop))
     options = parser(name).parse_args(argv)
-    show = {"progress": not options.quiet, "figures": not options.no_plots, "stop": stop,
+    show = {"progress": not options.quiet, "figures": not options.no_plots, "stop": stop, "comm": ranks.comm,
             "notify": ignore if options.quiet else warn, "checkpoint_every": options.checkpoint_every}
     if options.list:
-        say(listing())
-        return 0
+        return partial(only_on_rank_0, ranks, partial(show_text, listing()))
     if options.resume is not None:
         if options.out or options.dry_run or options.config:
             raise ValueError("--resume continues in the folder of the run: leave out --out, --dry-run and --config")
         changed = values(explicit(argv, name))
-        results = Experiment.resume(options.resume, changed.pop("epochs", None), **show, **changed)
-        return report(results, program)
+        return partial(Experiment.resume, options.resume, changed.pop("epochs", None), **show, **changed)
     given = values(options)
     if options.config is not None:
         from_file, from_line = read_fields(options.config), values(explicit(argv, name))
         if "fields" in from_line and isinstance(from_file.get("fields"), dict):
             from_line["fields"] = {**from_file["fields"], **from_line["fields"]}
         given = {**from_file, **from_line}
-    chosen = Experiment(**given)
+    experiment = Experiment(**given)
     if options.dry_run:
-        say(chosen.plan(options.out, notify=warn) + "\nnothing was trained or written: --dry-run")
-        return 0
-    return report(chosen.run(options.out or True, command=shlex.join([*program.split(), *argv]), **show), program)
+        plan = experiment.plan(options.out, notify=warn) + "\nnothing was trained or written: --dry-run"
+        return partial(only_on_rank_0, ranks, partial(show_text, plan))
+    return partial(experiment.run, options.out or True, command=shlex.join([*program.split(), *argv]), **show)
+
+
+def only_on_rank_0(ranks: Ranks, command: Callable[[], int]) -> int:
+    """Return what a command returns on rank 0; do nothing on others."""
+    return command() if ranks.rank == 0 else 0
+
+
+def show_text(text: str) -> int:
+    """Print a text."""
+    say(text)
+    return 0
+
+
+def run(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> int:
+    """Do what the options say, and return the exit status."""
+    with together(ranks):
+        command = chosen(argv, program, name, stop, ranks)
+    outcome = command()
+    return outcome if isinstance(outcome, int) else report(outcome, program)
 
 
 def report(results: Results, program: str) -> int:
@@ -193,18 +213,28 @@ def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # for terminals that cannot show ±
     argv = sys.argv[1:] if argv is None else argv
-    name, stop = program.split()[-1], Stop()
+    name, stop, ranks = program.split()[-1], Stop(), Ranks()
     _unwritten.clear()
-    try:
-        with stop_at_first_signal(stop), warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: say(f"{name}: {message}", "stderr")
-            status = run(argv, program, name, stop)
-    except (ValueError, TypeError, DataError, OSError, MemoryError) as error:
-        say(f"{name}: {reason(error).removeprefix('Experiment: ')}", "stderr")
-        status = 2
-    except KeyboardInterrupt:
-        say(f"{name}: interrupted", "stderr")
-        return 130
+    with ExitStack() as stack:
+        try:
+            ranks = Ranks(world())
+            if ranks.rank > 0:  # rank 0 alone prints
+                null = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(redirect_stdout(null))
+                stack.enter_context(redirect_stderr(null))
+            with stop_at_first_signal(stop), warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: say(f"{name}: {message}", "stderr")
+                status = run(argv, program, name, stop, ranks)
+        except (ValueError, TypeError, DataError, OSError, MemoryError, ImportError) as error:
+            if ranks.size > 1 and not is_on_all_ranks(error):
+                ranks.abort(error)
+            say(f"{name}: {reason(error).removeprefix('Experiment: ')}", "stderr")
+            status = 2
+        except KeyboardInterrupt:
+            say(f"{name}: interrupted", "stderr")
+            return 130
+    if ranks.rank > 0:  # the status of rank 0 is that of the job
+        return 0
     return 128 + stop.signal if stop.signal else status
 
 

@@ -1,7 +1,7 @@
 """Experiment: a training, or a comparison of several, as one typed configuration that can be run."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import field
 from functools import partial
 import os
@@ -29,9 +29,11 @@ from feedforward.stages import AUTO, OptimizerSettings, Stage, StageText, check_
 import nn
 from nn import Checkpoint, blas
 from nn.archive import one_line_errors
+from nn.distributed import together
 from nn.fields import Bounds, Count, Declared, Fraction, PositiveFraction
 from nn.fit import Callbacks
 from nn.inputs import check_fit
+from nn.mpi import Ranks
 from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters, parse_schedule
 
 __all__ = ["Experiment"]
@@ -192,6 +194,16 @@ class Experiment(Declared):
     def _load_data(self, notify: Callable[[str], None]) -> Dataset:
         return load_data(cast("str | Dataset | None", self.dataset), self.data_dir, self._choices, notify)
 
+    def _load_on_all(self, ranks: Ranks, notify: Callable[[str], None]) -> Dataset:
+        """Return the data. Rank 0 loads them first, so that a download comes once."""
+        data = None
+        for loads in (ranks.rank == 0, ranks.rank > 0):
+            with together(ranks):
+                if loads:
+                    data = self._load_data(notify if ranks.rank == 0 else ignore)
+        assert data is not None
+        return data
+
     def _settings(self, plans: Sequence[tuple[StageText, ...]]) -> OptimizerSettings:
         names = list(dict.fromkeys(stage.optimizer for stages in plans for stage in stages))
         epochs = self._schedule_epochs or self.epochs
@@ -273,7 +285,8 @@ class Experiment(Declared):
 
     def run(self, folder: str | os.PathLike[str] | bool | None = None, *, callbacks: RunCallbacks = (),
             progress: bool = True, figures: bool = True, stop: Stop | None = None, command: str = "",
-            checkpoint_every: int | str | None = None, notify: Callable[[str], None] = warnings.warn) -> Results:
+            checkpoint_every: int | str | None = None, notify: Callable[[str], None] = warnings.warn,
+            comm: Any = None) -> Results:
         """Train everything, and return the results.
 
         Parameters
@@ -298,6 +311,9 @@ class Experiment(Declared):
         notify : callable
             Called with a message if MNIST is replaced by the digits, if an optimizer is left out, or if a long run
             would be faster with other settings of NumPy.
+        comm : mpi4py.MPI.Intracomm, optional
+            A communicator, such as MPI.COMM_WORLD, whose processes all call this method. They train a single run
+            together, and share several runs among them. Rank 0 alone writes, notifies and shows progress.
 
         Returns
         -------
@@ -310,16 +326,22 @@ class Experiment(Declared):
             If the configuration does not fit, a file cannot be written, or the data are not available. A run that fails
             raises nothing: its `error` says why.
         """
-        plans = self._check()  # errors come before a download
-        data = self._load_data(notify)
-        path = self._choose_folder(None if folder is True else folder, data.name, plans) if folder else None
-        return self._run(data, path, callbacks, progress, figures, stop or Stop(), command, checkpoint_every, notify)
+        ranks = Ranks(comm)
+        with together(ranks):
+            plans = self._check()  # errors come before a download
+        data = self._load_on_all(ranks, notify)
+        path = None
+        with together(ranks):
+            if folder and ranks.rank == 0:
+                path = self._choose_folder(None if folder is True else folder, data.name, plans)
+        return self._run(data, path, callbacks, progress, figures, stop or Stop(), command, checkpoint_every, notify,
+                         ranks)
 
     @classmethod
     def resume(cls, folder: str | os.PathLike[str], epochs: int | None = None, *, dataset: str | Dataset | None = None,
                callbacks: RunCallbacks = (), progress: bool = True, figures: bool = True, stop: Stop | None = None,
                checkpoint_every: int | str | None = None, notify: Callable[[str], None] = warnings.warn,
-               **options: Any) -> Results:
+               comm: Any = None, **options: Any) -> Results:
         """Continue the runs in a folder from their last checkpoints, and return the results.
 
         On the same machine with the same versions, the results are the same, bit for bit, as if the runs had not been
@@ -333,8 +355,8 @@ class Experiment(Declared):
             A larger number of epochs, to prolong the runs. Schedules keep their first length.
         dataset : str or Dataset, optional
             The data, if they are your own; a name must be that of the folder.
-        callbacks, progress, figures, stop, checkpoint_every, notify : optional
-            As for `run`.
+        callbacks, progress, figures, stop, checkpoint_every, notify, comm : optional
+            As for `run`. If there are more or fewer ranks than before, results differ by rounding.
         **options : optional
             Parameters of the experiment, which must be those of the folder. Only `data_dir` may differ.
 
@@ -360,21 +382,27 @@ class Experiment(Declared):
         >>> len(results.history)
         3
         """
-        own = dataset if isinstance(dataset, Dataset) else None
-        before, config = read_experiment(folder, own)
-        if dataset is not None:
-            options["dataset"] = dataset
-        if epochs is not None:
-            options["epochs"] = epochs
-        experiment = cls(**{**before.description(), **options})
-        experiment._check_same(before, folder)
+        own, ranks, config = dataset if isinstance(dataset, Dataset) else None, Ranks(comm), {}
+        with together(ranks):
+            if ranks.rank == 0:
+                config = read_config(folder)
+        config = ranks.broadcast(config)
+        with together(ranks):
+            before = read_experiment(folder, own, config)
+            if dataset is not None:
+                options["dataset"] = dataset
+            if epochs is not None:
+                options["epochs"] = epochs
+            experiment = cls(**{**before.description(), **options})
+            experiment._check_same(before, folder)
         vars(experiment)["_schedule_epochs"] = before._schedule_epochs
-        experiment._tell_schedule(notify)
-        if changes := changed_environment(config):
-            notify(f"results may differ by rounding from those of a run that was not interrupted: {changes}")
-        data = experiment._load_data(notify)
-        return experiment._run(data, Path(folder), callbacks, progress, figures, stop or Stop(),
-                               str(config.get("command", "")), checkpoint_every, notify, before)
+        if ranks.rank == 0:
+            experiment._tell_schedule(notify)
+            if changes := changed_environment(config, ranks.size):
+                notify(f"results may differ by rounding from those of a run that was not interrupted: {changes}")
+        data = experiment._load_on_all(ranks, notify)
+        return experiment._run(data, Path(folder) if ranks.rank == 0 else None, callbacks, progress, figures,
+                               stop or Stop(), str(config.get("command", "")), checkpoint_every, notify, ranks, before)
 
     def _check_same(self, before: "Experiment", folder: str | os.PathLike[str]) -> None:
         """Raise ValueError, with each difference, unless this experiment can continue another."""
@@ -398,17 +426,20 @@ class Experiment(Declared):
                    f"to {self.epochs} its factor is {kept(first):.3g}")
 
     def _run(self, data: Dataset, path: Path | None, callbacks: RunCallbacks, progress: bool, figures: bool, stop: Stop,
-             command: str, checkpoint_every: int | str | None, notify: Callable[[str], None],
+             command: str, checkpoint_every: int | str | None, notify: Callable[[str], None], ranks: Ranks,
              before: "Experiment | None" = None) -> Results:
         """Train everything; continue the experiment `before` in the folder, if there is one."""
-        if not callable(callbacks):
-            Callbacks(callbacks, None)  # raises ValueError if one is no callback
-        Checkpoint("", checkpoint_every)  # raises ValueError if it is no such number
-        own_file, plans = is_table(self.dataset), self._check()
-        shape, dataset = shape_of(data, own_file), data.name
-        if own_file and progress:
-            tell(describe(shape, len(data.x_test), self._choices))
-        runs = self._build_runs(plans, shape, notify)
+        own_file, dataset = is_table(self.dataset), data.name
+        if ranks.rank > 0:
+            progress, figures, notify = False, False, ignore
+        with together(ranks):
+            if not callable(callbacks):
+                Callbacks(callbacks, None)  # raises ValueError if one is no callback
+            Checkpoint("", checkpoint_every)  # raises ValueError if it is no such number
+            shape = shape_of(data, own_file)
+            if own_file and progress:
+                tell(describe(shape, len(data.x_test), self._choices))
+            runs = self._build_runs(self._check(), shape, notify)
         examples = len(data.x_train) * sum(stage.epochs * run.model.theta.size for run in runs for stage in run.stages)
         if self.threads is None and examples > LONG and (advice := blas.advice()):
             notify(advice)
@@ -418,15 +449,22 @@ class Experiment(Declared):
                       "threads": threads}
         config = {"command": command, "experiment": experiment,
                   "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)],
-                  "schedule_epochs": self._schedule_epochs or self.epochs, **environment()}
-        with nullcontext() if path is None else locked_folder(path):
-            if path is not None:
-                if before is None:
-                    choose_folder(path, "")  # another process may have written into it in the meantime
-                self._set_folders(runs, path, config)
+                  "schedule_epochs": self._schedule_epochs or self.epochs, **environment(ranks.size)}
+        with ExitStack() as stack:
+            with together(ranks):
+                if path is not None:
+                    stack.enter_context(locked_folder(path))
+                    if before is None:
+                        choose_folder(path, "")  # another process may have written into it in the meantime
+            folder = ranks.broadcast(path) if len(runs) > 1 else path  # of several runs, each rank writes its own
+            with together(ranks):
+                if folder is not None:
+                    if not folder.is_dir():
+                        raise ValueError(f"{folder} of rank 0 does not exist here: name a folder that all ranks share")
+                    self._set_folders(runs, folder, config)
             try:
                 train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress,
-                          stop=stop, config=config, checkpoint_every=checkpoint_every, figures=figures,
+                          stop=stop, config=config, checkpoint_every=checkpoint_every, figures=figures, ranks=ranks,
                           title=lambda run: f"{dataset}, {run.name}" + (
                               f", seed {run.seed}" if self.seeds > 1 else ""))
             except KeyboardInterrupt as interrupt:
@@ -465,13 +503,18 @@ class Experiment(Declared):
         return choose_folder(folder, f"{dataset}-{name}")
 
 
-def read_experiment(folder: str | os.PathLike[str],
-                    dataset: Dataset | None = None) -> tuple[Experiment, dict[str, Any]]:
-    """Return the experiment that config.json in a run folder describes, and the content of that file.
+def ignore(message: str) -> None:
+    """Do not notify: rank 0 does it."""
 
-    `dataset` are the data, if they are the user's own. Raises InvalidFile if it is not such a file.
+
+def read_experiment(folder: str | os.PathLike[str], dataset: Dataset | None = None,
+                    config: Mapping[str, Any] | None = None) -> Experiment:
+    """Return the experiment that config.json in a run folder describes.
+
+    `dataset` are the data, if they are the user's own; `config` is the content of the file, if it was read before.
+    Raises InvalidFile if it is not such a file.
     """
-    config = read_config(folder)
+    config = read_config(folder) if config is None else config
     values = {**config["experiment"], **({} if dataset is None else {"dataset": dataset})}
     with one_line_errors(Path(folder) / CONFIG, "the configuration of a run"):
         experiment = Experiment(**values)
@@ -484,4 +527,4 @@ def read_experiment(folder: str | os.PathLike[str],
     if "stages" in config and experiment.seeds * len(experiment._check()) > 1:
         raise ValueError(f"{folder} is one run of a comparison: continue {Path(folder).resolve().parent} instead")
     vars(experiment)["_schedule_epochs"] = length
-    return experiment, config
+    return experiment

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
-from importlib import metadata
 import json
 import math
 import os
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nn.archive import one_line_errors, parse, printable
 from nn.files import SUFFIX, remove_all_leftovers, write_atomically
+from nn.versions import version
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,21 +116,21 @@ def folder_name(run_name: str) -> str:
     return run_name.replace(":", "").replace("=", "").replace("+", "-").replace(" ", "-")
 
 
-def environment() -> dict[str, Any]:
-    """Return what results depend on besides the configuration: versions, platform, cores and BLAS."""
+def environment(ranks: int = 1) -> dict[str, Any]:
+    """Return what results depend on besides the configuration: versions, platform, cores, BLAS, the number of ranks."""
     from threadpoolctl import threadpool_info
 
     pools = [{key: pool.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
              for pool in threadpool_info()]
     packages = ("numpy", "scipy", "matplotlib", "safetensors", "feedforward")
-    return {"versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
-            "platform": platform.platform(), "cores": os.cpu_count(), "blas": pools,
+    return {"versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+            "platform": platform.platform(), "cores": os.cpu_count(), "blas": pools, "ranks": ranks,
             "started": datetime.now().isoformat(timespec="seconds")}
 
 
-def changed_environment(config: Mapping[str, Any]) -> str:
+def changed_environment(config: Mapping[str, Any], ranks: int = 1) -> str:
     """Return what rounding depends on and has changed since this content of config.json was written; or nothing."""
-    then, now = _rounding(config), _rounding(environment())
+    then, now = _rounding(config), _rounding(environment(ranks))
     return "; ".join(f"{name} was {printable(str(then[name]), 40)} and is {now[name]}"
                      for name in now if then[name] != now[name])
 
@@ -140,16 +139,9 @@ def _rounding(config: Mapping[str, Any]) -> dict[str, Any]:
     pools, versions = config.get("blas"), config.get("versions")
     kernels = {str(pool["architecture"]) for pool in pools if isinstance(pool, dict) and pool.get("architecture")
                } if isinstance(pools, list) else set()  # those of OpenMP, which other libraries load, have none
-    return {"cores": config.get("cores"), "kernels of BLAS": ", ".join(sorted(kernels)) or None,
+    return {"cores": config.get("cores"), "ranks": config.get("ranks", 1),
+            "kernels of BLAS": ", ".join(sorted(kernels)) or None,
             "numpy": versions.get("numpy") if isinstance(versions, dict) else None}
-
-
-@cache  # a search in folders, which a run needs several times
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:  # used from a folder, without an installation
-        return None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

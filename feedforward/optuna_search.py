@@ -16,9 +16,9 @@ import numpy as np
 
 from datasets import Dataset
 from datasets.table import is_table
-from feedforward.experiment import Experiment
+from feedforward.experiment import Experiment, ignore
 from feedforward.folder import choose_folder, locked_folder, plain, write_json
-from feedforward.run import Stop
+from feedforward.run import ALONE, Stop
 from feedforward.stages import parse_plans
 from nn.batches import split
 from nn.checkpoint import compare
@@ -274,7 +274,7 @@ def _try(optuna: Any, study: "optuna.Study", experiment: Experiment, space: Spac
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # for example, that the loss has risen
             results = _with(experiment, values)._run(data, None, (), progress=False, figures=False, stop=Stop(),
-                                                     command="", checkpoint_every=None, notify=lambda message: None)
+                                                     command="", checkpoint_every=None, notify=ignore, ranks=ALONE)
     except BaseException:  # for example an interrupt
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         raise

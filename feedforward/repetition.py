@@ -56,7 +56,8 @@ def repeat(run: str | os.PathLike[str], folder: str | os.PathLike[str] | None = 
     >>> differences
     []
     """
-    experiment, config = read_experiment(run)
+    config = read_config(run)
+    experiment = read_experiment(run, config=config)
     if changes := changed_environment(config):
         notify(f"bytes may differ by rounding: {changes}")
     results = experiment.run(folder or True, progress=progress, figures=figures, stop=stop, notify=notify)

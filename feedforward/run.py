@@ -21,13 +21,17 @@ from feedforward.folder import CONFIG, HISTORY, MODEL, collect_errors, read_conf
 from feedforward.stages import AUTO, Stage
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
+from nn.checkpoint import Saved
+from nn.distributed import together
 from nn.fields import Count, Positive, check_value
 from nn.model import Scores
+from nn.mpi import Ranks
 
 __all__ = ["Run"]
 
 CHECKPOINT = "checkpoint.safetensors"
 RunCallbacks = Sequence[Any] | Callable[["Run"], Sequence[Any]]
+ALONE = Ranks()
 drawing = Lock()  # matplotlib does not promise that several threads can draw at once
 
 
@@ -136,7 +140,7 @@ class Run:
 
     def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, share: int | None,
               config: dict[str, Any], checkpoint_every: int | str | None = None,
-              notify: Callable[[str], None] | None = None, figures: bool = True) -> None:
+              notify: Callable[[str], None] | None = None, figures: bool = True, ranks: Ranks = ALONE) -> None:
         """Train stage by stage. If the run has a folder, write its files, even if training fails.
 
         If its folder holds a checkpoint, training continues from there.
@@ -159,19 +163,26 @@ class Run:
             Called with a message that says where training continues, or which learning rate was found.
         figures : bool
             Whether to write the figures of range tests, if there is a folder.
+        ranks : Ranks
+            The ranks that train this run together, of which only rank 0 has a folder.
         """
         notify = notify or (lambda message: None)
         config = {**config, "seed": self.seed, "model": self.model.components().description()}
         callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin(partial(self._begin, config))
         continues = self.folder is not None and (self.folder / CONFIG).exists()
         try:
-            if self.folder is not None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
-                # what follows the checkpoint writes only if the training can be continued
-                callbacks += [checkpoint, begins, CSVLog(self.folder / HISTORY)]
-            self._restore_rates()
-            first, before, saved_threads = self._restore(checkpoint, callbacks)
+            with together(ranks):
+                if self.folder is not None:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    checkpoint = Checkpoint(self.folder / CHECKPOINT, checkpoint_every)
+                    # what follows the checkpoint writes only if the training can be continued
+                    callbacks += [checkpoint, begins, CSVLog(self.folder / HISTORY)]
+                self._restore_rates()
+                saved = None if checkpoint is None else self._read(checkpoint)
+            saved = ranks.broadcast(saved)
+            self._share_rates(ranks)
+            with together(ranks):
+                first, before, saved_threads = self._restore(checkpoint or Checkpoint(""), callbacks, saved, ranks.size)
             threads = threads or saved_threads or share
         except (ValueError, OSError, MemoryError) as error:  # nothing has been trained, and nothing is overwritten
             self.error, self.refused = reason(error), continues
@@ -179,7 +190,7 @@ class Run:
         if continues:
             notify(self._position())
         try:
-            self._train_stages(data, callbacks, threads, checkpoint, first, before, notify, figures)
+            self._train_stages(data, callbacks, threads, checkpoint, first, before, notify, figures, ranks)
         except (Diverged, ValueError, OSError, MemoryError) as error:
             self.error, self.refused = reason(error), continues and not begins.done
         finally:  # also after an interrupt
@@ -190,8 +201,10 @@ class Run:
         if self.refused:
             return
         self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
-        self.interrupted = any(getattr(callback, "requested", False) for callback in callbacks)
-        self._evaluate(data, threads)
+        self.interrupted = any(ranks.gather(any(getattr(callback, "requested", False) for callback in callbacks)))
+        if ranks.rank == 0:
+            self._evaluate(data, threads)
+        self.training, self.test = ranks.broadcast((self.training, self.test))
         self._write_config({**config, "results": self.results()})
 
     def _evaluate(self, data: Dataset, threads: int | None) -> None:
@@ -225,22 +238,29 @@ class Run:
             return f"{name}: continues in epoch {done + 1} of {epochs}"
         return f"{name}: starts again, because there is no checkpoint"
 
-    def _restore(self, checkpoint: Checkpoint | None, callbacks: Sequence[Any]) -> tuple[int, int, int | None]:
-        """Continue from a checkpoint.
-
-        Return the stage to begin with, the number of epochs before it, and the number of threads.
-        """
-        if checkpoint is None:
-            return 0, 0, None
+    def _read(self, checkpoint: Checkpoint) -> Saved | None:
+        """Return the content of the last checkpoint; None if this run begins."""
         saved = checkpoint.read()
         if saved is None:
             self._check_incomplete()
+        return saved
+
+    def _restore(self, checkpoint: Checkpoint, callbacks: Sequence[Any], saved: Saved | None,
+                 ranks: int) -> tuple[int, int, int | None]:
+        """Continue from the content of a checkpoint, if there is one.
+
+        Return the stage to begin with, the number of epochs before it, and the number of threads.
+        """
+        if saved is None:
             return 0, 0, None
         with one_line_errors(saved.path, f"a checkpoint of {self.name}"):
             notes = saved.description["notes"]
             stage, before = range(len(self.stages))[notes["stage"]], int(notes["before"])
             messages, forms = map(str, notes["messages"]), [str(form) for form in notes["forms"]]
-            threads = check_value("a checkpoint", "threads", Count, saved.description["settings"]["threads"])
+            settings = saved.description["settings"]
+            threads = check_value("a checkpoint", "threads", Count, settings["threads"])
+            if settings.get("ranks", 1) != ranks:
+                threads = None
         self.history = checkpoint.restore(self.model, self.stages[stage].optimizer, callbacks, saved)
         self.messages = list(messages)
         for earlier, form in zip(self.stages, forms):
@@ -259,6 +279,12 @@ class Run:
                 if stage.finds_lr and (lr := saved["stages"][i]["fields"]["lr"]) != AUTO:
                     stage.set_lr(check_value("a stage", "lr", Positive, lr))
 
+    def _share_rates(self, ranks: Ranks) -> None:
+        """Give all ranks the learning rates that range tests have found."""
+        for stage, lr in zip(self.stages, ranks.broadcast([stage.found_lr for stage in self.stages])):
+            if lr is not None and stage.found_lr is None:
+                stage.set_lr(lr)
+
     def _check_incomplete(self) -> None:
         """Raise ValueError if the folder holds a complete run: without a checkpoint it cannot be continued."""
         if self.folder is None or not (self.folder / CONFIG).exists():
@@ -269,18 +295,20 @@ class Run:
 
     def _train_stages(self, data: Dataset, callbacks: Sequence[Any], threads: int | None,
                       checkpoint: Checkpoint | None, first: int, before: int, notify: Callable[[str], None],
-                      figures: bool) -> None:
+                      figures: bool, ranks: Ranks) -> None:
         y, validation = targets(data, data.y_train), (data.x_test, targets(data, data.y_test))
         for number, stage in enumerate(self.stages[first:], first):
-            if stage.finds_lr and stage.found_lr is None:
-                self._find_lr(number, data, threads, notify, figures)
+            with together(ranks):
+                if stage.finds_lr and stage.found_lr is None and ranks.rank == 0:
+                    self._find_lr(number, data, threads, notify, figures)
+            self._share_rates(ranks)
             if checkpoint is not None:
                 checkpoint.notes = {
                     "stage": number, "before": before, "messages": list(self.messages),
                     "forms": [getattr(done.optimizer, "form_used", "") for done in self.stages[:number]]}
             left = max(0, before + stage.epochs - len(self.history))
             self.model.fit(data.x_train, y, stage.optimizer, left, stage.batch_size, validation, callbacks,
-                           progress=False, history=self.history, threads=threads)
+                           progress=False, history=self.history, threads=threads, comm=ranks.comm)
             if self.history.message:
                 part = f"{stage.name}: " if len(self.stages) > 1 else ""
                 self.messages.append(f"{part}{self.history.message}")
@@ -303,6 +331,8 @@ class Run:
 
 class OnFitBegin:
     """A callback that calls a function whenever a fit begins."""
+
+    only_rank_0 = True
 
     def __init__(self, action: Callable[[], None]) -> None:
         self.action, self.done = action, False
@@ -341,12 +371,14 @@ def tell(message: str) -> None:
 
 def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: RunCallbacks,
               progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any],
-              checkpoint_every: int | str | None, figures: bool) -> None:
+              checkpoint_every: int | str | None, figures: bool, ranks: Ranks) -> None:
     """Train every run, `jobs` of them at once, each with its share of BLAS's threads.
 
     A function `callbacks` is called with each run. Of a sequence, each run gets a deep copy if there are several.
+    Several ranks train a single run together; of several runs, each has one rank.
     """
     cores = os.cpu_count() or 1
+    studies = len(runs) > 1 and ranks.size > 1
     jobs = min(len(runs), jobs or cores)
     share = max(1, cores // jobs) if jobs > 1 else None
     positions: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # the free lines of the terminal
@@ -358,19 +390,25 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
             return callbacks(run)
         return callbacks if len(runs) == 1 else copy.deepcopy(list(callbacks))
 
-    def train(run: Run) -> None:
+    def train(run: Run, further: Sequence[Any] = ()) -> None:
         if stop.requested and len(runs) > 1:  # a single run writes its files even then
             run.interrupted = True
             return
         position = positions.get()
         unit, lines = "examples" if data.image_shape is None else "images", 10 if len(runs) == 1 else 1
-        progress_bars = [Progress(title(run), unit, position, lines, "test")] if progress else []
+        bars = [Progress(title(run), unit, position, lines, "test")] if progress and not studies else []
         try:
-            run.train(data, [*progress_bars, stop, *own_callbacks(run)], threads, share, config, checkpoint_every,
-                      tell if progress else None, figures)
+            run.train(data, [*bars, *further, stop, *own_callbacks(run)], threads, share, config, checkpoint_every,
+                      tell if progress else None, figures, ALONE if studies else ranks)
         finally:
             positions.put(position)
 
+    if studies:
+        from feedforward.study import spread
+
+        share = ranks.threads()
+        spread(runs, ranks, train, progress)
+        return
     if jobs == 1:
         for run in runs:
             train(run)

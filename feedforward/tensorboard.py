@@ -81,6 +81,8 @@ class TensorBoard:
     ['events.out.tfevents.']
     """
 
+    only_rank_0 = True
+
     def __init__(self, folder: str | os.PathLike[str], histograms: int | None = 1, confusion: int | None = None,
                  classes: Sequence[str] | None = None) -> None:
         self.folder = Path(folder).absolute()  # the working folder may change during the training

@@ -115,13 +115,13 @@ class Batches:
         order = generator(ORDER, self.seed, epoch).permutation(n) if shuffled else np.arange(n)
         return (order[start : start + self.size] for start in range(0, n, self.size))
 
-    def arrays(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def arrays(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return the arrays of a batch, for `gather` to fill.
 
         Parameters
         ----------
-        n : int
-            The number of examples in it.
+        rows : ndarray of int, shape (n,)
+            The indices of the examples, from `rows`, or some consecutive ones of these.
 
         Returns
         -------
@@ -133,8 +133,10 @@ class Batches:
             The weights, if there are some. All are buffers, which the next batch overwrites; if a batch is all
             examples, they are the data themselves.
         """
+        n = len(rows)
         if self.size == len(self.x):
-            return self.x, self.target, self.weight
+            part = slice(rows[0], rows[0] + n) if n else slice(0)
+            return self.x[part], self.target[part], None if self.weight is None else self.weight[part]
         return (self.buffers("x", (n, self.x.shape[1])), self.buffers("target", (n, self.target.shape[1])),
                 None if self.weight is None else self.buffers("weight", (n,)))
 

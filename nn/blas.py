@@ -50,6 +50,12 @@ def advice() -> str:
     return ""
 
 
+def kernels() -> str:
+    """Return the names of the code that BLAS has chosen for this processor; empty if they are not known."""
+    names = {str(name) for library, _ in _libraries() if (name := getattr(library, "architecture", None))}
+    return ", ".join(sorted(names))
+
+
 @contextmanager
 def limited(number: int) -> Iterator[None]:
     """Limit BLAS to this number of threads within the context.

@@ -77,6 +77,8 @@ class Progress:
     >>> history = model.fit([[1.0]], [2.0], get("gd"), epochs=100, callbacks=[Progress("a line")], progress=False)
     """
 
+    only_rank_0 = True
+
     def __init__(self, description: str = "", unit: str = "examples", position: int | None = None,
                  lines: int = 10, validation: str = "validation") -> None:
         self.description, self.unit, self.position = description, unit, position
@@ -355,6 +357,8 @@ class CSVLog:
     ...     History.read(path)["epoch"]
     [1, 2, 3]
     """
+
+    only_rank_0 = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()  # the working folder may change during the training

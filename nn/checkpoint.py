@@ -17,9 +17,10 @@ import numpy as np
 
 from nn import archive, blas
 from nn.archive import InvalidFile
+from nn.batches import Batches, Examples
 from nn.fields import Count, check_value
 from nn.files import check_folder, check_regular
-from nn.fit import Plan, Training
+from nn.fit import Plan
 from nn.history import Epoch, History, Position
 from nn.inputs import check_names
 from nn.labels import check_classes
@@ -100,6 +101,8 @@ class Checkpoint:
     5
     """
 
+    only_rank_0 = True
+
     def __init__(self, path: str | os.PathLike[str], every: int | str | None = None) -> None:
         self.path, self.every = Path(path).absolute(), every  # the working folder may change during the training
         self._epochs = self._steps = 0
@@ -156,9 +159,13 @@ class Checkpoint:
         self._check_restored(parts)
         if not _same_objects(parts, self._parts):
             self._parts, self._texts, self._expected = parts, list(map(identity, parts)), {}
-        self._settings = settings(self._training)
-        if differences := compare(self._expected, self._settings):
-            threads = self._expected.get("threads")
+        self._settings = {**settings(self._training.batches, self._training.validation, self._training.threads),
+                          "ranks": self._training.ranks}
+        expected = dict(self._expected)
+        if expected.pop("ranks", 1) != self._training.ranks:  # then the next steps differ by rounding in any case
+            expected.pop("threads", None)
+        if differences := compare(expected, self._settings):
+            threads = expected.get("threads", self._settings["threads"])
             advice = f"; set threads to {threads}" if threads != self._settings["threads"] else ""
             changed = [name for name in ("data", "validation data") if name in self._expected
                        and self._expected[name] != self._settings[name]]
@@ -437,10 +444,9 @@ def _set_fields(optimizer: Any, fields: Mapping[str, Any]) -> None:
             setattr(owner, last, value)
 
 
-def settings(training: Training) -> dict[str, Any]:
+def settings(batches: Batches, validation: Examples | None, threads: int | None) -> dict[str, Any]:
     """Return what the next steps depend on besides model and optimizer, for JSON."""
-    batches, validation = training.batches, training.validation
-    return {"batch_size": batches.size, "shuffle": batches.shuffle, "threads": training.threads or blas.threads(),
+    return {"batch_size": batches.size, "shuffle": batches.shuffle, "threads": threads or blas.threads(),
             "examples": batches.examples, "data": fingerprint(batches.x, batches.target, batches.weight),
             "validation data": None if validation is None else fingerprint(*validation)}
 

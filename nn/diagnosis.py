@@ -36,7 +36,7 @@ def overflowing_output(parts: Sequence[tuple[Network, Batch]]) -> str:
             assert y is not None  # forward has set it
             if not np.isfinite(y).all():
                 return f"the output of layer {i} ({layer}) holds {_count(y)}"
-        largest = max(largest, float(np.abs(z).max()))
+        largest = max(largest, float(np.abs(z).max(initial=0)))
     return f"outputs are up to {largest:.2g}"
 
 
@@ -93,7 +93,7 @@ def standstill(network: Network, optimizer: Any, losses: Sequence[float], target
     for i, layer in enumerate(network.body):
         if isinstance(layer, Elementwise) and (x := network.x[i]) is not None:
             y = layer.f(x, np.empty_like(x))
-            if np.abs(layer.df(x, y, np.empty_like(x))).max() < FLAT:
+            if np.abs(layer.df(x, y, np.empty_like(x))).max(initial=0) < FLAT:
                 return (f"{text}: all derivatives of layer {i} ({layer}) are 0, so the layers before it do not learn; "
                         "try a smaller lr, another activation or another initializer")
     for name, value in optimizer.state().items() if hasattr(optimizer, "state") else ():

@@ -13,9 +13,11 @@ import numpy as np
 from nn.batches import DROPOUT, Batches, Examples, generator
 from nn.denormals import FlushDenormals
 from nn.diagnosis import EPOCHS, not_finite, overflowing_output, risen_loss, standstill
+from nn.distributed import DistributedWorkers, together
 from nn.division import Use
 from nn.history import Epoch, History, Position, plain_number
 from nn.interrupts import DeferredInterrupt
+from nn.mpi import Ranks
 from nn.network import Network
 from nn.objective import BatchObjective
 from nn.undo import Undo
@@ -87,6 +89,11 @@ class Plan(TypedDict):
     steps: int
     examples: int
     training: "Training"
+
+
+def is_only_rank_0(callback: Any) -> bool:
+    """Return whether a callback only watches, so that rank 0 alone calls it if several ranks train together."""
+    return bool(getattr(callback, "only_rank_0", False))
 
 
 class Callbacks:
@@ -198,7 +205,10 @@ class Callbacks:
 
 
 class Training(NamedTuple):
-    """The parts of a fit, from which it can be saved and continued; `undo.before` is theta before the last step."""
+    """The parts of a fit, from which it can be saved and continued; `undo.before` is theta before the last step.
+
+    `ranks` is their number.
+    """
 
     batches: Batches
     optimizer: TakesSteps
@@ -207,10 +217,12 @@ class Training(NamedTuple):
     threads: int | None
     validation: Examples | None
     undo: Undo
+    ranks: int
 
 
 def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
-        callbacks: Callbacks, history: History, threads: int | None, warn: bool) -> History:
+        callbacks: Callbacks, history: History, threads: int | None, warn: bool,
+        ranks: Ranks) -> History:
     """Train the network for some epochs, after those in the history.
 
     Parameters
@@ -233,6 +245,8 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
         The number of threads; None: as many as BLAS has.
     warn : bool
         Whether to warn if training made the model worse; `history.message` says it in any case.
+    ranks : Ranks
+        The ranks that train together.
 
     Returns
     -------
@@ -250,18 +264,24 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
         position = history.position = Position(last + 1, total=len(batches))
         history.message = ""
     position.check(len(batches))
-    workers = Workers(network, batches, threads)
+    workers = (Workers(network, batches, threads) if ranks.comm is None
+               else DistributedWorkers(network, batches, threads, ranks))
     steps = Steps(network, batches, optimizer, workers, callbacks, history)
     try:
-        callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=batches.examples,
-                                 training=Training(batches, optimizer, history, callbacks, threads, validation,
-                                                   steps.undo)))
+        with together(ranks):
+            callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=batches.examples,
+                                     training=Training(batches, optimizer, history, callbacks, threads, validation,
+                                                       steps.undo, ranks.size)))
         with workers, steps.interrupt:
+            steps.agree(now=True)
             while position.epoch <= last + epochs and not position.ended and steps.run_epoch(position):
                 position = steps.end_epoch(position, *steps.validate(validation))
-                if callbacks.stopped:
+                if steps.agree(now=True):
                     break
             steps.check_loss(position, warn)
+    except BaseException as error:
+        workers.fail(error, on_all_ranks=isinstance(error, Diverged))
+        raise
     finally:
         steps.restore_settings()  # an interrupt may have come before a step could do it
         callbacks.end_fit(history)
@@ -302,10 +322,8 @@ class Steps:
             self.evaluate_again(position)
         started = perf_counter() - position.seconds
         for rows in islice(self.batches.rows(position.epoch), position.steps, None):
-            if self.callbacks.stopped:
+            if self.agree():
                 return False
-            if self.interrupt.requested:
-                raise KeyboardInterrupt
             if self.objective is None or not self.fixed:
                 self.objective = self.workers.objective(rows, position.rng)
             else:
@@ -352,10 +370,10 @@ class Steps:
         following = Position(position.epoch + 1, total=len(self.batches), refused=position.refused,
                              first_loss=position.first_loss, evaluated=position.evaluated, ended=self.cannot_continue)
         seconds, passes = (history[-1]["seconds"], history[-1]["passes"]) if history else (0.0, 0.0)
-        history.epochs.append(Epoch(
+        history.epochs.append(self.workers.of_rank_0(Epoch(
             epoch=position.epoch, loss=position.loss, accuracy=position.correct / N if self.classifies else None,
             val_loss=val_loss, val_accuracy=val_accuracy, lr=getattr(self.optimizer, "lr", None),
-            seconds=seconds + position.seconds, passes=passes + position.gradients / N))
+            seconds=seconds + position.seconds, passes=passes + position.gradients / N)))
         history.position = following
         history.message = self.message(position)
         if history.message and not (self.warned or position.refused or self.cannot_continue):
@@ -363,6 +381,16 @@ class Steps:
             warnings.warn(f"epoch {position.epoch}: {history.message}", stacklevel=2)
         self.callbacks.end_epoch(history[-1])
         return following
+
+    def agree(self, now: bool = False) -> bool:
+        """Return whether a callback has stopped training. Raises KeyboardInterrupt if Ctrl-C has.
+
+        `now` is the beginning of the training or the end of an epoch: see `Workers.agree`.
+        """
+        stop, interrupt = self.workers.agree(self.callbacks.stopped, self.interrupt.requested, now)
+        if interrupt and not stop:
+            raise KeyboardInterrupt
+        return stop
 
     def check_loss(self, position: Position, warn: bool) -> None:
         """Say that training has made the model worse, if it has and nothing else is said."""

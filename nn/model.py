@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nn import archive, model_file, onnx_file
+from nn.agreement import check_training
 from nn.arrays import LiveVector, size
 from nn.batches import DROPOUT, INITIALIZATION, Batches, Examples, generator, split
 from nn.callbacks import Progress
+from nn.distributed import quiet, together
 from nn.fields import Fraction, check_value, lookup
-from nn.fit import Callbacks, TakesSteps, fit
+from nn.fit import Callbacks, TakesSteps, fit, is_only_rank_0
 from nn.frames import check_columns, column_names
 from nn.history import History
 from nn.inputs import (
@@ -33,6 +35,7 @@ from nn.layers import Layer
 from nn.losses import Loss
 from nn.metrics import Metric, Metrics
 from nn.model_file import DTYPES, Components
+from nn.mpi import Ranks
 from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
 from nn.registry import LOSSES
@@ -124,9 +127,9 @@ class Model:
         self.classes = check_classes(classes, self.n_out)
         self.feature_names = check_names(feature_names, self.n_in)
         P = sum(size(layer.shapes()) for layer in layers)
-        self.theta, self.grad = np.zeros(P, self.dtype), np.zeros(P, self.dtype)
+        self.theta = np.zeros(P, self.dtype)
         self.constants = np.zeros(sum(size(layer.constants()) for layer in layers), self.dtype)
-        self.network = Network(layers, loss, self.theta, self.grad, self.constants)
+        self.network = Network(layers, loss, self.theta, np.zeros(P, self.dtype), self.constants)
         self.layers = tuple(self.network.layers)
         if type(self.network.loss) is type(loss):  # not computed together with the last layer
             self.loss = self.network.loss  # so that a field of it can be changed
@@ -145,7 +148,7 @@ class Model:
             progress: bool = True, shuffle: bool = True, history: History | None = None,
             threads: int | None = None, sample_weight: ArrayLike | None = None,
             class_weight: Mapping[Any, float] | str | None = None, validation_split: float = 0.0,
-            metrics: Mapping[str, Metric] | Sequence[Metric] | None = None) -> History:
+            metrics: Mapping[str, Metric] | Sequence[Metric] | None = None, comm: Any = None) -> History:
         """Train the model.
 
         Parameters
@@ -189,6 +192,9 @@ class Model:
         metrics : mapping or sequence of callable, optional
             Functions of y_true and y_predicted, such as those of sklearn.metrics, which are evaluated after each epoch:
             see `Metrics`.
+        comm : mpi4py.MPI.Intracomm, optional
+            A communicator, such as MPI.COMM_WORLD, whose processes all call this method with the same arguments. Each
+            takes its share of every batch; together they take the steps that one process takes, except for rounding.
 
         Returns
         -------
@@ -202,6 +208,8 @@ class Model:
             is at work.
         Diverged
             If the loss of a step is not finite; theta then holds the last weights whose loss was finite.
+        ImportError
+            If there is a comm, but no mpi4py: ``pip install 'feedforward[mpi]'``.
 
         Notes
         -----
@@ -209,22 +217,25 @@ class Model:
         restores the weights before the step. There is no stopping rule except callbacks and optimizers that cannot
         continue: then ``history.message`` says why.
         """
-        self._check_trained(optimizer)
-        classes = self.classes
-        if classes is None and self.classifies and self._learns_classes:
-            y = as_targets(y)
-            classes = learn_classes(y, self.n_out)
-        data, validation = self._training_data(x, y, sample_weight, class_weight, classes, validation_data,
-                                               validation_split)
-        messages = unusual(x, data[0], self.layers) if progress else []
-        batch_size = len(data[0]) if batch_size is None else batch_size
-        check_fit(epochs, batch_size, len(data[0]), threads, least=0 if history else 1)
-        for message in messages:
-            warnings.warn(message, stacklevel=2)
-        batches = Batches(data[0], data[1], batch_size, self.seed, shuffle, data[2])
-        names = classes, self.feature_names or column_names(x)
-        called = self._callbacks(callbacks, metrics, progress)
-        return self._fit(batches, optimizer, epochs, validation, called, progress, history, threads, names)
+        ranks = Ranks(comm)
+        progress = progress and ranks.rank == 0
+        with together(ranks):
+            self._check_trained(optimizer)
+            classes = self.classes
+            if classes is None and self.classifies and self._learns_classes:
+                y = as_targets(y)
+                classes = learn_classes(y, self.n_out)
+            data, validation = self._training_data(x, y, sample_weight, class_weight, classes, validation_data,
+                                                   validation_split)
+            messages = unusual(x, data[0], self.layers) if progress else []
+            batch_size = len(data[0]) if batch_size is None else batch_size
+            check_fit(epochs, batch_size, len(data[0]), threads, least=0 if history else 1)
+            for message in messages:
+                warnings.warn(message, stacklevel=2)
+            batches = Batches(data[0], data[1], batch_size, self.seed, shuffle, data[2])
+            names = classes, self.feature_names or column_names(x)
+            called = self._callbacks(callbacks, metrics, progress, ranks)
+        return self._fit(batches, optimizer, epochs, validation, called, progress, history, threads, names, ranks)
 
     def fit_batches(self, batches: Iterable[Any], optimizer: TakesSteps, epochs: int = 1,
                     validation_data: tuple[ArrayLike, ...] | None = None, callbacks: Sequence[Any] = (),
@@ -293,14 +304,16 @@ class Model:
         stream = Stream(batches, self._check, self.seed, self.feature_names)
         check_fit(epochs, stream.size, stream.size, threads, least=0 if history else 1)
         validation = None if validation_data is None else self._check(*check_validation(validation_data))
-        called = self._callbacks(callbacks, metrics, progress)
+        called = self._callbacks(callbacks, metrics, progress, Ranks())
         return self._fit(stream, optimizer, epochs, validation, called, progress, history, threads,
-                         (self.classes, stream.names))
+                         (self.classes, stream.names), Ranks())
 
     def _callbacks(self, callbacks: Sequence[Any], metrics: Mapping[str, Metric] | Sequence[Metric] | None,
-                   progress: bool) -> Callbacks:
+                   progress: bool, ranks: Ranks) -> Callbacks:
         """Return the callbacks of a user, after one for the metrics and before one for the progress."""
         called = Callbacks(callbacks, self)
+        if ranks.rank > 0:
+            called = Callbacks([callback for callback in callbacks if not is_only_rank_0(callback)], self)
         if metrics is not None:
             called.add(Metrics(metrics), first=True)
         if progress:
@@ -315,7 +328,7 @@ class Model:
 
     def _fit(self, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
              called: Callbacks, progress: bool, history: History | None, threads: int | None,
-             names: tuple[tuple[Label, ...] | None, tuple[str, ...] | None]) -> History:
+             names: tuple[tuple[Label, ...] | None, tuple[str, ...] | None], ranks: Ranks) -> History:
         """Train on batches that are checked. `names` are the classes and the names of the columns from then on."""
         history = History() if history is None else history
         if not isinstance(history, History):
@@ -327,7 +340,13 @@ class Model:
         try:
             self.stop_training = False
             (self.classes, self.feature_names), self._learns_classes = names, False
-            return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress)
+            threads = threads or ranks.threads()
+            if ranks.size > 1:
+                own = [callback for callback in called.all if not is_only_rank_0(callback)]
+                check_training(ranks, self, optimizer, batches, epochs, validation, own, history)
+            with quiet(ranks):
+                return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress,
+                           ranks)
         except BaseException:
             steps = history.position.steps if history.position else 0
             if len(history) == epochs_before and not steps:  # nothing was learned
@@ -459,6 +478,11 @@ class Model:
         return out
 
     @property
+    def grad(self) -> np.ndarray:
+        """The gradient (P,) of the last step, in the order of theta; rules may change it, for example by decay."""
+        return self.network.grad
+
+    @property
     def classifies(self) -> bool:
         """Whether the outputs stand for classes: the loss is not a regression, or the model ends in probabilities."""
         return self.components().classifies
@@ -573,9 +597,7 @@ class Model:
             If it is not such a file, or names a class that is not known: see `register`.
         """
         with archive.one_line_errors(path, "a model"):
-            model = cls._from_parts(*model_file.read(path))
-        model._learns_classes = False
-        return model
+            return cls._from_parts(*model_file.read(path))
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the model to an ONNX file, for other programs, completely or not at all.
@@ -669,6 +691,7 @@ class Model:
         model = cls(layers, loss, seed, dtype, classes, feature_names)
         model.theta = theta
         model.constants[:] = constants
+        model._learns_classes = False
         return model
 
     def check_data(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

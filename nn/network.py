@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 import copy
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -109,15 +110,9 @@ class Network:
         self.loss.bind(theta.dtype)
         self.theta, self.grad, self.constants = theta, grad, constants
         self.buffers = Buffers(theta.dtype)
-        self.slices: list[slice] = []  # of theta, for each layer
-        start = start_of_constants = 0
-        for layer in self.layers:
-            self.slices.append(slice(start, start + size(layer.shapes())))
-            start = self.slices[-1].stop
-            layer.bind(theta[self.slices[-1]], grad[self.slices[-1]])
-            if count := size(layer.constants()):
-                layer.bind_constants(constants[start_of_constants : start_of_constants + count])
-                start_of_constants += count
+        ends = np.cumsum([0, *(size(layer.shapes()) for layer in self.layers)])
+        self.slices = [slice(*map(int, part)) for part in pairwise(ends)]  # of theta, for each layer
+        self.bind(grad)
         self._random_layers = [layer for layer in self.layers if type(layer).resample is not Layer.resample]
         # the last layer belongs to the loss if the two are computed together
         self.body = self.layers[:-1] if self.loss.includes else self.layers
@@ -129,6 +124,15 @@ class Network:
         self._theta_at_run: np.ndarray | None = None  # a copy of theta, made from the first product on
         self._direction: np.ndarray | None = None
         self._product: np.ndarray | None = None
+
+    def bind(self, grad: np.ndarray) -> None:
+        """Write gradients to this vector (P,) from now on."""
+        self.grad, start = grad, 0
+        for layer, part in zip(self.layers, self.slices):
+            layer.bind(self.theta[part], grad[part])
+            if count := size(layer.constants()):
+                layer.bind_constants(self.constants[start : start + count])
+                start += count
 
     def replica(self, own_gradient: bool = True) -> "Network":
         """Return a network on the same theta, with its own buffers, and its own gradient if `own_gradient`."""

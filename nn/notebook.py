@@ -55,6 +55,8 @@ class LiveCurve:
     ValueError: LiveCurve needs a notebook to draw in: leave it out here, and draw plots.curves(history) after the fit
     """
 
+    only_rank_0 = True
+
     def __init__(self, names: Sequence[str] = ("accuracy", "loss"), title: str = "",
                  validation: str | None = "validation") -> None:
         self.names, self.title, self.validation = names, title, validation

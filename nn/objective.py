@@ -148,7 +148,7 @@ class BatchObjective:
             each_part = partial(_one_part, gradient)
         if self.undo is None or not math.isfinite(value):
             return value, each_part
-        return value, partial(_keep_parts, self.undo, each_part)
+        return value, partial(keep_parts, self.undo, each_part)
 
     def _in_phases(self, division: Division) -> tuple[float, Callable[[Use], None]]:
         """Run the batch, and return the loss and the function that computes the gradient in parts; on all threads."""
@@ -268,7 +268,7 @@ class BatchObjective:
                            "use gauss_newton_product(v), which needs no matrix, as the matrix-free form of lm does")
         return _stack(self._each(Network.jacobian))
 
-    def subsample(self, rows: Any) -> "BatchObjective":
+    def subsample(self, rows: Any, total: int | None = None) -> "BatchObjective":
         """Return the mean loss on some rows of the batch, a function of the same theta.
 
         Its products cost less. Its cost is also added to the cost of this objective.
@@ -277,6 +277,8 @@ class BatchObjective:
         ----------
         rows : array_like of int or bool
             The indices of the rows, or a mask (n,).
+        total : int, optional
+            The number of examples of the mean, if these rows are only a part of them; by default their number.
 
         Returns
         -------
@@ -289,7 +291,7 @@ class BatchObjective:
             If there are no rows.
         """
         rows, start = np.arange(self.examples)[rows], 0
-        if not len(rows):
+        if not (total or len(rows)):
             raise ValueError("a subsample needs at least one row, but there are none")
         x, target = [], []
         weight: list[np.ndarray] = []
@@ -304,7 +306,7 @@ class BatchObjective:
             self.value()  # draws the masks
         network = self._networks[0].replica()
         network.select_rows(rows)
-        batch = Batch(np.concatenate(x), np.concatenate(target), 1 / len(rows),
+        batch = Batch(np.concatenate(x), np.concatenate(target), 1 / (total or len(rows)),
                       np.concatenate(weight) if weight else None, parent=self._batches[0])
         return BatchObjective([(network, batch)])
 
@@ -357,7 +359,7 @@ def _in_turn(first: Use, second: Use, part: slice, gradient: np.ndarray) -> None
     second(part, gradient)
 
 
-def _keep_parts(undo: Undo, each_part: Callable[[Use], None], use: Use) -> None:
+def keep_parts(undo: Undo, each_part: Callable[[Use], None], use: Use) -> None:
     """Do each_part(use), but copy each part of theta before it is used, and check it afterwards."""
     def keep_use_and_check(part: slice, gradient: np.ndarray) -> None:
         undo.keep(part)

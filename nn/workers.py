@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -78,15 +79,18 @@ class Workers:
         The examples and targets.
     threads : int, optional
         The total number of threads, at least 1; by default as many as BLAS has.
+    size : int, optional
+        The number of examples that it evaluates at once; by default those of a batch.
     """
 
-    def __init__(self, network: Network, batches: Batches, threads: int | None = None) -> None:
+    def __init__(self, network: Network, batches: Batches, threads: int | None = None, size: int | None = None) -> None:
         self.batches, self._context = batches, ExitStack()
-        available = threads or blas.threads()
-        n = thread_count(network, batches.size, available)
-        self._divides_parameters = n > 1 and divides_parameters(network, batches.size)
+        available, size = threads or blas.threads(), size or batches.size
+        n = thread_count(network, size, available)
+        self._divides_parameters = n > 1 and divides_parameters(network, size)
         self.networks = [network, *(network.replica(own_gradient=not self._divides_parameters) for _ in range(n - 1))]
         self._team = Team(n)
+        self.run_all = self._team.run
         self._divisions: dict[int, Division] = {}  # by the number of rows
         self._placed: Division | None = None  # the one whose arrays the layers write into
         self._blas_threads = available // n if threads or n > 1 else None
@@ -104,7 +108,7 @@ class Workers:
     def __exit__(self, *error: object) -> None:
         self._context.close()
 
-    def objective(self, rows: np.ndarray, rng: Generator | None) -> BatchObjective:
+    def objective(self, rows: np.ndarray, rng: Generator | None, n: int | None = None) -> BatchObjective:
         """Return the mean loss on some of the examples.
 
         Parameters
@@ -113,24 +117,26 @@ class Workers:
             The indices of the examples.
         rng : numpy.random.Generator or None
             The source of random numbers; if it is None, none are drawn.
+        n : int, optional
+            The number of examples of the mean, if these are a part of them; by default their number.
 
         Returns
         -------
         BatchObjective
             The objective, in buffers that the next call overwrites.
         """
-        n = len(rows)
-        x, target, weight = self.batches.arrays(n)
+        count, scale = min(len(self.networks), len(rows)), 1 / (n or len(rows))
+        x, target, weight = self.batches.arrays(rows)
         for network in self.networks:
             network.resample(rng)
-        if len(self.networks) == 1:
+        if len(self.networks) == 1 or not count:
             self.batches.gather(rows, x, target, weight)
-            return BatchObjective([(self.networks[0], Batch(x, target, 1 / n, weight))])
+            return BatchObjective([(self.networks[0], Batch(x, target, scale, weight))])
         parts = []
-        for network, part in zip(self.networks, cut(n, min(len(self.networks), n))):
+        for network, part in zip(self.networks, cut(len(rows), count)):
             own = None if weight is None else weight[part]
             gather = partial(self.batches.gather, rows[part], x[part], target[part], own)
-            parts.append((network, Batch(x[part], target[part], 1 / n, own, gather=gather)))
+            parts.append((network, Batch(x[part], target[part], scale, own, gather=gather)))
         return BatchObjective(parts, self._team.run, self._division(x))
 
     def _division(self, x: np.ndarray) -> Division | None:
@@ -147,8 +153,8 @@ class Workers:
         division.start(x)
         return division
 
-    def loss_and_correct(self, x: np.ndarray, target: np.ndarray,
-                         weight: np.ndarray | None = None) -> tuple[float, int]:
+    def loss_and_correct(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None,
+                         n: int | None = None) -> tuple[float, int]:
         """Evaluate examples without dropout.
 
         Parameters
@@ -159,6 +165,8 @@ class Workers:
             The targets.
         weight : ndarray of shape (N,), optional
             The weights.
+        n : int, optional
+            The number of examples of the mean, if these are a part of them; by default their number.
 
         Returns
         -------
@@ -171,8 +179,31 @@ class Workers:
         -----
         This uses the same threads as the steps: threads of BLAS would keep the processor busy during the next steps.
         """
-        n = len(self.networks)
-        parts = cut(len(x), n)
+        total, parts = n or len(x), cut(len(x), len(self.networks))
         results = self._team.run(lambda k: self.networks[k].inference_copy().loss_and_correct(
-            x[parts[k]], target[parts[k]], len(x), None if weight is None else weight[parts[k]]), n)
+            x[parts[k]], target[parts[k]], total, None if weight is None else weight[parts[k]]), len(parts))
         return sum(loss for loss, _ in results), sum(correct for _, correct in results)
+
+    def agree(self, stop: bool, interrupt: bool, now: bool = False) -> tuple[bool, bool]:
+        """Return whether training stops before the next step, and whether it is interrupted.
+
+        Parameters
+        ----------
+        stop, interrupt : bool
+            Whether a callback wants to stop, and whether an interrupt was requested.
+        now : bool
+            Whether it is the beginning of the training or the end of an epoch.
+
+        Returns
+        -------
+        tuple of bool
+            The same. Training on several ranks asks them all.
+        """
+        return stop, interrupt
+
+    def of_rank_0(self, value: Any) -> Any:
+        """Return the value itself. Training on several ranks returns that of rank 0 on all of them."""
+        return value
+
+    def fail(self, error: BaseException, on_all_ranks: bool) -> None:
+        """Do nothing about an error within the training. Training on several ranks ends them, unless all have it."""

@@ -86,7 +86,7 @@ def test_each_epoch_has_each_example_once_in_its_own_order(n, size):
     def order(e):
         examples = []
         for rows in batches.rows(e):
-            x_batch, target_batch, weight_batch = batches.arrays(len(rows))
+            x_batch, target_batch, weight_batch = batches.arrays(rows)
             batches.gather(rows, x_batch, target_batch, weight_batch)
             np.testing.assert_array_equal(x_batch[:, 0], weight_batch)
             np.testing.assert_array_equal(x_batch, -target_batch)
