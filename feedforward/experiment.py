@@ -26,6 +26,7 @@ from feedforward.network import build_network, check_hidden, is_regression
 from feedforward.results import Results
 from feedforward.run import Run, RunCallbacks, Stop, tell, train_all
 from feedforward.stages import AUTO, OptimizerSettings, Stage, StageText, check_lr, has_lr, join_stages, parse_plans
+from feedforward.study import train_on_ranks
 import nn
 from nn import Checkpoint, blas
 from nn.archive import one_line_errors
@@ -462,11 +463,14 @@ class Experiment(Declared):
                     if not folder.is_dir():
                         raise ValueError(f"{folder} of rank 0 does not exist here: name a folder that all ranks share")
                     self._set_folders(runs, folder, config)
+            how: dict[str, Any] = {"threads": self.threads, "callbacks": callbacks, "progress": progress, "stop": stop,
+                                   "config": config, "checkpoint_every": checkpoint_every, "figures": figures}
             try:
-                train_all(runs, data, jobs=self.jobs, threads=self.threads, callbacks=callbacks, progress=progress,
-                          stop=stop, config=config, checkpoint_every=checkpoint_every, figures=figures, ranks=ranks,
-                          title=lambda run: f"{dataset}, {run.name}" + (
-                              f", seed {run.seed}" if self.seeds > 1 else ""))
+                if len(runs) > 1 and ranks.size > 1:
+                    train_on_ranks(runs, data, ranks, **how)
+                else:
+                    train_all(runs, data, ranks, jobs=self.jobs, title=lambda run: f"{dataset}, {run.name}" + (
+                        f", seed {run.seed}" if self.seeds > 1 else ""), **how)
             except KeyboardInterrupt as interrupt:
                 if path is not None:
                     interrupt.add_note(f"to continue: feedforward.Experiment.resume({str(path)!r})")

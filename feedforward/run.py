@@ -369,46 +369,35 @@ def tell(message: str) -> None:
         tqdm.write(f"{message}\n", file=sys.stderr, end="")  # at once: see Progress
 
 
-def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: int | None, callbacks: RunCallbacks,
-              progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any],
-              checkpoint_every: int | str | None, figures: bool, ranks: Ranks) -> None:
+def train_all(runs: Sequence[Run], data: Dataset, ranks: Ranks, *, jobs: int | None, threads: int | None,
+              callbacks: RunCallbacks, progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any],
+              checkpoint_every: int | str | None, figures: bool) -> None:
     """Train every run, `jobs` of them at once, each with its share of BLAS's threads.
 
     A function `callbacks` is called with each run. Of a sequence, each run gets a deep copy if there are several.
-    Several ranks train a single run together; of several runs, each has one rank.
+    Several ranks train a single run together; for several runs on several ranks, see `feedforward.study`.
     """
     cores = os.cpu_count() or 1
-    studies = len(runs) > 1 and ranks.size > 1
     jobs = min(len(runs), jobs or cores)
     share = max(1, cores // jobs) if jobs > 1 else None
     positions: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # the free lines of the terminal
     for position in range(jobs):
         positions.put(position if jobs > 1 else None)
 
-    def own_callbacks(run: Run) -> Sequence[Any]:
-        if callable(callbacks):
-            return callbacks(run)
-        return callbacks if len(runs) == 1 else copy.deepcopy(list(callbacks))
-
-    def train(run: Run, further: Sequence[Any] = ()) -> None:
+    def train(run: Run) -> None:
         if stop.requested and len(runs) > 1:  # a single run writes its files even then
             run.interrupted = True
             return
         position = positions.get()
         unit, lines = "examples" if data.image_shape is None else "images", 10 if len(runs) == 1 else 1
-        bars = [Progress(title(run), unit, position, lines, "test")] if progress and not studies else []
+        bars = [Progress(title(run), unit, position, lines, "test")] if progress else []
         try:
-            run.train(data, [*bars, *further, stop, *own_callbacks(run)], threads, share, config, checkpoint_every,
-                      tell if progress else None, figures, ALONE if studies else ranks)
+            own = own_callbacks(callbacks, run, copies=len(runs) > 1)
+            run.train(data, [*bars, stop, *own], threads, share, config, checkpoint_every, tell if progress else None,
+                      figures, ranks)
         finally:
             positions.put(position)
 
-    if studies:
-        from feedforward.study import spread
-
-        share = ranks.threads()
-        spread(runs, ranks, train, progress)
-        return
     if jobs == 1:
         for run in runs:
             train(run)
@@ -425,6 +414,13 @@ def train_all(runs: Sequence[Run], data: Dataset, *, jobs: int | None, threads: 
             stop.requested = True
             wait_for_all(futures)  # none may go on training when BLAS has its own number of threads again
             raise
+
+
+def own_callbacks(callbacks: RunCallbacks, run: Run, copies: bool) -> Sequence[Any]:
+    """Return the callbacks of a run: what the function returns, or the sequence or a deep copy of it."""
+    if callable(callbacks):
+        return callbacks(run)
+    return copy.deepcopy(list(callbacks)) if copies else callbacks
 
 
 def wait_for_all(futures: Sequence[Future[None]]) -> None:

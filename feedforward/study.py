@@ -8,7 +8,8 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
-from feedforward.run import Run, tell
+from datasets import Dataset
+from feedforward.run import Run, RunCallbacks, Stop, own_callbacks, tell
 from nn.history import Epoch
 from nn.model import Model
 from nn.mpi import Ranks
@@ -30,26 +31,26 @@ def duration(run: Run) -> float:
                for stage in run.stages)
 
 
-def spread(runs: Sequence[Run], ranks: Ranks, train: Callable[[Run, Sequence[Any]], None], progress: bool) -> None:
+def train_on_ranks(runs: Sequence[Run], data: Dataset, ranks: Ranks, *, threads: int | None, callbacks: RunCallbacks,
+                   progress: bool, stop: Stop, config: dict[str, Any], checkpoint_every: int | str | None,
+                   figures: bool) -> None:
     """Train whole runs on the ranks, the longest first; then all ranks have the results of all runs.
 
-    Parameters
-    ----------
-    runs : sequence of Run
-        The runs, the same on all ranks.
-    ranks : Ranks
-        The ranks, at least two. Rank 0 gives the others a run whenever they have none, and also trains.
-    train : callable
-        Trains a run on this rank; takes the run and further callbacks.
-    progress : bool
-        Whether rank 0 shows the progress of all runs.
+    The runs are the same on all ranks. Rank 0 gives the others a run whenever they have none, also trains, and shows
+    the progress of all.
     """
     global _train
+    share = ranks.threads()
 
     def train_here(index: int) -> Run:
         run = runs[index]
         report = Report(run, ranks)
-        train(run, [report])
+        if stop.requested:
+            run.interrupted = True
+            return run
+        own = own_callbacks(callbacks, run, copies=True)
+        run.train(data, [report, stop, *own], threads, share, config, checkpoint_every, tell if progress else None,
+                  figures)
         report.tell(f"{run.full_name}, failed: {run.error}" if run.error else report.text, ended=True)
         return run
 

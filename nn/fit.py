@@ -273,10 +273,10 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
                                      training=Training(batches, optimizer, history, callbacks, threads, validation,
                                                        steps.undo, ranks.size)))
         with workers, steps.interrupt:
-            steps.agree(now=True)
+            steps.check_stop()
             while position.epoch <= last + epochs and not position.ended and steps.run_epoch(position):
                 position = steps.end_epoch(position, *steps.validate(validation))
-                if steps.agree(now=True):
+                if steps.check_stop():
                     break
             steps.check_loss(position, warn)
     except BaseException as error:
@@ -322,8 +322,11 @@ class Steps:
             self.evaluate_again(position)
         started = perf_counter() - position.seconds
         for rows in islice(self.batches.rows(position.epoch), position.steps, None):
-            if self.agree():
+            stop, interrupt = self.workers.agree(self.callbacks.stopped, self.interrupt.requested)
+            if stop:
                 return False
+            if interrupt:
+                raise KeyboardInterrupt
             if self.objective is None or not self.fixed:
                 self.objective = self.workers.objective(rows, position.rng)
             else:
@@ -382,12 +385,9 @@ class Steps:
         self.callbacks.end_epoch(history[-1])
         return following
 
-    def agree(self, now: bool = False) -> bool:
-        """Return whether a callback has stopped training. Raises KeyboardInterrupt if Ctrl-C has.
-
-        `now` is the beginning of the training or the end of an epoch: see `Workers.agree`.
-        """
-        stop, interrupt = self.workers.agree(self.callbacks.stopped, self.interrupt.requested, now)
+    def check_stop(self) -> bool:
+        """Return, before the first epoch and after each, whether a callback has stopped training on any rank."""
+        stop, interrupt = self.workers.agree(self.callbacks.stopped, self.interrupt.requested, now=True)
         if interrupt and not stop:
             raise KeyboardInterrupt
         return stop
