@@ -108,10 +108,10 @@ def run(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) 
     with together(ranks):
         command = chosen(argv, program, name, stop, ranks)
     outcome = command()
-    return outcome if isinstance(outcome, int) else report(outcome, program)
+    return outcome if isinstance(outcome, int) else report(outcome, program, ranks.size)
 
 
-def report(results: Results, program: str) -> int:
+def report(results: Results, program: str, ranks: int = 1) -> int:
     """Print the results and return the exit status: 0, 1 if a run failed, 3 if output could not be written."""
     name = program.split()[-1]
     say(f"{results.table()}\nrun folder: {results.folder}")
@@ -127,7 +127,8 @@ def report(results: Results, program: str) -> int:
     for problem in results.problems:
         say(f"{name}: {problem}", "stderr")
     if results.interrupted and results.folder is not None:
-        say(f"interrupted: continue with\n  {command_line(program)} --resume {quoted(results.folder)}")
+        launcher = f"mpiexec -n {ranks} " if ranks > 1 else ""
+        say(f"interrupted: continue with\n  {launcher}{command_line(program)} --resume {quoted(results.folder)}")
     if any(run.error for run in results):
         return 1
     return 3 if results.problems or _unwritten else 0

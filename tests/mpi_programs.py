@@ -89,8 +89,8 @@ def optimizers(steps):
     return results
 
 
-def single_steps():
-    """50 steps of each second-order optimizer, each from the same state on one process and on all ranks.
+def single_steps(steps):
+    """Steps of each second-order optimizer, each from the same state on one process and on all ranks.
 
     Beside the difference is that of a step of one process from weights that differ by one rounding error.
     """
@@ -100,7 +100,7 @@ def single_steps():
         models, trainers = [network(case) for _ in "abc"], [get(case, **fields) for _ in "abc"]
         histories = [History() for _ in "abc"]
         alone, moved, worst = models[0], np.random.default_rng(0), [0.0, 0.0]
-        for step in range(50):
+        for step in range(int(steps)):
             for model, optimizer in zip(models[1:] if step else [], trainers[1:]):
                 model.theta = alone.theta
                 optimizer.restore(trainers[0].state(), model.theta)

@@ -41,7 +41,7 @@ def test_one_rank_takes_the_same_steps_bit_for_bit():
     assert {name for name, result in found.items() if not result["same"]} == set()
 
 
-@pytest.mark.parametrize("n", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_several_ranks_take_the_same_steps_except_for_rounding(n):
     found = mpiexec(n, "optimizers", "50")
     assert {name: found[0][name]["difference"] for name in [*FIRST_ORDER, "lm"]
@@ -49,10 +49,10 @@ def test_several_ranks_take_the_same_steps_except_for_rounding(n):
     assert all(rank == found[0] for rank in found)  # the same weights on all ranks
 
 
-@pytest.mark.parametrize("n", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
-def test_each_step_of_second_order_is_the_same_except_for_rounding(n):
+@pytest.mark.parametrize(("n", "steps"), [(2, 8), *(pytest.param(n, 50, marks=pytest.mark.slow) for n in (2, 3, 4))])
+def test_each_step_of_second_order_is_the_same_except_for_rounding(n, steps):
     """Searches amplify rounding errors from step to step, whichever process makes them."""
-    for name, result in mpiexec(n, "single_steps")[0].items():
+    for name, result in mpiexec(n, "single_steps", str(steps))[0].items():
         assert result["difference"] < max(1e-12, 10 * result["of a rounding error"]), name
 
 
