@@ -47,10 +47,10 @@ def train_on_ranks(runs: Sequence[Run], data: Dataset, ranks: Ranks, *, threads:
         report = Report(run, ranks)
         if stop.requested:
             run.interrupted = True
-            return run
-        own = own_callbacks(callbacks, run, copies=True)
-        run.train(data, [report, stop, *own], threads, share, config, checkpoint_every, tell if progress else None,
-                  figures)
+        else:
+            own = own_callbacks(callbacks, run, copies=True)
+            run.train(data, [report, stop, *own], threads, share, config, checkpoint_every, tell if progress else None,
+                      figures)
         report.tell(f"{run.full_name}, failed: {run.error}" if run.error else report.text, ended=True)
         return run
 
@@ -127,7 +127,7 @@ class Table:
     def __init__(self, total: int, ranks: Ranks, shows: bool) -> None:
         self._total, self._ranks, self._shows, self._done = total, ranks, shows, 0
         self._lines: list[Any] = []
-        self._end = Event()
+        self._complete, self._end = Event(), Event()
         self._thread = Thread(target=self._listen, daemon=True)  # the main thread trains
 
     def __enter__(self) -> "Table":
@@ -140,7 +140,9 @@ class Table:
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None:  # what a rank has posted may arrive after its results
+            self._complete.wait()
         self._end.set()
         self._thread.join()
         for line in self._lines:
@@ -159,3 +161,5 @@ class Table:
                 self._lines[-1].update(int(ended))
             elif ended and self._shows:
                 tell(f"{self._done} of {self._total} runs: {text}")
+        if self._done == self._total:
+            self._complete.set()
