@@ -55,8 +55,8 @@ class BatchObjective:
     parts : sequence of tuple
         As given.
     max_gigabytes : float
-        The largest matrix that `hessian`, `gauss_newton` and `jacobian` make, in gigabytes; 1.0 by default. Optimizers
-        set it to their own field `max_gigabytes` before they ask for a matrix.
+        The largest Hessian, Gauss-Newton matrix or Jacobian, in gigabytes; 1.0 by default. Optimizers set it to their
+        own field `max_gigabytes` before they ask for a matrix.
 
     Notes
     -----
@@ -261,12 +261,51 @@ class BatchObjective:
         ValueError
             If the loss is not a sum of squares, or J would be larger than `max_gigabytes`.
         """
-        network, batch, P = self._networks[0], self._batches[0], len(self.theta)
-        network.loss.residual_scale(batch.target.shape[1], batch.scale)
-        M = self.examples * batch.target.shape[1]
-        self._check_memory(f"the Jacobian of {M:,} residuals by {P:,} parameters", M * P,
-                           "use gauss_newton_product(v), which needs no matrix, as the matrix-free form of lm does")
+        self._check_jacobian()
         return _stack(self._each(Network.jacobian))
+
+    def residual_count(self) -> int:
+        """Return the number of residuals. Nothing is computed.
+
+        Returns
+        -------
+        int
+            n K.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not a sum of squares.
+        """
+        batch = self._batches[0]
+        K: int = batch.target.shape[1]
+        self._networks[0].loss.residual_scale(K, batch.scale)
+        return self.examples * K
+
+    def residual_triangle(self) -> np.ndarray:
+        """Return the triangle of a QR factorization of the Jacobian and the residuals at theta.
+
+        Each part of the batch is factored by itself. The triangle of all parts is that of their triangles, one above
+        the other (TSQR, Demmel et al. 2012), so no matrix of all rows is made.
+
+        Returns
+        -------
+        ndarray of shape (min(n K, P + 1), P + 1)
+            R, upper triangular, float64, with R^T R = [J, r]^T [J, r]. The caller may overwrite it.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not a sum of squares, or J would be larger than `max_gigabytes`.
+
+        References
+        ----------
+        Demmel, J., Grigori, L., Hoemmen, M., & Langou, J. (2012). Communication-optimal parallel and sequential QR and
+        LU factorizations. SIAM Journal on Scientific Computing 34(1), A206-A239.
+        """
+        self._check_jacobian()
+        triangles = self._each(_triangle)
+        return triangles[0] if len(triangles) == 1 else np.asarray(np.linalg.qr(np.concatenate(triangles), mode="r"))
 
     def subsample(self, rows: Any, total: int | None = None) -> "BatchObjective":
         """Return the mean loss on some rows of the batch, a function of the same theta.
@@ -343,11 +382,22 @@ class BatchObjective:
             unit[j] = 0
         return matrix
 
+    def _check_jacobian(self) -> None:
+        M, P = self.residual_count(), len(self.theta)
+        self._check_memory(f"the Jacobian of {M:,} residuals by {P:,} parameters", M * P,
+                           "use gauss_newton_product(v), which needs no matrix, as the matrix-free form of lm does")
+
     def _check_memory(self, what: str, numbers: int, instead: str) -> None:
         gigabytes = numbers * self.theta.itemsize / 1e9
         if gigabytes > self.max_gigabytes:
             raise ValueError(f"{what} needs {gigabytes:,.1f} GB, more than {self.max_gigabytes:g} GB: {instead}, "
                              "or raise max_gigabytes")
+
+
+def _triangle(network: Network, batch: Batch) -> np.ndarray:
+    """Return the triangle of a QR factorization of [J, r] of a part of the batch, in float64."""
+    J, r = network.jacobian(batch), network.residuals(batch)[:, np.newaxis]
+    return np.asarray(np.linalg.qr(np.concatenate([J, r], axis=1, dtype=float), mode="r"))
 
 
 def _one_part(gradient: np.ndarray, use: Use) -> None:

@@ -47,11 +47,11 @@ class LevenbergMarquardt(TrustRegion):
     which fails from some distant starting points. Nielsen (1999) and most short implementations change lambda itself
     instead. torch, Keras and optax have no such method.
 
-    "qr" factors J D^-1 by QR and the triangle by SVD, so the condition number is not squared. "dual" solves in the M
-    coordinates of the residuals. "products" is for any loss, such as cross-entropy: conjugate gradients on
-    (G + lambda D^2) p = -g, preconditioned by D^2, with the generalized Gauss-Newton matrix G = J^T H_L J (Schraudolph
-    2002). In this form D^2 is an estimate of the norms of the rows of G, from one product with random signs in each
-    step. `form_used` is the form of the last step.
+    "qr" takes the triangle R of [J, r] = Q R from the objective, divides its columns by D, and factors it by SVD, so
+    the condition number is not squared. "dual" solves in the M coordinates of the residuals. "products" is for any
+    loss, such as cross-entropy: conjugate gradients on (G + lambda D^2) p = -g, preconditioned by D^2, with the
+    generalized Gauss-Newton matrix G = J^T H_L J (Schraudolph 2002). In this form D^2 is an estimate of the norms of
+    the rows of G, from one product with random signs in each step. `form_used` is the form of the last step.
 
     References
     ----------
@@ -88,20 +88,24 @@ class LevenbergMarquardt(TrustRegion):
     D: np.ndarray = vector()
 
     def model(self, objective: Objective, point: Point) -> QuadraticModel:
-        self.form_used = self._choose(objective)
-        return self._products(objective, point) if self.form_used == "products" else self._exact(objective)
+        self.form_used, M = self._choose(objective)
+        return self._products(objective, point) if self.form_used == "products" else self._exact(objective, M)
 
-    def _choose(self, objective: Objective) -> str:
-        if self.form != "auto":
-            return self.form
+    def _choose(self, objective: Objective) -> tuple[str, int]:
+        """Return the form, and the number of residuals, which is 0 for the form "products"."""
+        if self.form == "products":
+            return self.form, 0
         try:
-            M = len(objective.residuals())
+            M, P = objective.residual_count(), len(objective.theta)
         except ValueError:  # the value is not a sum of squares
-            return "products"
-        P = len(objective.theta)
+            if self.form != "auto":
+                raise
+            return "products", 0
+        if self.form != "auto":
+            return self.form, M
         if M * P * min(M, P) > MAX_WORK or self._bytes(M, P) > 1e9 * self.max_gigabytes:
-            return "products"
-        return "dual" if M < P else "qr"
+            return "products", 0
+        return "dual" if M < P else "qr", M
 
     @staticmethod
     def _bytes(M: int, P: int) -> int:
@@ -114,31 +118,31 @@ class LevenbergMarquardt(TrustRegion):
         self.radius = self.radius or self.factor * (float(np.linalg.norm(D * theta)) or 1.0)
         return D
 
-    def _exact(self, objective: Objective) -> QuadraticModel:
-        """Return the model from the Jacobian, in the coordinates D theta."""
-        r = objective.residuals().astype(float)
-        M, P = len(r), len(objective.theta)
+    def _exact(self, objective: Objective, M: int) -> QuadraticModel:
+        """Return the model from the Jacobian or its triangle, in the coordinates D theta."""
+        P = len(objective.theta)
         self.check_memory(f"form={self.form_used!r}", self._bytes(M, P), "form='products'")
         objective.max_gigabytes = self.max_gigabytes
-        J = objective.jacobian().astype(float)
+        if self.form_used == "qr":  # R^T R = [J, r]^T [J, r], so that R stands for them
+            R = objective.residual_triangle()
+            J, r = R[:, :P], R[:, P]
+        else:
+            r, J = objective.residuals().astype(float), objective.jacobian().astype(float)
         if not np.isfinite(J).all():
             raise np.linalg.LinAlgError("the Jacobian is not finite")
         np.maximum(self.D, np.sqrt(np.einsum("ij,ij->j", J, J)), out=self.D, casting="same_kind")
         D = self._scale(objective.theta)
         J /= D
         if self.form_used == "qr":
-            R = np.asarray(np.linalg.qr(np.column_stack([J, r]), mode="r"))  # its last column is Q^T r
-            U, s, basis = np.linalg.svd(R[:, :P], full_matrices=False)
-            c = U.T @ R[:, P]
+            U, s, basis = np.linalg.svd(J, full_matrices=False)
             rounding = np.finfo(float).eps * max(M, P) * s[0]
         else:
             w, U = np.linalg.eigh(J @ J.T)
             s = np.sqrt(np.maximum(w, 0))
-            c = U.T @ r
             rounding = np.sqrt(np.finfo(float).eps * M) * s[-1]
             basis = (U / np.where(s > rounding, s, np.inf)).T @ J
         s[s <= rounding] = 0  # a singular value that is a rounding error gives no direction
-        return QuadraticModel(s**2, s * c, basis, D)
+        return QuadraticModel(s**2, s * (U.T @ r), basis, D)
 
     def _products(self, objective: Objective, point: Point) -> QuadraticModel:
         """Return the model from products, in the coordinates D theta: a preconditioning by D^2."""

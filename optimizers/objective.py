@@ -24,8 +24,8 @@ class Objective(Protocol):
     examples : int
         The number of examples over which the value is a mean. Optional: only methods with `sample` use it.
     max_gigabytes : float
-        The largest matrix that `hessian`, `gauss_newton` and `jacobian` make, in gigabytes; 1.0 by default. Optimizers
-        set it to their own field `max_gigabytes` before they ask for a matrix.
+        The largest Hessian, Gauss-Newton matrix or Jacobian, in gigabytes; 1.0 by default. Optimizers set it to their
+        own field `max_gigabytes` before they ask for a matrix.
 
     Notes
     -----
@@ -221,6 +221,53 @@ class Objective(Protocol):
             If the value is not a sum of squares.
         """
         raise _lacks(self, "jacobian")
+
+    def residual_count(self) -> int:
+        """Return the number of residuals, by default from `residuals`.
+
+        Returns
+        -------
+        int
+            M. Define this method if it is known without the residuals.
+
+        Raises
+        ------
+        ValueError
+            If the value is not a sum of squares.
+        """
+        return len(self.residuals())
+
+    def residual_triangle(self) -> np.ndarray:
+        """Return the triangle of a QR factorization of the Jacobian and the residuals, by default from both.
+
+        Returns
+        -------
+        ndarray of shape (min(M, P + 1), P + 1)
+            R, upper triangular, float64, with R^T R = [J, r]^T [J, r]. The caller may overwrite it. Define this method
+            if the rows of [J, r] are in several parts: the triangle of the triangles of the parts, one above the other,
+            is that of all rows.
+
+        Raises
+        ------
+        ValueError
+            If the value is not a sum of squares.
+
+        Notes
+        -----
+        The columns of R have the norms and inner products of those of [J, r], but the condition number is not squared.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from optimizers import Function
+        >>> f = Function([1.0], residuals=lambda theta: np.array([3.0, 4.0]) * theta + [2.0, -4.0],
+        ...              jacobian=lambda theta: np.array([[3.0], [4.0]]))
+        >>> np.abs(f.residual_triangle().round(9))
+        array([[5., 3.],
+               [0., 4.]])
+        """
+        r = self.residuals()[:, np.newaxis].copy()  # the Jacobian may overwrite the residuals
+        return np.asarray(np.linalg.qr(np.concatenate([self.jacobian(), r], axis=1, dtype=float), mode="r"))
 
     def subsample(self, rows: Any, /) -> "Objective":
         """Return the mean over some of the examples, as a function of the same theta.

@@ -442,7 +442,8 @@ def changes(objective, model, x, y):
 CHANGES = list(changes(small().objective(*small_data()), small(), *small_data()))
 
 
-@pytest.mark.parametrize("method", ["hessian_product", "gauss_newton_product", "residuals", "jacobian"])
+@pytest.mark.parametrize("method", ["hessian_product", "gauss_newton_product", "residuals", "jacobian",
+                                    "residual_triangle"])
 @pytest.mark.parametrize("name", CHANGES)
 def test_products_do_not_depend_on_calls_in_between(name, method):
     rng = np.random.default_rng(0)
@@ -533,10 +534,15 @@ def test_costs():
     assert cost("hessian_product", v) == hessian / gradient
     assert cost("gauss_newton_product", v) == gauss_newton / gradient
     assert cost("residuals") == 0
+    assert cost("residual_count") == 0
     assert cost("jacobian") == 3
+    assert cost("residual_triangle") == 3
     model.theta += 1
+    assert cost("residual_count") == 0
     assert cost("jacobian") == 3.5
     assert cost("residuals") == 0
+    model.theta += 1
+    assert cost("residual_triangle") == 3.5
     assert cost("hessian_product", v) == 1 + hessian / gradient
     assert cost("hessian") == hessian / gradient * len(v)
     model.theta += 1
@@ -607,7 +613,7 @@ def test_float32_stays_float32_and_is_close_to_float64(name, last_layer):
 def test_unavailable_quantities_are_refused_in_one_line():
     x, y = small_data()
     objective = small().objective(x, y)
-    for method in (objective.residuals, objective.jacobian):
+    for method in (objective.residuals, objective.jacobian, objective.residual_count, objective.residual_triangle):
         with pytest.raises(ValueError, match=r"SoftmaxCrossEntropy is not a sum of squares.*use gauss_newton_product"):
             method()
     assert objective.gradients == 0
@@ -615,6 +621,7 @@ def test_unavailable_quantities_are_refused_in_one_line():
     objective = large.objective(np.zeros((6000, 784)), np.zeros((6000, 10)))
     for method, message in (
             (objective.jacobian, r"60,000 residuals by 39,760 parameters needs 9.5 GB, more than 1 GB: use gauss_n"),
+            (objective.residual_triangle, r"60,000 residuals by 39,760 parameters needs 9.5 GB, more than 1 GB: use g"),
             (objective.hessian, r"39,760 by 39,760 parameters needs 6.3 GB, more than 1 GB: use hessian_product\(v\)"),
             (objective.gauss_newton, r"needs 6.3 GB, more than 1 GB: use gauss_newton_product\(v\)")):
         with pytest.raises(ValueError, match=message) as caught:

@@ -58,6 +58,8 @@ class Members:
     def gauss_newton(self) -> np.ndarray: return np.eye(2)
     def residuals(self) -> np.ndarray: return np.zeros(2)
     def jacobian(self) -> np.ndarray: return np.eye(2)
+    def residual_count(self) -> int: return 2
+    def residual_triangle(self) -> np.ndarray: return np.eye(2, 3)
     def subsample(self, examples: np.ndarray) -> "Members": return self
 
 class Derived(ff.Objective):

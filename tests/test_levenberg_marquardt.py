@@ -57,7 +57,7 @@ def gradient_only(f):
         theta = f.theta
         value, value_and_gradient, gauss_newton_product = f.value, f.value_and_gradient, f.gauss_newton_product
 
-        def residuals(self):
+        def residual_count(self):
             raise ValueError("this loss is not a sum of squares")
 
     return Plain()
@@ -97,7 +97,7 @@ def test_a_form_that_needs_too_much_memory_is_refused(form):
     class Large:
         theta = np.zeros(100_000)
         value_and_gradient = staticmethod(lambda: (1.0, np.ones(100_000)))
-        residuals = staticmethod(lambda: np.ones(10_000))
+        residual_count = staticmethod(lambda: 10_000)
 
     message = rf"form='{form}' would take 24\.0 GB, more than max_gigabytes, 1: use form='products' instead"
     with pytest.raises(ValueError, match=message):
@@ -185,6 +185,24 @@ def test_a_jacobian_that_is_not_finite_changes_nothing(form):
     lm.step(f)
     assert lm.message == "the curvature is not finite"
     np.testing.assert_array_equal(f.theta, theta)
+
+
+@pytest.mark.parametrize("form", ["qr", "dual"])
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (50, 40)])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_number_that_is_not_finite_is_found_anywhere_in_the_jacobian(bad, shape, form):
+    f, (M, P) = small(*shape), shape
+    J, gradient, theta = f.jacobian(), f.value_and_gradient()[1], f.theta.copy()
+    f.value_and_gradient = lambda: (f.value(), gradient)
+    f.jacobian = lambda: J
+    for i in {0, M // 2, M - 1}:
+        for j in {0, P // 2, P - 1}:
+            lm, J[i, j], before = LevenbergMarquardt(form=form), bad, J[i, j]
+            lm.step(f)
+            J[i, j] = before
+            assert lm.message == "the curvature is not finite"
+            assert not lm.D.any()
+            np.testing.assert_array_equal(f.theta, theta)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -229,7 +229,7 @@ def test_the_limit_of_the_optimizer_is_the_only_limit(name, options, monkeypatch
     rng = np.random.default_rng(0)
     model = Model([Dense(2, 4), Tanh(), Dense(4, 1)], MeanSquaredError(), dtype="float64")  # 17 parameters
     objective = model.objective(rng.normal(size=(20, 2)), rng.normal(size=(20, 1)))
-    for matrix in (objective.hessian, objective.gauss_newton, objective.jacobian):
+    for matrix in (objective.hessian, objective.gauss_newton, objective.jacobian, objective.residual_triangle):
         with pytest.raises(ValueError, match=r"more than 1e-09 GB: use .*, or raise max_gigabytes"):
             matrix()
     before = objective.value()

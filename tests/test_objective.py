@@ -33,6 +33,17 @@ class WithProducts(Quartic):
         return np.multiply(3 * self.theta**2, v, out=self.product)
 
 
+def check_triangle(R, Jr):
+    """Check that R is the triangle of a QR factorization of the matrix Jr, in float64."""
+    Jr = Jr.astype(float)
+    assert R.dtype == np.float64
+    assert R.shape == (min(Jr.shape), Jr.shape[1])
+    np.testing.assert_array_equal(R, np.triu(R))
+    norms = np.linalg.norm(Jr, axis=0)
+    np.testing.assert_allclose(np.linalg.norm(R, axis=0), norms, rtol=1e-13)
+    assert (np.abs(R.T @ R - Jr.T @ Jr) <= 1e-13 * np.outer(norms, norms)).all()
+
+
 def test_value_returns_the_value_of_value_and_gradient():
     assert Quartic().value() == (1 + 16 + 81) / 4 + 2
 
@@ -50,6 +61,8 @@ MISSING = {
     "gauss_newton_product": lambda f: f.gauss_newton_product(np.ones(3)),
     "residuals": lambda f: f.residuals(),
     "jacobian": lambda f: f.jacobian(),
+    "residuals, for its count": lambda f: f.residual_count(),
+    "residuals, for its triangle": lambda f: f.residual_triangle(),
     "examples": lambda f: f.examples,
     "subsample": lambda f: f.subsample(np.arange(2)),
 }
@@ -57,8 +70,8 @@ MISSING = {
 
 @pytest.mark.parametrize("name", MISSING)
 def test_a_missing_method_is_named(name):
-    message = (f"this optimizer needs {name} of the objective, but Quartic does not define it: define it, or choose an "
-               "optimizer that does not need it")
+    message = (f"this optimizer needs {name.split(',')[0]} of the objective, but Quartic does not define it: define "
+               "it, or choose an optimizer that does not need it")
     with pytest.raises(ValueError, match=message):
         MISSING[name](Quartic())
 
@@ -98,6 +111,40 @@ def test_newton_takes_the_matrix_from_products():
         for _ in range(5):
             newton.step(objective)
     np.testing.assert_array_equal(f.theta, by_function.theta)
+
+
+@pytest.mark.parametrize("M", [1, 3, 4, 5, 60])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_triangle_is_that_of_the_jacobian_and_the_residuals(M, dtype):
+    class OneBuffer(Quartic):
+        """A sum of squares whose Jacobian and residuals are written to the same buffer."""
+
+        Jr = np.random.default_rng(M).normal(size=(M, 4)).astype(dtype)
+        buffer = np.empty(4 * M, dtype)
+
+        def jacobian(self):
+            self.buffer[: 3 * M] = self.Jr[:, :3].ravel()
+            return self.buffer[: 3 * M].reshape(M, 3)
+
+        def residuals(self):
+            self.buffer[:M] = self.Jr[:, 3]
+            return self.buffer[:M]
+
+    f = OneBuffer()
+    assert f.residual_count() == M
+    check_triangle(f.residual_triangle(), f.Jr)
+
+
+def test_the_triangle_of_a_function():
+    rng = np.random.default_rng(0)
+    for M in (2, 4, 9):
+        J, r = rng.normal(size=(M, 4)), rng.normal(size=M)
+        J[:, 2] = 0
+        f = Function(np.zeros(4), residuals=lambda t, r=r: r, jacobian=lambda t, J=J: J)
+        assert f.residual_count() == M
+        R = f.residual_triangle()
+        check_triangle(R, np.column_stack([J, r]))
+        assert not R[:, 2].any()  # exactly, so that the method knows that the parameter has no effect
 
 
 def test_a_class_may_set_the_number_of_examples():
@@ -147,7 +194,7 @@ class Members:
 
 @pytest.mark.parametrize(("optimizer", "missing"), [
     (Newton(), "hessian"), (Newton(curvature="gauss-newton"), "gauss_newton"), (Newton(form="cg"), "hessian_product"),
-    (LevenbergMarquardt(), "residuals"), (LevenbergMarquardt(form="products"), "gauss_newton_product"),
+    (LevenbergMarquardt(), "residual_count"), (LevenbergMarquardt(form="products"), "gauss_newton_product"),
     (Newton(sample=0.5), "examples"),
 ])
 def test_a_class_that_is_not_derived_from_objective_is_told_what_it_lacks(optimizer, missing):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from test_model import LOSSES_WITH_LAST_LAYERS, small_data
+from test_objective import check_triangle
 
 from feedforward.testing.cases import random_target
 from feedforward.testing.derivatives import central
@@ -51,6 +52,7 @@ def test_a_weight_is_the_same_as_that_many_repetitions(name, last):
         assert r @ r / 2 == pytest.approx(weighed.value())
         np.testing.assert_allclose(J.T @ r, weighed.value_and_gradient()[1], rtol=1e-9, atol=1e-13)
         np.testing.assert_allclose(J.T @ (J @ v), weighed.gauss_newton_product(v), rtol=1e-9, atol=1e-13)
+        check_triangle(weighed.residual_triangle(), np.column_stack([J, r]))
 
 
 @pytest.mark.parametrize(("name", "last"), LOSSES_WITH_LAST_LAYERS)

@@ -6,12 +6,15 @@ import pickle
 import numpy as np
 import pytest
 from test_model import LOSSES_WITH_LAST_LAYERS, batch_objective, small, small_data
+from test_objective import check_triangle
 from test_optimizer import with_lr
 
 from nn import LOSSES, CrossEntropy, Dense, Diverged, Dropout, MeanSquaredError, Model, ReLU, Softmax, Tanh, workers
 from nn.batches import Batches
+from nn.network import Batch
+from nn.objective import BatchObjective
 from nn.workers import Workers
-from optimizers import OPTIMIZERS, get
+from optimizers import OPTIMIZERS, LevenbergMarquardt, get, minimize
 
 
 @pytest.fixture(autouse=True, params=["examples", "parameters"])
@@ -86,6 +89,61 @@ def test_the_sum_over_the_parts_equals_the_undivided_result(loss, last_layer, th
     assert parts.gradients == pytest.approx(undivided.gradients)
     assert parts.evaluations == undivided.evaluations
     assert parts.examples == undivided.examples
+
+
+def regression_in_parts(layers, x, y, weight=None, threads=3, dtype="float64"):
+    """Return the objective of a regression on all examples, in a part for each thread, and its workers."""
+    model = Model(layers, MeanSquaredError(), seed=1, dtype=dtype)
+    pool = Workers(model.network, Batches(*model.check_data(x, y), len(x), 0, weight=weight), threads)
+    with pool:
+        return pool.objective(np.arange(len(x)), None), pool
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 5, 14, 40])
+def test_the_triangle_of_the_parts_is_that_of_all_rows(n, threads, weighted, dtype, monkeypatch):
+    """There are 2 n residuals and 26 parameters. Each part is factored alone, and then the triangles, if several."""
+    rng = np.random.default_rng(n)
+    x, y, weight = rng.normal(size=(n, 3)), rng.normal(size=(n, 2)), rng.uniform(0, 3, n).astype(dtype)
+    layers = [Dense(3, 4), Tanh(), Dense(4, 2)]
+    objective, pool = regression_in_parts(layers, x, y, weight if weighted else None, threads, dtype)
+    factored, qr = [], np.linalg.qr
+    with pool:
+        Jr = np.column_stack([objective.jacobian(), objective.residuals()])
+        monkeypatch.setattr(np.linalg, "qr", lambda A, mode: factored.append(A.shape) or qr(A, mode))
+        check_triangle(objective.residual_triangle(), Jr)
+    assert objective.residual_count() == 2 * n
+    rows = [2 * len(batch.x) for batch in objective._batches]
+    assert len(rows) == min(threads, n)
+    triangles = [] if len(rows) == 1 else [sum(min(m, 27) for m in rows)]
+    assert sorted(factored) == sorted((m, 27) for m in rows + triangles)
+
+
+def test_a_part_may_have_rows_of_zeros_only_or_no_rows():
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(12, 4)), rng.normal(size=(12, 2)), np.repeat([0.0, 1.0, 2.0], 4)
+    objective, pool = regression_in_parts([Dense(4, 2)], x, y, weight)
+    with pool:
+        R = objective.residual_triangle()
+        check_triangle(R, np.column_stack([objective.jacobian(), objective.residuals()]))
+    network, batch = objective.parts[0][0].replica(), objective.parts[0][1]
+    none = network, Batch(batch.x[:0], batch.target[:0], batch.scale, batch.weight[:0])
+    assert BatchObjective([none]).residual_triangle().shape == (0, 11)
+    np.testing.assert_array_equal(BatchObjective([none, *objective.parts]).residual_triangle(), R)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_condition_number_of_the_parts_is_not_squared(threads):
+    x = 1 / (1 + np.arange(30)[:, np.newaxis] + np.arange(9))  # with the column of the bias, condition 4e10
+    y = x.sum(axis=1, keepdims=True) + 1  # all parameters are 1
+    objective, pool = regression_in_parts([Dense(9, 1)], x, y, threads=threads)
+    with pool:
+        J, r = objective.jacobian().copy(), objective.residuals().copy()
+        normal = objective.theta - np.linalg.solve(J.T @ J, J.T @ r)
+        minimize(objective, LevenbergMarquardt(form="qr"), max_steps=100, tolerance=0)
+    assert np.abs(objective.theta - 1).max() < 1e-3 < 1e-1 < np.abs(normal - 1).max()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
