@@ -25,7 +25,7 @@ from nn.objective import BatchObjective, keep_parts
 from nn.undo import Undo
 from nn.workers import Workers
 
-NUMBERS = 4  # of each rank in a message: the loss, the correct examples, whether it wants to stop, and is interrupted
+NUMBERS = 5  # of each rank in a message: loss, correct examples, cost, whether it wants to stop, and is interrupted
 WORDS = 4 * NUMBERS  # of 16 bits
 CHECK = 1000  # steps after which the weights of the ranks are compared, besides the ends of epochs
 
@@ -79,15 +79,15 @@ class Message:
         self.gradient, self._words = self._array[:P], self._array[P:]
         self.wishes, self.agreed = [False, False], [False, False]
 
-    def sum(self, loss: float, correct: int, gradient: bool) -> tuple[float, int]:
-        """Return the sums over the ranks of the loss and of the correct examples; with `gradient`, sum that too."""
-        own = np.array([loss, correct, *self.wishes], float)
+    def sum(self, loss: float, correct: int, cost: float = 0.0, gradient: bool = False) -> tuple[float, int, float]:
+        """Return the sums over the ranks of loss, correct examples and cost; with `gradient`, sum that too."""
+        own = np.array([loss, correct, cost, *self.wishes], float)
         self._words.fill(0)
         self._words.reshape(self.ranks.size, WORDS)[self.ranks.rank] = own.view(np.uint16)
         self.ranks.sum(self._array if gradient else self._words)
         numbers = self._words.astype(np.uint16).view(float).reshape(self.ranks.size, NUMBERS)
-        self.agreed = [bool(wish.any()) for wish in numbers.T[2:]]
-        return float(numbers[:, 0].sum()), int(numbers[:, 1].sum())
+        self.agreed = [bool(wish.any()) for wish in numbers.T[3:]]
+        return float(numbers[:, 0].sum()), int(numbers[:, 1].sum()), float(numbers[:, 2].sum())
 
 
 class RowsGenerator:
@@ -172,6 +172,7 @@ class DistributedObjective:
         self.undo: Undo | None = None
         self.observe: Use | None = None
         self._correct: int | None = None  # after the last evaluation; None if another method has run the network
+        self._cost = self._own_cost = 0.0  # of all ranks and of this rank, at the last message
 
     @property
     def evaluations(self) -> int:
@@ -184,12 +185,16 @@ class DistributedObjective:
 
     @property
     def gradients(self) -> float:
-        """The cost of everything computed so far, in gradients of one example; 0 on a rank without rows."""
-        return self._local.gradients * (self.examples / max(1, self._local.examples))
+        """The cost of everything computed so far, in gradients of one example.
+
+        What followed the last value is estimated from the cost of this rank.
+        """
+        since = self._local.gradients - self._own_cost
+        return self._cost + (since * (self.examples / max(1, self._local.examples)) if since else 0.0)
 
     @gradients.setter
     def gradients(self, cost: float) -> None:
-        self._local.gradients = cost / (self.examples / max(1, self._local.examples))
+        self._cost, self._own_cost, self._local.gradients = cost, 0.0, 0.0
 
     def value(self) -> float:
         """Return the loss at theta."""
@@ -206,7 +211,8 @@ class DistributedObjective:
         return value, self._message.gradient
 
     def _sum(self, value: float, gradient: bool) -> float:
-        value, self._correct = self._message.sum(value, self._local.correct(), gradient)
+        correct, self._own_cost = self._local.correct(), self._local.gradients
+        value, self._correct, self._cost = self._message.sum(value, correct, self._own_cost, gradient)
         return value
 
     def value_and_gradient_parts(self) -> tuple[float, Callable[[Use], None]]:
@@ -247,7 +253,8 @@ class DistributedObjective:
 
     def residual_count(self) -> int:
         """Return the number of residuals of all ranks."""
-        return self._local.residual_count() // max(1, self._local.examples) * self.examples
+        self._local.residual_count()  # raises ValueError if there are none
+        return self.examples * int(self.parts[0][1].target.shape[1])
 
     def residuals(self) -> np.ndarray:
         """Return the residuals of all ranks at theta, in the order of the batch."""
@@ -274,8 +281,8 @@ class DistributedObjective:
     def correct(self) -> int:
         """Return the number of examples that are classified correctly."""
         if self._correct is None:
-            _, self._correct = self._message.sum(0.0, self._local.correct(), gradient=False)
-        return self._correct
+            self._sum(0.0, gradient=False)
+        return cast(int, self._correct)
 
 
 def combine_triangles(R: np.ndarray, ranks: Ranks) -> np.ndarray:
@@ -377,7 +384,7 @@ class DistributedWorkers(Workers):
         """Evaluate examples without dropout, of which this rank evaluates its share."""
         part = self._share(len(x))
         own = None if weight is None else weight[part]
-        return self._message.sum(*super().loss_and_correct(x[part], target[part], own, len(x)), gradient=False)
+        return self._message.sum(*super().loss_and_correct(x[part], target[part], own, len(x)))[:2]
 
     def agree(self, stop: bool, interrupt: bool, now: bool = False) -> tuple[bool, bool]:
         """Return whether any rank wanted to stop, and whether one was interrupted: at the last message, or `now`.

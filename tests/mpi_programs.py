@@ -183,7 +183,7 @@ def derivatives(rows):
         "triangle": lambda f: f.residual_triangle().T @ f.residual_triangle(), "correct again": lambda f: f.correct(),
         "gradient of a subsample": lambda f: f.subsample(some).value_and_gradient()[1],
         "product of a subsample": lambda f: f.subsample(some).gauss_newton_product(v),
-        "cost": lambda f: f.gradients, "evaluations": lambda f: f.evaluations,
+        "value again": lambda f: f.value(), "cost": lambda f: f.gradients, "evaluations": lambda f: f.evaluations,
     }.items():
         expected, found = np.array(call(whole), float), np.array(call(divided), float)
         assert expected.shape == found.shape, name

@@ -16,7 +16,7 @@ from nn.mpi import world
 from optimizers import OPTIMIZERS
 
 MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
-WORDS = 16  # of the numbers of each rank in a message
+WORDS = 20  # of the numbers of each rank in a message
 FIRST_ORDER = [name for name in OPTIMIZERS if name not in ("newton", "cg", "bfgs", "lbfgs", "lm")]
 
 
@@ -96,7 +96,8 @@ def test_triangles_are_combined(n):
 def test_a_wish_to_stop_on_one_rank_stops_all_after_the_same_step():
     found = mpiexec(2, "stops")
     for case in found[0]:
-        assert all(rank[case] == found[0][case] for rank in found), case
+        for rank in found:
+            assert case == "change" or rank[case] == found[0][case]
     ends = {case: (result["epochs"], result.get("steps"), result.get("error")) for case, result in found[0].items()}
     assert ends["stop"] == (1, 3, "")  # the next message tells of it: one step later
     assert ends["stop at first"] == (0, 2, "")
@@ -105,7 +106,7 @@ def test_a_wish_to_stop_on_one_rank_stops_all_after_the_same_step():
     assert ends["change"][:2] == (2, 0)
     assert "rank 1 and rank 0 have parted" in ends["change"][2]
     assert "hash of theta is" in ends["change"][2]
-    assert 2 < ends["early"][0] == ends["early alone"][0] < 60
+    assert 1 < ends["early"][0] == ends["early alone"][0] < 60
 
 
 def test_callbacks_that_watch_are_called_on_rank_0_alone():
