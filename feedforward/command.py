@@ -24,9 +24,10 @@ from feedforward.predict import predict_table, write_csv
 from feedforward.repetition import repeat
 from feedforward.results import Results
 from feedforward.run import Stop
-from nn.distributed import is_on_all_ranks, together
+from nn.distributed import together
 from nn.files import write_atomically
 from nn.mpi import Ranks, world
+from nn.watch import Watch
 
 
 def predict(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
@@ -223,12 +224,10 @@ def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int
                 null = stack.enter_context(open(os.devnull, "w"))
                 stack.enter_context(redirect_stdout(null))
                 stack.enter_context(redirect_stderr(null))
-            with stop_at_first_signal(stop), warnings.catch_warnings():
+            with Watch(ranks), stop_at_first_signal(stop), warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: say(f"{name}: {message}", "stderr")
                 status = run(argv, program, name, stop, ranks)
         except (ValueError, TypeError, DataError, OSError, MemoryError, ImportError) as error:
-            if ranks.size > 1 and not is_on_all_ranks(error):
-                ranks.abort(error)
             say(f"{name}: {reason(error).removeprefix('Experiment: ')}", "stderr")
             status = 2
         except KeyboardInterrupt:

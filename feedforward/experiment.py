@@ -35,6 +35,7 @@ from nn.fields import Bounds, Count, Declared, Fraction, PositiveFraction
 from nn.fit import Callbacks
 from nn.inputs import check_fit
 from nn.mpi import Ranks
+from nn.watch import Watch
 from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters, parse_schedule
 
 __all__ = ["Experiment"]
@@ -327,16 +328,16 @@ class Experiment(Declared):
             If the configuration does not fit, a file cannot be written, or the data are not available. A run that fails
             raises nothing: its `error` says why.
         """
-        ranks = Ranks(comm)
-        with together(ranks):
-            plans = self._check()  # errors come before a download
-        data = self._load_on_all(ranks, notify)
-        path = None
-        with together(ranks):
-            if folder and ranks.rank == 0:
-                path = self._choose_folder(None if folder is True else folder, data.name, plans)
-        return self._run(data, path, callbacks, progress, figures, stop or Stop(), command, checkpoint_every, notify,
-                         ranks)
+        ranks, path = Ranks(comm), None
+        with Watch(ranks):
+            with together(ranks):
+                plans = self._check()  # errors come before a download
+            data = self._load_on_all(ranks, notify)
+            with together(ranks):
+                if folder and ranks.rank == 0:
+                    path = self._choose_folder(None if folder is True else folder, data.name, plans)
+            return self._run(data, path, callbacks, progress, figures, stop or Stop(), command, checkpoint_every,
+                             notify, ranks)
 
     @classmethod
     def resume(cls, folder: str | os.PathLike[str], epochs: int | None = None, *, dataset: str | Dataset | None = None,
@@ -384,26 +385,29 @@ class Experiment(Declared):
         3
         """
         own, ranks, config = dataset if isinstance(dataset, Dataset) else None, Ranks(comm), {}
-        with together(ranks):
+        with Watch(ranks):
+            with together(ranks):
+                if ranks.rank == 0:
+                    config = read_config(folder)
+            config = ranks.broadcast(config)
+            with together(ranks):
+                before = read_experiment(folder, own, config)
+                if dataset is not None:
+                    options["dataset"] = dataset
+                if epochs is not None:
+                    options["epochs"] = epochs
+                experiment = cls(**{**before.description(), **options})
+                experiment._check_same(before, folder)
+            vars(experiment)["_schedule_epochs"] = before._schedule_epochs
             if ranks.rank == 0:
-                config = read_config(folder)
-        config = ranks.broadcast(config)
-        with together(ranks):
-            before = read_experiment(folder, own, config)
-            if dataset is not None:
-                options["dataset"] = dataset
-            if epochs is not None:
-                options["epochs"] = epochs
-            experiment = cls(**{**before.description(), **options})
-            experiment._check_same(before, folder)
-        vars(experiment)["_schedule_epochs"] = before._schedule_epochs
-        if ranks.rank == 0:
-            experiment._tell_schedule(notify)
-            if changes := changed_environment(config, ranks.size):
-                notify(f"results may differ by rounding from those of a run that was not interrupted: {changes}")
-        data = experiment._load_on_all(ranks, notify)
-        return experiment._run(data, Path(folder) if ranks.rank == 0 else None, callbacks, progress, figures,
-                               stop or Stop(), str(config.get("command", "")), checkpoint_every, notify, ranks, before)
+                experiment._tell_schedule(notify)
+                if changes := changed_environment(config, ranks.size):
+                    notify("results may differ by rounding from those of a run that was not interrupted: "
+                           f"{changes}")
+            data = experiment._load_on_all(ranks, notify)
+            return experiment._run(data, Path(folder) if ranks.rank == 0 else None, callbacks, progress, figures,
+                                   stop or Stop(), str(config.get("command", "")), checkpoint_every, notify, ranks,
+                                   before)
 
     def _check_same(self, before: "Experiment", folder: str | os.PathLike[str]) -> None:
         """Raise ValueError, with each difference, unless this experiment can continue another."""

@@ -23,6 +23,7 @@ from nn.mpi import Ranks
 from nn.network import Network
 from nn.objective import BatchObjective, keep_parts
 from nn.undo import Undo
+from nn.watch import end_all
 from nn.workers import Workers
 
 NUMBERS = 5  # of each rank in a message: loss, correct examples, cost, whether it wants to stop, and is interrupted
@@ -407,7 +408,7 @@ class DistributedWorkers(Workers):
         if on_all_ranks or (isinstance(error, KeyboardInterrupt) and self._message.agreed[1]):
             mark(error)
         if self.ranks.size > 1 and not is_on_all_ranks(error):
-            self.ranks.abort(error)
+            end_all(self.ranks, error)
 
     def of_rank_0(self, value: Any) -> Any:
         """Return the value of rank 0."""

@@ -263,10 +263,11 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
     if position is None or position.epoch != last + 1 or not position.intact:
         position = history.position = Position(last + 1, total=len(batches))
         history.message = ""
-    position.check(len(batches))
-    workers = (Workers(network, batches, threads) if ranks.comm is None
-               else DistributedWorkers(network, batches, threads, ranks))
-    steps = Steps(network, batches, optimizer, workers, callbacks, history)
+    with together(ranks):
+        position.check(len(batches))
+        workers = (Workers(network, batches, threads) if ranks.comm is None
+                   else DistributedWorkers(network, batches, threads, ranks))
+        steps = Steps(network, batches, optimizer, workers, callbacks, history)
     try:
         with together(ranks):
             callbacks.begin_fit(Plan(first=last + 1, last=last + epochs, steps=len(batches), examples=batches.examples,

@@ -40,6 +40,7 @@ from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
 from nn.registry import LOSSES
 from nn.stream import Stream
+from nn.watch import Watch
 from nn.weights import check_sample_weight, check_weights
 
 
@@ -344,7 +345,7 @@ class Model:
             if ranks.size > 1:
                 own = [callback for callback in called.all if not is_only_rank_0(callback)]
                 check_training(ranks, self, optimizer, batches, epochs, validation, own, history)
-            with quiet(ranks):
+            with Watch(ranks), quiet(ranks):
                 return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress,
                            ranks)
         except BaseException:

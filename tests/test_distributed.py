@@ -35,8 +35,9 @@ def mpiexec(n, *arguments, check=True):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_one_rank_takes_the_same_steps_bit_for_bit():
-    [found] = mpiexec(1, "optimizers", "200")
+@pytest.mark.parametrize("steps", ["20", pytest.param("200", marks=pytest.mark.slow)])
+def test_one_rank_takes_the_same_steps_bit_for_bit(steps):
+    [found] = mpiexec(1, "optimizers", steps)
     assert list(found) == list(OPTIMIZERS)
     assert {name for name, result in found.items() if not result["same"]} == set()
 

@@ -1,0 +1,151 @@
+"""The watcher: a process to which all ranks are connected. It names the first rank that fails, and ends the others.
+
+It is started as a program by nn/watch.py, and needs only the standard library. A rank sends lines of JSON: who it is,
+and then, if it leaves, null; or, if it fails, a text that says why.
+"""
+
+from contextlib import suppress
+from hmac import compare_digest
+import json
+import os
+import resource
+from selectors import EVENT_READ, DefaultSelector
+import signal
+import socket
+import sys
+from time import monotonic
+
+START = 30.0  # seconds in which the first rank must connect
+END = 5.0  # seconds in which all ranks must have ended after one has failed
+LIMIT = 4096  # bytes of the first line of a connection
+WELCOME, STOP = b"+", b"!"
+KILLED = "has ended: it was killed, it crashed, or its machine ran out of memory; all ranks end"
+
+
+class Watcher:
+    """Waits for the ranks, and until all have left, or one has failed.
+
+    Parameters
+    ----------
+    server : socket
+        The socket that listens.
+    token : str
+        What all ranks know, and other programs do not.
+    size : int
+        The number of ranks.
+    """
+
+    def __init__(self, server: socket.socket, token: str, size: int) -> None:
+        self._server, self._token, self._missing = server, token, size
+        self._names: dict[socket.socket, tuple[str, str]] = {}  # of the ranks that are connected: number, process
+        self._received: dict[socket.socket, bytes] = {}  # by each connection: a line that is not yet complete
+        self._deadline: float | None = monotonic() + START
+        self._failed = self._stopped = False
+        self._selector = DefaultSelector()
+        self._selector.register(server, EVENT_READ)
+
+    def run(self) -> None:
+        """Watch the ranks until all have ended."""
+        while self._deadline is None or monotonic() < self._deadline:
+            timeout = None if self._deadline is None else self._deadline - monotonic()
+            # on Linux, they come in the order in which they became ready: the first one is the cause of the others
+            for key, _ in self._selector.select(timeout):
+                if key.fileobj is self._server:
+                    self._accept()
+                else:
+                    self._receive(key.fileobj)  # type: ignore[arg-type]
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError, ConnectionError):  # it was closed meanwhile
+            connection, _ = self._server.accept()
+            connection.setblocking(False)
+            self._received[connection] = b""
+            self._selector.register(connection, EVENT_READ)
+
+    def _receive(self, connection: socket.socket) -> None:
+        data = b""
+        with suppress(OSError):  # a connection that was reset is closed, too
+            data = connection.recv(1 << 16)
+        *lines, rest = (self._received[connection] + data).split(b"\n")
+        self._received[connection] = rest
+        known = True
+        for line in lines:
+            if connection in self._names:
+                self._hear(connection, line)
+            else:
+                known = self._welcome(connection, line)
+        if not data or not known or (connection not in self._names and len(rest) > LIMIT):
+            self._close(connection)
+
+    def _welcome(self, connection: socket.socket, line: bytes) -> bool:
+        """Note which rank is connected, and return whether it is one: its line has the token."""
+        try:
+            token, rank, process = json.loads(line)
+            if not compare_digest(token, self._token):
+                return False
+        except (ValueError, TypeError):
+            return False
+        self._names[connection] = f"rank {rank}", process
+        send(connection, WELCOME)
+        self._missing -= 1
+        if self._missing == 0:
+            self._selector.unregister(self._server)
+            self._server.close()
+        if not self._failed:
+            self._deadline = None
+        return True
+
+    def _hear(self, connection: socket.socket, line: bytes) -> None:
+        """Let a rank leave, or note why it fails, and end it; it ends first, so that the launcher names it too."""
+        reason = json.loads(line)
+        if reason is None:
+            self._remove(connection)
+        else:
+            self._fail(f"{self._names[connection][0]}: {reason}")
+            send(connection, STOP)
+
+    def _close(self, connection: socket.socket) -> None:
+        if connection in self._names:
+            rank, process = self._names[connection]
+            self._fail(f"{rank} ({process}) {KILLED}")
+            self._remove(connection)
+            if not self._stopped:
+                self._stopped = True
+                for other in self._names:
+                    send(other, STOP)
+        self._selector.unregister(connection)
+        del self._received[connection]
+        connection.close()
+
+    def _fail(self, message: str) -> None:
+        """Show the message, if it is the first."""
+        if not self._failed:
+            self._failed, self._deadline = True, monotonic() + END
+            with suppress(OSError):  # nobody may listen any more
+                os.write(2, f"feedforward: {message}\n".encode(errors="backslashreplace"))
+
+    def _remove(self, connection: socket.socket) -> None:
+        del self._names[connection]
+        if not self._names:
+            self._deadline = monotonic()
+
+
+def send(connection: socket.socket, message: bytes) -> None:
+    """Send a message, if the connection is still open."""
+    with suppress(OSError):
+        connection.send(message)
+
+
+def main() -> None:
+    """Watch the ranks that connect to the socket whose descriptor is the first argument."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the ranks
+        signal.signal(number, signal.SIG_IGN)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one for each rank
+    server = socket.socket(fileno=int(sys.argv[1]))
+    server.setblocking(False)
+    Watcher(server, os.environ["FEEDFORWARD_TOKEN"], int(sys.argv[2])).run()
+
+
+if __name__ == "__main__":
+    main()
