@@ -20,11 +20,12 @@ from datasets.dataset import Dataset
 from datasets.digits import list_missing_digits, load_digits
 from datasets.idx import DataError, read_idx
 from datasets.mnist import list_missing, load_fashion_mnist, load_mnist
+from datasets.rows import Rows, open_rows
 from datasets.table import SUFFIXES, Choices, load_table
 
 __all__ = [
-    "Choices", "DATASETS", "DataError", "Dataset", "load", "load_digits", "load_fashion_mnist",
-    "load_mnist", "load_table", "missing_files", "read_idx",
+    "Choices", "DATASETS", "DataError", "Dataset", "Rows", "load", "load_digits", "load_fashion_mnist",
+    "load_mnist", "load_table", "missing_files", "open_rows", "read_idx",
 ]  # fmt: skip
 
 

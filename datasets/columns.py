@@ -153,12 +153,18 @@ def _as_texts(texts: Sequence[str]) -> np.ndarray:
     return np.array([None if text.lower() in MISSING else text for text in texts], object)
 
 
-def _read_parquet(path: Path, texts: Collection[str]) -> Columns:
+def import_polars() -> Any:
+    """Return polars. Raises DataError, with what to install, if there is none."""
     try:
         import polars
     except ImportError:
         raise DataError("to read .parquet, install polars: pip install 'feedforward[parquet]'") from None
-    _check_footer(path)
+    return polars
+
+
+def _read_parquet(path: Path, texts: Collection[str]) -> Columns:
+    polars = import_polars()
+    check_footer(path)
     try:
         description = polars.scan_parquet(path, glob=False)
         width, height = len(description.collect_schema()), description.select(polars.len()).collect().item()
@@ -168,10 +174,10 @@ def _read_parquet(path: Path, texts: Collection[str]) -> Columns:
         table = polars.read_parquet(path, glob=False)
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a table: {first_line(error)}") from None
-    return {series.name: _from_series(series, series.name in texts) for series in table}
+    return {series.name: from_series(series, series.name in texts) for series in table}
 
 
-def _check_footer(path: Path) -> None:
+def check_footer(path: Path) -> None:
     """Raise DataError unless a file begins and ends as Parquet does: polars may not survive others."""
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -184,7 +190,7 @@ def _check_footer(path: Path) -> None:
         raise DataError(f"{path} cannot be read as a table: its description would be larger than the file")
 
 
-def _from_series(series: Any, text: bool) -> np.ndarray:
+def from_series(series: Any, text: bool) -> np.ndarray:
     """Return a column of polars."""
     if str(series.dtype) == "Null" and not text:
         return np.full(len(series), np.nan)

@@ -140,9 +140,9 @@ def _read_array(
     file: Readable, path: str | os.PathLike[str], size: int, stated_size: int | None = None
 ) -> np.ndarray:
     """Read an IDX file of `size` bytes on disk; `stated_size` is None if the file is not gzipped."""
-    shape, dtype = _read_header(file, path)
+    shape, dtype = read_header(file, path)
     total = 4 + 4 * len(shape) + math.prod(shape) * dtype.itemsize
-    expected = f"{path}: expected {total:,} bytes for {_format_shape(shape)} of {dtype}"
+    expected = f"{path}: expected {total:,} bytes for {format_shape(shape)} of {dtype}"
     if stated_size is None and total != size:
         raise DataError(f"{expected}, found {size:,}")
     if stated_size is not None and total > size * MAX_COMPRESSION_RATIO:
@@ -167,7 +167,7 @@ def _read_array(
     return array
 
 
-def _read_header(file: Readable, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.dtype]:
+def read_header(file: Readable, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.dtype]:
     """Read the shape and the data type from the start of an IDX file."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
@@ -184,10 +184,10 @@ def _read_header(file: Readable, path: str | os.PathLike[str]) -> tuple[tuple[in
         raise DataError(f"{path}: expected {ndim} dimensions of 4 bytes each, found {len(sizes)} bytes")
     shape = struct.unpack(f">{ndim}I", sizes)
     if 0 in shape:
-        raise DataError(f"{path}: expected dimensions of at least 1, found {_format_shape(shape)}")
+        raise DataError(f"{path}: expected dimensions of at least 1, found {format_shape(shape)}")
     return shape, np.dtype(TYPES[code])
 
 
-def _format_shape(shape: tuple[int, ...]) -> str:
+def format_shape(shape: tuple[int, ...]) -> str:
     """Format a shape as in "3 x 4 x 5"."""
     return " x ".join(map(str, shape))

@@ -62,7 +62,7 @@ class Choices:
     def __post_init__(self) -> None:
         used: dict[str, str] = {}
         for choice in ("target", "drop", "one_hot"):
-            names = _column_names(choice, getattr(self, choice))
+            names = column_names(choice, getattr(self, choice))
             object.__setattr__(self, choice, names)  # the class is frozen
             for name in names:
                 if name in used:
@@ -75,7 +75,7 @@ class Choices:
             raise ValueError(f"test_share must be above 0 and below 1, not {self.test_share!r}")
 
 
-def _column_names(choice: str, value: Any) -> tuple[str, ...]:
+def column_names(choice: str, value: Any) -> tuple[str, ...]:
     """Return a name of a column, or several, as a tuple. Raises ValueError, with the choice, if it is neither."""
     names = (value,) if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
