@@ -187,10 +187,11 @@ class TensorBoard:
         """Return the confusion matrix of the validation data; nothing if there are none, or no classes."""
         from tensorboardX.proto.summary_pb2 import Summary
 
-        if self._training.validation is None or not model.network.loss.classifies(self._training.validation[1]):
+        validation = self._training.validation
+        if not isinstance(validation, tuple) or not model.network.loss.classifies(validation[1]):
             return []
         self._drawn = len(self._history)
-        x, target, _ = self._training.validation
+        x, target, _ = validation
         names = self.classes or model.classes or range(max(2, model.n_out))
         with np.errstate(over="ignore", invalid="ignore"):
             predicted = class_indices(model.predict(x))

@@ -11,11 +11,12 @@ from nn.checkpoint import identity, settings
 from nn.distributed import check_same, hash_of
 from nn.history import History
 from nn.mpi import Ranks
+from nn.rows import CheckedRows
 from nn.versions import version
 
 
 def check_training(ranks: Ranks, model: Any, optimizer: Any, batches: Batches, epochs: int,
-                   validation: Examples | None, callbacks: list[Any], history: History) -> None:
+                   validation: Examples | CheckedRows | None, callbacks: list[Any], history: History) -> None:
     """Compare the training on all ranks.
 
     Parameters

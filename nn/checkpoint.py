@@ -18,12 +18,14 @@ import numpy as np
 from nn import archive, blas
 from nn.archive import InvalidFile
 from nn.batches import Batches, Examples
+from nn.blocks import Blocks
 from nn.fields import Count, check_value
 from nn.files import check_folder, check_regular
 from nn.fit import Plan
 from nn.history import Epoch, History, Position
 from nn.inputs import check_names
 from nn.labels import check_classes
+from nn.rows import CheckedRows
 
 FORMAT = 1
 PERIOD = 60  # seconds between two checkpoints by default
@@ -444,11 +446,15 @@ def _set_fields(optimizer: Any, fields: Mapping[str, Any]) -> None:
             setattr(owner, last, value)
 
 
-def settings(batches: Batches, validation: Examples | None, threads: int | None) -> dict[str, Any]:
+def settings(batches: Batches, validation: Examples | CheckedRows | None,
+             threads: int | None) -> dict[str, Any]:
     """Return what the next steps depend on besides model and optimizer, for JSON."""
+    if isinstance(validation, CheckedRows):
+        validation = validation.sample
     return {"batch_size": batches.size, "shuffle": batches.shuffle, "threads": threads or blas.threads(),
             "examples": batches.examples, "data": fingerprint(batches.x, batches.target, batches.weight),
-            "validation data": None if validation is None else fingerprint(*validation)}
+            "validation data": None if validation is None else fingerprint(*validation),
+            **({"lanes": batches.lanes, "blocks": fingerprint(batches.ends)} if isinstance(batches, Blocks) else {})}
 
 
 def fingerprint(*arrays: np.ndarray | None) -> str:

@@ -22,6 +22,7 @@ from nn.division import Use, cut
 from nn.mpi import Ranks
 from nn.network import Network
 from nn.objective import BatchObjective, keep_parts
+from nn.rows import CheckedRows
 from nn.undo import Undo
 from nn.watch import end_all
 from nn.workers import Workers
@@ -386,6 +387,11 @@ class DistributedWorkers(Workers):
         part = self._share(len(x))
         own = None if weight is None else weight[part]
         return self._message.sum(*super().loss_and_correct(x[part], target[part], own, len(x)))[:2]
+
+    def sums(self, rows: CheckedRows) -> tuple[float, int]:
+        """Evaluate rows that are read block by block, of which this rank reads its share."""
+        own = rows.sums(super().loss_and_correct, self._share(len(rows)))
+        return self._message.sum(*own, gradient=False)
 
     def agree(self, stop: bool, interrupt: bool, now: bool = False) -> tuple[bool, bool]:
         """Return whether any rank wanted to stop, and whether one was interrupted: at the last message, or `now`.

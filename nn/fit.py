@@ -20,6 +20,7 @@ from nn.interrupts import DeferredInterrupt
 from nn.mpi import Ranks
 from nn.network import Network
 from nn.objective import BatchObjective
+from nn.rows import CheckedRows
 from nn.undo import Undo
 from nn.workers import Workers
 
@@ -215,14 +216,14 @@ class Training(NamedTuple):
     history: History
     callbacks: Callbacks
     threads: int | None
-    validation: Examples | None
+    validation: Examples | CheckedRows | None
     undo: Undo
     ranks: int
 
 
-def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
-        callbacks: Callbacks, history: History, threads: int | None, warn: bool,
-        ranks: Ranks) -> History:
+def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int,
+        validation: Examples | CheckedRows | None, callbacks: Callbacks, history: History, threads: int | None,
+        warn: bool, ranks: Ranks) -> History:
     """Train the network for some epochs, after those in the history.
 
     Parameters
@@ -235,8 +236,8 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int, 
         The optimizer, which takes the steps.
     epochs : int
         The number of epochs, at least 0.
-    validation : tuple or None
-        Examples (N, n_in), targets (N, K) and weights (N,) or None, to evaluate after each epoch.
+    validation : tuple, CheckedRows or None
+        Examples (N, n_in), targets (N, K) and weights (N,) or None, to evaluate after each epoch; or rows to read.
     callbacks : Callbacks
         The callbacks, which may also stop training.
     history : History
@@ -354,19 +355,24 @@ class Steps:
 
     def evaluate_again(self, position: Position) -> None:
         """Evaluate the objective at theta, as the last step has done before training was interrupted."""
-        self.objective = self.workers.objective(np.arange(len(self.batches.x)), position.rng)
+        self.objective = self.workers.objective(np.arange(self.batches.examples), position.rng)
         evaluate = getattr(self.optimizer, "evaluate_point", None)
         if evaluate is not None:
             with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
                 evaluate(self.objective)
 
-    def validate(self, validation: Examples | None) -> tuple[float | None, float | None]:
+    def validate(self, validation: Examples | CheckedRows | None) -> tuple[float | None, float | None]:
         """Return the loss and the accuracy on the validation data."""
         if validation is None:
             return None, None
         with self.flush_denormals, np.errstate(over="ignore", invalid="ignore"):
-            loss, correct = self.workers.loss_and_correct(*validation)
-        return loss, correct / len(validation[0]) if self.network.loss.classifies(validation[1]) else None
+            if isinstance(validation, CheckedRows):
+                loss, correct = self.workers.sums(validation)
+                n, target = len(validation), validation.sample[1]
+            else:
+                loss, correct = self.workers.loss_and_correct(*validation)
+                n, target = len(validation[0]), validation[1]
+        return loss, correct / n if self.network.loss.classifies(target) else None
 
     def end_epoch(self, position: Position, val_loss: float | None, val_accuracy: float | None) -> Position:
         """Add an epoch to the history, report it, and return the position at the start of the next one."""

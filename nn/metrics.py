@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nn.blocks import Blocks
 from nn.fit import Plan
 from nn.history import Epoch, plain_number
 from nn.labels import Label, are_texts, class_indices, distinct_labels, from_indices, indices_of, label_pair
+from nn.rows import CheckedRows
 from nn.stream import Stream
 
 Metric = Callable[[Any, Any], Any]
@@ -88,12 +90,13 @@ class Metrics:
         Raises
         ------
         ValueError
-            If batches are made one after the other, and there are no validation data.
+            If the examples are not in memory, because batches or rows are read one after the other.
         """
         training = plan["training"]
         validation, batches = training.validation, training.batches
-        if validation is None and isinstance(batches, Stream):
-            raise ValueError("Metrics: batches that are made one after the other are not kept: give validation_data")
+        if isinstance(validation, CheckedRows) or (validation is None and isinstance(batches, (Stream, Blocks))):
+            raise ValueError("Metrics: batches and rows that are read one after the other are not kept: give "
+                             "validation_data, as arrays")
         self._prefix = "" if validation is None else "val_"
         self._x, self._target = (batches.x, batches.target) if validation is None else validation[:2]
         self._true = as_given(model, self._target, self._target)

@@ -13,9 +13,10 @@ from nn import archive, model_file, onnx_file
 from nn.agreement import check_training
 from nn.arrays import LiveVector, size
 from nn.batches import DROPOUT, INITIALIZATION, Batches, Examples, generator, split
+from nn.blocks import Blocks
 from nn.callbacks import Progress
 from nn.distributed import quiet, together
-from nn.fields import Fraction, check_value, lookup
+from nn.fields import Count, Fraction, check_value, lookup
 from nn.fit import Callbacks, TakesSteps, fit, is_only_rank_0
 from nn.frames import check_columns, column_names
 from nn.history import History
@@ -39,9 +40,12 @@ from nn.mpi import Ranks
 from nn.network import Batch, Network, chunks
 from nn.objective import BatchObjective
 from nn.registry import LOSSES
+from nn.rows import CheckedRows
 from nn.stream import Stream
 from nn.watch import Watch
 from nn.weights import check_sample_weight, check_weights
+
+BATCH = 1024  # examples in a step of fit_rows by default
 
 
 class Scores(TypedDict):
@@ -309,6 +313,104 @@ class Model:
         return self._fit(stream, optimizer, epochs, validation, called, progress, history, threads,
                          (self.classes, stream.names), Ranks())
 
+    def fit_rows(self, rows: Any, optimizer: TakesSteps, epochs: int = 1, batch_size: int | None = None,
+                 validation_data: Any = None, callbacks: Sequence[Any] = (), progress: bool = True,
+                 shuffle: bool = True, history: History | None = None, threads: int | None = None,
+                 metrics: Mapping[str, Metric] | Sequence[Metric] | None = None, lanes: int | None = None,
+                 comm: Any = None) -> History:
+        """Train the model on rows that are read block by block, from files that do not fit into memory.
+
+        Parameters
+        ----------
+        rows : object
+            What `datasets.open_rows` returns, or an object with a len(), N, and a method ``read(start, stop)`` that
+            returns (x, y) of these rows, as for `fit`. If it has ``block_ends``, an array of the row after the last of
+            each of its blocks, these are read as a whole; else blocks have 1,024 rows, or fewer of more than 1,024
+            numbers. If it has ``feature_names``, the model keeps them.
+        optimizer : Optimizer
+            As for `fit`.
+        epochs : int
+            How many times to go through the rows.
+        batch_size : int, optional
+            The number of examples in a step, from 1 to N; 1,024 by default. If it is N, as second-order methods use it,
+            all examples are read once and kept in memory.
+        validation_data : optional
+            (x, y), or (x, y, sample_weight); or rows, which are read block by block after each epoch.
+        callbacks : sequence
+            As for `fit`.
+        progress : bool
+            Whether to show a bar, or a few lines if stderr is not a terminal, and to warn if batches mix few blocks.
+        shuffle : bool
+            Whether each epoch has its own order; else it is that of the rows.
+        history : History, optional
+            The history of an earlier fit, which is continued.
+        threads : int, optional
+            As for `fit`.
+        metrics : mapping or sequence of callable, optional
+            As for `fit`. They need validation data in memory.
+        lanes : int, optional
+            How many blocks a batch mixes. By default 16, or fewer if these would hold more than 2^26 numbers.
+        comm : mpi4py.MPI.Intracomm, optional
+            As for `fit`. Each process reads only the blocks of its share of every batch.
+
+        Returns
+        -------
+        History
+            The dict of each epoch.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not allowed, or rows do not fit; the message names them. Errors of ``read`` are passed on.
+        Diverged
+            If the loss of a step is not finite.
+
+        Notes
+        -----
+        No order of all rows is made. In each epoch, the blocks are shuffled, and the rows within each block; a batch
+        takes a part of its rows from each of 16 blocks, and goes on to other blocks when these are used up: see
+        `nn.blocks.Blocks`, which also states the memory that this needs. If similar rows follow one another in the
+        files, such as those of one class, a batch is no random choice of all rows: shuffle the files once.
+
+        Labels other than 0 to K - 1 need ``Model(..., classes=[...])``. A checkpoint recognizes the rows by their
+        number and 1,000 of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from nn import CrossEntropy, Dense, Model, Softmax
+        >>> from optimizers import get
+        >>> class Made:  # datasets.open_rows(...) reads files
+        ...     def __len__(self):
+        ...         return 10_000
+        ...     def read(self, start, stop):
+        ...         x = np.sin(np.arange(start, stop)[:, None] * [1.0, 2.0])
+        ...         return x, (x[:, 0] > x[:, 1]).astype(int)
+        >>> model = Model([Dense(2, 2), Softmax()], CrossEntropy())
+        >>> history = model.fit_rows(Made(), get("adam", lr=0.1), epochs=5, batch_size=200, progress=False)
+        >>> model.evaluate_rows(Made())["accuracy"] > 0.95
+        True
+        """
+        ranks = Ranks(comm)
+        progress = progress and ranks.rank == 0
+        with together(ranks):
+            self._check_trained(optimizer)
+            source = CheckedRows(rows, self._check, self.feature_names)
+            batch_size = min(BATCH, len(source)) if batch_size is None else batch_size
+            check_fit(epochs, batch_size, len(source), threads, least=0 if history else 1)
+            check_value("fit_rows", "lanes", Count | None, lanes)
+            validation: Examples | CheckedRows | None = None
+            if hasattr(validation_data, "read"):
+                validation = CheckedRows(validation_data, self._check, source.names)
+            elif validation_data is not None:
+                validation = self._check(*check_validation(validation_data))
+            blocks = Blocks(source, batch_size, self.seed, shuffle, lanes)
+            if progress and shuffle and (message := blocks.mixes_few()):
+                warnings.warn(message, stacklevel=2)
+            called = self._callbacks(callbacks, metrics, progress, ranks)
+        return self._fit(blocks, optimizer, epochs, validation, called, progress, history, threads,
+                         (self.classes, source.names), ranks)
+
     def _callbacks(self, callbacks: Sequence[Any], metrics: Mapping[str, Metric] | Sequence[Metric] | None,
                    progress: bool, ranks: Ranks) -> Callbacks:
         """Return the callbacks of a user, after one for the metrics and before one for the progress."""
@@ -327,7 +429,7 @@ class Model:
         if not len(self.theta):
             raise ValueError("no layer of the model is trained: leave out trainable=False of one")
 
-    def _fit(self, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | None,
+    def _fit(self, batches: Batches, optimizer: TakesSteps, epochs: int, validation: Examples | CheckedRows | None,
              called: Callbacks, progress: bool, history: History | None, threads: int | None,
              names: tuple[tuple[Label, ...] | None, tuple[str, ...] | None], ranks: Ranks) -> History:
         """Train on batches that are checked. `names` are the classes and the names of the columns from then on."""
@@ -453,6 +555,29 @@ class Model:
         x_rows, target, weight = self._check(x, y, sample_weight)
         loss, correct = self.network.inference_copy().loss_and_correct(x_rows, target, len(x_rows), weight)
         return {"loss": loss, "accuracy": correct / len(x_rows) if self.network.loss.classifies(target) else None}
+
+    def evaluate_rows(self, rows: Any) -> Scores:
+        """Return the mean loss and the accuracy on rows that are read block by block.
+
+        Parameters
+        ----------
+        rows : object
+            As for `fit_rows`.
+
+        Returns
+        -------
+        dict
+            As for `evaluate`.
+
+        Raises
+        ------
+        ValueError
+            If rows do not fit; the message names them.
+        """
+        source, network = CheckedRows(rows, self._check, self.feature_names), self.network.inference_copy()
+        loss, correct = source.sums(lambda x, target: network.loss_and_correct(x, target, len(x)))
+        classifies = self.network.loss.classifies(source.sample[1])
+        return {"loss": loss, "accuracy": correct / len(source) if classifies else None}
 
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the outputs.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 import math
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 import warnings
 
 import numpy as np
@@ -15,6 +15,7 @@ from nn.fields import Count, unset
 from nn.frames import column_keys, frame_to_array
 from nn.layers import Diagonal, parameter
 from nn.network import chunks
+from nn.rows import block_ends
 
 MAX_AXES = 32  # of an example
 COARSE = 0.01  # a rounding error of the numbers, as a share of their scale, that is warned of
@@ -35,6 +36,7 @@ class _Scaling(Diagonal):
     mean: np.ndarray = parameter()
     scale: np.ndarray = parameter()
     _initial: tuple[np.ndarray, np.ndarray] | None = unset(default=None)
+    _of_rows: ClassVar[int]  # whether it is for x or for y of rows: 0 or 1
 
     @classmethod
     def of(cls, values: ArrayLike, weights: ArrayLike | None = None) -> Self:
@@ -72,11 +74,59 @@ class _Scaling(Diagonal):
         with np.errstate(over="ignore", invalid="ignore"):
             mean = _mean(rows, share, lambda part: part)
             variance = _mean(rows, share, lambda part: np.square(part - mean))
+        return cls._from_moments("of", mean, variance)
+
+    @classmethod
+    def of_rows(cls, rows: Any) -> Self:
+        """Return the layer with the mean and the standard deviation of each column of rows that do not fit into memory.
+
+        Parameters
+        ----------
+        rows : object
+            As for `Model.fit_rows`. They are read once, block by block: x for Standardize, y for Rescale.
+
+        Returns
+        -------
+        Layer
+            A new layer, which differs from that of `of` only by rounding.
+
+        Raises
+        ------
+        ValueError
+            If they are not rows of finite numbers.
+
+        Notes
+        -----
+        The mean and the sum of squared deviations of each block are joined with those of the blocks before, in float64,
+        by the update of Chan et al. (1983), which has no difference of large sums.
+
+        References
+        ----------
+        Chan, T. F., Golub, G. H., & LeVeque, R. J. (1983). Algorithms for computing the sample variance: analysis and
+        recommendations. The American Statistician 37(3), 242-247.
+        """
+        start, mean, squares = 0, np.zeros(1), np.zeros(1)
+        for end in block_ends(rows).tolist():
+            block = np.asarray(rows.read(start, end)[cls._of_rows])
+            if block.dtype.kind not in "buif" or not block.size:
+                raise ValueError(f"{cls.__name__}.of_rows takes numbers, not {block.dtype} of shape {block.shape}")
+            block = block.reshape(len(block), -1).astype(np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):
+                of_block = block.mean(axis=0)
+                difference = of_block - mean
+                squares = squares + np.square(block - of_block).sum(axis=0)
+                squares += np.square(difference) * (start * len(block) / end)
+                mean = mean + difference * (len(block) / end)
+            start = end
+        return cls._from_moments("of_rows", mean, squares / start)
+
+    @classmethod
+    def _from_moments(cls, method: str, mean: np.ndarray, variance: np.ndarray) -> Self:
         if not np.isfinite(variance).all():
-            raise ValueError(f"{cls.__name__}.of: the numbers hold NaN or infinity, or are too large")
+            raise ValueError(f"{cls.__name__}.{method}: the numbers hold NaN or infinity, or are too large")
         scale = np.sqrt(variance)
         scale[scale <= 1e-12 * np.abs(mean)] = 1  # the numbers are equal, up to rounding
-        layer = cls(rows.shape[1])
+        layer = cls(len(mean))
         layer._initial = mean, scale
         return layer
 
@@ -144,6 +194,8 @@ class Standardize(_Scaling):
            [ 1.,  1.]], dtype=float32)
     """
 
+    _of_rows = 0
+
     def forward(self, x: np.ndarray) -> np.ndarray:
         """y = (x - mean) / scale."""
         y = self.buffers("y", x.shape)
@@ -186,6 +238,8 @@ class Rescale(_Scaling):
     >>> model.evaluate([[0.0], [0.0]], prices)["loss"]
     1.0
     """
+
+    _of_rows = 1
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """y = x scale + mean."""

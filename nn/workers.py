@@ -12,6 +12,7 @@ from nn.batches import Batches
 from nn.division import Division, can_divide, cut
 from nn.network import Batch, Network
 from nn.objective import BatchObjective
+from nn.rows import CheckedRows
 from nn.team import Team
 
 MIN_ACTIVATIONS = 1 << 20  # elements of a batch's activations: with fewer, threads cost more than they save
@@ -207,3 +208,20 @@ class Workers:
 
     def fail(self, error: BaseException, on_all_ranks: bool) -> None:
         """Do nothing about an error within the training. Training on several ranks ends them, unless all have it."""
+
+    def sums(self, rows: CheckedRows) -> tuple[float, int]:
+        """Evaluate rows that are read block by block, without dropout.
+
+        Parameters
+        ----------
+        rows : CheckedRows
+            The rows.
+
+        Returns
+        -------
+        loss : float
+            The mean loss.
+        correct : int
+            The number of examples that are classified correctly.
+        """
+        return rows.sums(self.loss_and_correct)

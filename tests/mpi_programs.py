@@ -324,6 +324,36 @@ def warned():
     return {"warnings": len(caught)}
 
 
+class CountedRows:
+    """Rows in memory, of which each rank counts those that it reads."""
+
+    block_ends = np.append(np.arange(4, 100, 4), 103)
+
+    def __init__(self):
+        self.read_rows = 0
+
+    def __len__(self):
+        return len(X)
+
+    def read(self, start, stop):
+        self.read_rows += stop - start
+        return X[start:stop], Y[start:stop]
+
+
+def rows():
+    """Training on rows that are read block by block: beside one process, and how many rows this rank reads."""
+    results = {}
+    for name, size in (("adam", 20), ("lbfgs", len(X)), ("lm", len(X)), ("gd", 1)):
+        alone, together, counted, validation = network(name), network(name), CountedRows(), CountedRows()
+        options = {"epochs": 3, "batch_size": size, "progress": False, "threads": 1}
+        first = alone.fit_rows(CountedRows(), get(name), validation_data=CountedRows(), **options)
+        second = together.fit_rows(counted, get(name), validation_data=validation, comm=COMM, **options)
+        losses = [np.subtract(first[key], second[key]) for key in ("loss", "val_loss", "val_accuracy")]
+        results[name] = {"difference": difference(alone, together), "losses": float(np.abs(losses).max()),
+                         "read": counted.read_rows, "validation": validation.read_rows, "digest": digest(together)}
+    return results
+
+
 if __name__ == "__main__":
     found = COMM.gather(globals()[sys.argv[1]](*sys.argv[2:]))
     if COMM.rank == 0:

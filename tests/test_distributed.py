@@ -75,6 +75,19 @@ def test_a_large_network_whose_parameters_change_in_parts():
             assert result["difference"] < 1e-5, (case, result)
 
 
+@pytest.mark.parametrize("n", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_rows_in_blocks_of_which_each_rank_reads_its_share(n):
+    """Besides 32 rows of 8 blocks by which data are recognized, and parts of blocks at the ends of its lanes."""
+    for rank in (found := mpiexec(n, "rows")):
+        for name, result in rank.items():
+            assert max(result["difference"], result["losses"]) < 1e-11, (name, result)
+            assert result["digest"] == found[0][name]["digest"]
+            epochs = 1 if name in ("lbfgs", "lm") else 3
+            if name != "gd":  # whose batches have one row, so that rank 0 has them all
+                assert result["read"] - 40 <= epochs * (103 / n + 40 / n + 8), (name, result)
+            assert result["validation"] - 40 <= 3 * (103 / n + 8)
+
+
 @pytest.mark.parametrize("hidden", [2, 3000])
 @pytest.mark.parametrize("name", ["adam", "gd"])
 def test_a_first_order_step_is_one_message(name, hidden):

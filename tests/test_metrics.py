@@ -167,7 +167,7 @@ def test_batches_that_are_made_one_after_the_other():
     batches = [(x[:20], y[:20]), (x[20:], y[20:])]
     history = model.fit_batches(batches, get("adam"), 2, (x, y), metrics=[errors], progress=False)
     assert history["val_errors"][-1] == errors(y, model.predict_classes(x))
-    with pytest.raises(ValueError, match="batches that are made one after the other are not kept: give validation_dat"):
+    with pytest.raises(ValueError, match="batches and rows that are read one after the other are not kept: give"):
         model.fit_batches(batches, get("adam"), metrics=[errors], progress=False)
 
 
