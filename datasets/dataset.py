@@ -60,6 +60,16 @@ class Dataset:
     labels: tuple[str | int | bool, ...] | None = None
     feature_names: tuple[str, ...] = ()
 
+    @property
+    def n_train(self) -> int:
+        """The number of training examples."""
+        return len(self.x_train)
+
+    @property
+    def n_test(self) -> int:
+        """The number of test examples."""
+        return len(self.x_test)
+
     def __repr__(self) -> str:
         """Return the name and the sizes."""
         size = f"{self.x_train.shape[1]} features" if self.image_shape is None else (

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import warnings
 
 from datasets import DATASETS, Choices, Dataset
-from datasets.table import SUFFIXES, is_table
-from feedforward.data import DataShape, describe, download_text, load_data, planned_shape, shape_of
+from datasets.table import SUFFIXES
+from feedforward.data import Data, DataShape, describe, download_text, is_own, load_data, planned_shape, shape_of
 from feedforward.folder import (
     CONFIG,
     changed_environment,
@@ -64,8 +64,9 @@ class Experiment(Declared):
     schedule : str, optional
         The learning rate over the epochs, such as "cosine" or "warmup:5+cosine": see `parse_schedule`.
     dataset : str, path-like or Dataset, optional
-        A name in DATASETS; a file of your own, .csv, .tsv, .parquet or .npz; or a Dataset. By default MNIST, or the
-        digits if MNIST is not available.
+        A name in DATASETS; a file of your own, .csv, .tsv, .parquet or .npz; a folder of files that do not fit into
+        memory, with the parts "train" and "test" as `open_rows` describes them, which are read in blocks; or a Dataset.
+        By default MNIST, or the digits if MNIST is not available.
     data_dir : str or path-like, optional
         The folder of the dataset's files. Missing files are downloaded into it.
     target : str or sequence of str
@@ -91,7 +92,8 @@ class Experiment(Declared):
     epochs : int
         The number of epochs, at least 1.
     batch_size : int, optional
-        The examples of a batch. By default a tenth of the training set, and all of it for second-order optimizers.
+        The examples of a batch. By default a tenth of the training set, at most 1,000 if it is read in blocks, and all
+        of it, in memory, for second-order optimizers.
     seed : int
         The first seed, at least 0. One seed gives one result.
     seeds : int
@@ -163,7 +165,7 @@ class Experiment(Declared):
         self._check_dataset()
         self._settings(plans).check()
         # whether the parts fit does not depend on the widths, which may be very large
-        numbers = is_table(self.dataset) and is_regression(self.loss) is True
+        numbers = is_own(self.dataset) and is_regression(self.loss) is True
         build_network(DataShape("the file", 1, 1, 2, classifies=not numbers), [1] * len(self.hidden), self.activation,
                       self.init, self.loss, self.dropout, self.seed, self.dtype)
         return plans
@@ -178,14 +180,14 @@ class Experiment(Declared):
         if self.dataset is not None and not isinstance(self.dataset, (str, os.PathLike, Dataset)):
             raise ValueError("Experiment: dataset must be a name, a file or a Dataset, not a "
                              f"{type(self.dataset).__name__}: train your own arrays and frames by Model.fit")
-        if is_table(self.dataset):
+        if is_own(self.dataset):
             assert self.dataset is not None
             self.dataset = os.path.abspath(cast(str, self.dataset))
         elif self.target or self.drop or self.one_hot or self.missing:
             raise ValueError("Experiment: target, drop, one_hot and missing are for a file of your own, which ends in "
-                             f"{', '.join(SUFFIXES)}, not for {self.dataset or 'mnist'}")
+                             f"{', '.join(SUFFIXES)}, or a folder, not for {self.dataset or 'mnist'}")
         elif isinstance(self.dataset, os.PathLike):
-            raise ValueError(f"Experiment: the file {self.dataset} ends in none of {', '.join(SUFFIXES)}")
+            raise ValueError(f"Experiment: {self.dataset} is no folder, and ends in none of {', '.join(SUFFIXES)}")
 
     @property
     def _choices(self) -> Choices:
@@ -193,10 +195,10 @@ class Experiment(Declared):
         return Choices(self.target, self.drop, self.one_hot, self.missing, self.test_share,
                        None if regression is None else not regression)
 
-    def _load_data(self, notify: Callable[[str], None]) -> Dataset:
+    def _load_data(self, notify: Callable[[str], None]) -> Data:
         return load_data(cast("str | Dataset | None", self.dataset), self.data_dir, self._choices, notify)
 
-    def _load_on_all(self, ranks: Ranks, notify: Callable[[str], None]) -> Dataset:
+    def _load_on_all(self, ranks: Ranks, notify: Callable[[str], None]) -> Data:
         """Return the data. Rank 0 loads them first, so that a download comes once."""
         data = None
         for loads in (ranks.rank == 0, ranks.rank > 0):
@@ -227,7 +229,7 @@ class Experiment(Declared):
             for seed in range(self.seed, self.seed + self.seeds):
                 run = Run(join_stages(stages), seed, [], self._build_model(data, seed))
                 try:
-                    run.stages = [self._build_stage(stage, settings, data.n_train, run.model) for stage in stages]
+                    run.stages = [self._build_stage(stage, settings, data, run.model) for stage in stages]
                     runs.append(run)
                 except ValueError as error:
                     if self.optimizer not in ("all", ["all"]):
@@ -235,10 +237,10 @@ class Experiment(Declared):
                     notify(f"left out: {run.full_name}: {error}")
         return runs
 
-    def _build_stage(self, stage: StageText, settings: OptimizerSettings, n: int, model: nn.Model) -> Stage:
+    def _build_stage(self, stage: StageText, settings: OptimizerSettings, data: DataShape, model: nn.Model) -> Stage:
         """Return the stage with its optimizer. Raises ValueError if that would need too much memory."""
-        first_order = issubclass(OPTIMIZERS[stage.optimizer], FirstOrder)
-        size = self.batch_size or (-(-n // 10) if first_order else n)
+        first_order, n = issubclass(OPTIMIZERS[stage.optimizer], FirstOrder), data.n_train
+        size = self.batch_size or (data.batch_size if first_order else n)
         check_fit(self.epochs, size, n)
         get(stage.optimizer, **settings.values(stage.optimizer)).start(model.theta)
         lr = stage.lr if isinstance(settings.lr, tuple) else settings.lr
@@ -430,22 +432,24 @@ class Experiment(Declared):
             notify(f"the schedule {self.schedule} keeps its length of {first} epochs; in the epochs from {first + 1} "
                    f"to {self.epochs} its factor is {kept(first):.3g}")
 
-    def _run(self, data: Dataset, path: Path | None, callbacks: RunCallbacks, progress: bool, figures: bool, stop: Stop,
+    def _run(self, data: Data, path: Path | None, callbacks: RunCallbacks, progress: bool, figures: bool, stop: Stop,
              command: str, checkpoint_every: int | str | None, notify: Callable[[str], None], ranks: Ranks,
              before: "Experiment | None" = None) -> Results:
         """Train everything; continue the experiment `before` in the folder, if there is one."""
-        own_file, dataset = is_table(self.dataset), data.name
+        own_file, dataset = is_own(self.dataset), data.name
         if ranks.rank > 0:
             progress, figures, notify = False, False, ignore
         with together(ranks):
             if not callable(callbacks):
                 Callbacks(callbacks, None)  # raises ValueError if one is no callback
             Checkpoint("", checkpoint_every)  # raises ValueError if it is no such number
-            shape = shape_of(data, own_file)
-            if own_file and progress:
-                tell(describe(shape, len(data.x_test), self._choices))
+            found = shape_of(data, self._choices, own_file) if ranks.rank == 0 else None  # it may read many files
+            if found is not None and own_file and progress:
+                tell(describe(found, data.n_test, self._choices))
+        shape = cast(DataShape, ranks.broadcast(found))
+        with together(ranks):
             runs = self._build_runs(self._check(), shape, notify)
-        examples = len(data.x_train) * sum(stage.epochs * run.model.theta.size for run in runs for stage in run.stages)
+        examples = data.n_train * sum(stage.epochs * run.model.theta.size for run in runs for stage in run.stages)
         if self.threads is None and examples > LONG and (advice := blas.advice()):
             notify(advice)
         data_dir = None if self.data_dir is None else os.fspath(self.data_dir)
@@ -453,7 +457,7 @@ class Experiment(Declared):
         experiment = {**self.description(), "dataset": self.dataset if own_file else dataset, "data_dir": data_dir,
                       "threads": threads}
         config = {"command": command, "experiment": experiment,
-                  "dataset": dataset, "examples": [len(data.x_train), len(data.x_test)],
+                  "dataset": dataset, "examples": [data.n_train, data.n_test],
                   "schedule_epochs": self._schedule_epochs or self.epochs, **environment(ranks.size)}
         with ExitStack() as stack:
             with together(ranks):
@@ -526,7 +530,7 @@ def read_experiment(folder: str | os.PathLike[str], dataset: Dataset | None = No
     values = {**config["experiment"], **({} if dataset is None else {"dataset": dataset})}
     with one_line_errors(Path(folder) / CONFIG, "the configuration of a run"):
         experiment = Experiment(**values)
-        if not (isinstance(values["dataset"], Dataset) or values["dataset"] in DATASETS or is_table(values["dataset"])):
+        if not (isinstance(values["dataset"], Dataset) or values["dataset"] in DATASETS or is_own(values["dataset"])):
             raise ValueError(f"the dataset {values['dataset']!r} is your own: write Experiment.resume(folder, "
                              "dataset=data)")
         length = config.get("schedule_epochs", experiment.epochs)

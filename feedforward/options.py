@@ -50,8 +50,9 @@ def parser(program: str) -> Parser:
     add("-o", action="append", default=[], metavar="FIELD=VALUE", dest="fields", help="another field of the "
         "optimizers that have it, such as -o beta1=0.8, or of one optimizer, such as -o adam.beta1=0.8")
     add("--schedule", metavar="NAME[:NUMBER...]", help="the learning rate over the epochs: see --list")
-    add("--dataset", metavar="NAME", help="a name from --list, or a file of your own, .csv, .tsv, .parquet or .npz "
-        "(default: mnist, or digits if mnist is not available)")
+    add("--dataset", metavar="NAME", help="a name from --list; a file of your own, .csv, .tsv, .parquet or .npz; "
+        "or a folder, which is read in blocks, of x_train.npy, y_train.npy, x_test.npy and y_test.npy, of "
+        "train-*.parquet and test-*.parquet, or of IDX files (default: mnist, or digits if mnist is not available)")
     add("--data-dir", metavar="DIR", help="the folder of the dataset's files; missing files are downloaded into it")
     columns: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "COLUMN"}
     add("--target", **columns, help="the column of your file to predict, or several columns of numbers")

@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 
 from datasets import Dataset
-from datasets.table import is_table
+from feedforward.data import in_memory, is_own
 from feedforward.experiment import Experiment, ignore
 from feedforward.folder import choose_folder, locked_folder, plain, write_json
 from feedforward.run import ALONE, Stop
@@ -150,7 +150,7 @@ def search(experiment: Experiment, space: Space, trials: int = 50, seed: int = 0
         raise ValueError(f"held_out must be above 0 and below 1, not {held_out!r}")
     _check_space(experiment, space)
     optuna = _import_optuna()
-    data = _divide(experiment._load_data(notify), held_out, seed)
+    data = _divide(in_memory(experiment._load_data(notify), "a search"), held_out, seed)
     _check_data(data, space, metric)
     settings = plain({"experiment": {**experiment.description(), "dataset": _dataset_name(experiment, data)},
                       "space": {name: list(entry) for name, entry in space.items()},
@@ -237,7 +237,7 @@ def _divide(data: Dataset, held_out: float, seed: int) -> Dataset:
 
 def _dataset_name(experiment: Experiment, data: Dataset) -> Any:
     """Return the name of the dataset, or the file, as config.json has it."""
-    return experiment.dataset if is_table(experiment.dataset) else data.name
+    return experiment.dataset if is_own(experiment.dataset) else data.name
 
 
 def _trial_seed(seed: int, number: int) -> int:

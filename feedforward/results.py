@@ -1,16 +1,14 @@
 """Results: the runs of an experiment, as a table and as figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 import statistics
 from typing import TYPE_CHECKING, Any, overload
 
-from datasets import Dataset
+from feedforward.data import Data, class_names, classes_of_test, without_training
 from feedforward.folder import CONFIG, collect_errors, save_figure, write_json
 from feedforward.run import Run
 from nn import Dense, History, Model
-from nn.labels import class_indices
 from nn.model import Scores
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ class Results(Sequence[Run]):
     ----------
     runs : list of Run
         The runs, one for each optimizer and seed.
-    data : Dataset
+    data : Dataset or LargeDataset
         The data that they were trained on.
     folder : Path or None
         The folder of the files; None if nothing is written.
@@ -44,11 +42,10 @@ class Results(Sequence[Run]):
     True
     """
 
-    def __init__(self, runs: list[Run], data: Dataset, folder: Path | None) -> None:
+    def __init__(self, runs: list[Run], data: Data, folder: Path | None) -> None:
         self.runs, self.folder = runs, folder
         self._problems: list[str] = []
-        # figures show only the test data: empty copies let the memory of the training data be freed
-        self._data = replace(data, x_train=data.x_train[:0].copy(), y_train=data.y_train[:0].copy())
+        self._data = without_training(data)  # figures show only the test data
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -168,11 +165,11 @@ class Results(Sequence[Run]):
         run, data = self.runs[0], self._data
         title = f"{data.name}, {run.name}"
         curves = {"curves": plots.curves(run.history, title, validation="test")}
-        if not run.model.classifies or len(data.classes) > MAX_CLASSES:
+        names = class_names(run.model, data)
+        if not run.model.classifies or len(names) > MAX_CLASSES:
             return curves
-        predicted = class_indices(run.model.predict(data.x_test))
-        names = data.classes or None
-        return {**curves, "confusion": plots.confusion(data.y_test, predicted, names, f"{title}: test data")}
+        true, predicted = classes_of_test(run.model, data)
+        return {**curves, "confusion": plots.confusion(true, predicted, names or None, f"{title}: test data")}
 
     def write(self, folder: Path, config: Mapping[str, Any], figures: bool = True) -> None:
         """Write the figures and, if there are several runs, the configuration with the results of all.

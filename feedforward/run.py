@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from datasets import Dataset
-from feedforward.data import targets
+from datasets import DataError
+from feedforward.data import Data, evaluate, fit
 from feedforward.folder import CONFIG, HISTORY, MODEL, collect_errors, read_config, reason, save_figure, write_json
+from feedforward.large import LargeDataset
 from feedforward.stages import AUTO, Stage
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
@@ -138,7 +139,7 @@ class Run:
                 "failed": self.error or None, "messages": self.messages, "forms": self.forms(),
                 "interrupted": self.interrupted}
 
-    def train(self, data: Dataset, callbacks: Sequence[Any], threads: int | None, share: int | None,
+    def train(self, data: Data, callbacks: Sequence[Any], threads: int | None, share: int | None,
               config: dict[str, Any], checkpoint_every: int | str | None = None,
               notify: Callable[[str], None] | None = None, figures: bool = True, ranks: Ranks = ALONE) -> None:
         """Train stage by stage. If the run has a folder, write its files, even if training fails.
@@ -147,7 +148,7 @@ class Run:
 
         Parameters
         ----------
-        data : Dataset
+        data : Dataset or LargeDataset
             The data to train on.
         callbacks : sequence
             The callbacks of every stage.
@@ -191,7 +192,7 @@ class Run:
             notify(self._position())
         try:
             self._train_stages(data, callbacks, threads, checkpoint, first, before, notify, figures, ranks)
-        except (Diverged, ValueError, OSError, MemoryError) as error:
+        except (Diverged, DataError, ValueError, OSError, MemoryError) as error:
             self.error, self.refused = reason(error), continues and not begins.done
         finally:  # also after an interrupt
             if self.folder is not None and not self.refused:
@@ -202,17 +203,17 @@ class Run:
             return
         self.problems += [str(callback.error) for callback in callbacks if getattr(callback, "error", "")]
         self.interrupted = any(ranks.gather(any(getattr(callback, "requested", False) for callback in callbacks)))
-        if ranks.rank == 0:
-            self._evaluate(data, threads)
+        if ranks.rank == 0 or isinstance(data, LargeDataset):
+            self._evaluate(data, threads, ranks)
         self.training, self.test = ranks.broadcast((self.training, self.test))
         self._write_config({**config, "results": self.results()})
 
-    def _evaluate(self, data: Dataset, threads: int | None) -> None:
-        # a ValueError: the data do not fit; then fit has failed in the same way
-        with (collect_errors(self.problems), suppress(ValueError), np.errstate(over="ignore", invalid="ignore"),
-              blas.limited(threads) if threads else nullcontext()):
-            self.training = self.model.evaluate(data.x_train, targets(data, data.y_train))
-            self.test = self.model.evaluate(data.x_test, targets(data, data.y_test))
+    def _evaluate(self, data: Data, threads: int | None, ranks: Ranks) -> None:
+        # a ValueError or DataError: the data do not fit; then fit has failed in the same way
+        with (collect_errors(self.problems), suppress(ValueError, DataError),
+              np.errstate(over="ignore", invalid="ignore"), blas.limited(threads) if threads else nullcontext()):
+            self.training = evaluate(self.model, data, "train", ranks.comm)
+            self.test = evaluate(self.model, data, "test", ranks.comm)
 
     def _begin(self, config: dict[str, Any]) -> None:
         if self.on_begin is not None:
@@ -293,10 +294,9 @@ class Run:
         if isinstance(results, dict) and not results.get("failed") and not results.get("interrupted"):
             raise ValueError(f"{self.folder} holds a complete run, but no {CHECKPOINT} from which to continue")
 
-    def _train_stages(self, data: Dataset, callbacks: Sequence[Any], threads: int | None,
+    def _train_stages(self, data: Data, callbacks: Sequence[Any], threads: int | None,
                       checkpoint: Checkpoint | None, first: int, before: int, notify: Callable[[str], None],
                       figures: bool, ranks: Ranks) -> None:
-        y, validation = targets(data, data.y_train), (data.x_test, targets(data, data.y_test))
         for number, stage in enumerate(self.stages[first:], first):
             with together(ranks):
                 if stage.finds_lr and stage.found_lr is None and ranks.rank == 0:
@@ -307,8 +307,8 @@ class Run:
                     "stage": number, "before": before, "messages": list(self.messages),
                     "forms": [getattr(done.optimizer, "form_used", "") for done in self.stages[:number]]}
             left = max(0, before + stage.epochs - len(self.history))
-            self.model.fit(data.x_train, y, stage.optimizer, left, stage.batch_size, validation, callbacks,
-                           progress=False, history=self.history, threads=threads, comm=ranks.comm)
+            fit(self.model, data, optimizer=stage.optimizer, epochs=left, batch_size=stage.batch_size,
+                callbacks=callbacks, progress=False, history=self.history, threads=threads, comm=ranks.comm)
             if self.history.message:
                 part = f"{stage.name}: " if len(self.stages) > 1 else ""
                 self.messages.append(f"{part}{self.history.message}")
@@ -316,7 +316,7 @@ class Run:
                 break
             before = len(self.history)
 
-    def _find_lr(self, number: int, data: Dataset, threads: int | None, notify: Callable[[str], None],
+    def _find_lr(self, number: int, data: Data, threads: int | None, notify: Callable[[str], None],
                  figures: bool) -> None:
         """Set the lr of a stage by a range test from the present weights. Raises ValueError if it suggests none."""
         stage = self.stages[number]
@@ -369,7 +369,7 @@ def tell(message: str) -> None:
         tqdm.write(f"{message}\n", file=sys.stderr, end="")  # at once: see Progress
 
 
-def train_all(runs: Sequence[Run], data: Dataset, ranks: Ranks, *, jobs: int | None, threads: int | None,
+def train_all(runs: Sequence[Run], data: Data, ranks: Ranks, *, jobs: int | None, threads: int | None,
               callbacks: RunCallbacks, progress: bool, title: Callable[[Run], str], stop: Stop, config: dict[str, Any],
               checkpoint_every: int | str | None, figures: bool) -> None:
     """Train every run, `jobs` of them at once, each with its share of BLAS's threads.

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from datasets import Dataset
-from feedforward.data import targets
+from feedforward.data import Data, in_memory, targets
 from feedforward.range_test import RangeTest, lr_find
 from nn import Model
 from nn.fields import Positive, check_value, lookup
@@ -205,7 +204,8 @@ class Stage:
         optimizer: Any = self.optimizer  # one that has an lr
         optimizer.lr = self.found_lr = lr
 
-    def range_test(self, model: Model, data: Dataset, threads: int | None) -> RangeTest:
+    def range_test(self, model: Model, data: Data, threads: int | None) -> RangeTest:
         """Return the range test of the optimizer, from the present weights of the model."""
+        data = in_memory(data, "the range test of lr 'auto'")
         y = targets(data, data.y_train)
         return lr_find(model, data.x_train, y, self.optimizer, self.batch_size, threads=threads)

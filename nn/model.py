@@ -15,7 +15,7 @@ from nn.arrays import LiveVector, size
 from nn.batches import DROPOUT, INITIALIZATION, Batches, Examples, generator, split
 from nn.blocks import Blocks
 from nn.callbacks import Progress
-from nn.distributed import quiet, together
+from nn.distributed import quiet, share, together
 from nn.fields import Count, Fraction, check_value, lookup
 from nn.fit import Callbacks, TakesSteps, fit, is_only_rank_0
 from nn.frames import check_columns, column_names
@@ -556,13 +556,15 @@ class Model:
         loss, correct = self.network.inference_copy().loss_and_correct(x_rows, target, len(x_rows), weight)
         return {"loss": loss, "accuracy": correct / len(x_rows) if self.network.loss.classifies(target) else None}
 
-    def evaluate_rows(self, rows: Any) -> Scores:
+    def evaluate_rows(self, rows: Any, comm: Any = None) -> Scores:
         """Return the mean loss and the accuracy on rows that are read block by block.
 
         Parameters
         ----------
         rows : object
             As for `fit_rows`.
+        comm : mpi4py.MPI.Intracomm, optional
+            A communicator whose processes all call this method; each reads its share.
 
         Returns
         -------
@@ -574,8 +576,12 @@ class Model:
         ValueError
             If rows do not fit; the message names them.
         """
-        source, network = CheckedRows(rows, self._check, self.feature_names), self.network.inference_copy()
-        loss, correct = source.sums(lambda x, target: network.loss_and_correct(x, target, len(x)))
+        ranks, network = Ranks(comm), self.network.inference_copy()
+        with together(ranks):
+            source = CheckedRows(rows, self._check, self.feature_names)
+            own = source.sums(lambda x, target: network.loss_and_correct(x, target, len(x)),
+                              share(len(source), ranks.rank, ranks.size))
+        loss, correct = map(sum, zip(*ranks.gather(own)))
         classifies = self.network.loss.classifies(source.sample[1])
         return {"loss": loss, "accuracy": correct / len(source) if classifies else None}
 

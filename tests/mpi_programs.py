@@ -14,6 +14,7 @@ from mpi4py import MPI
 import numpy as np
 
 from datasets import load
+from feedforward import Experiment
 from nn import (
     CrossEntropy,
     Dense,
@@ -352,6 +353,15 @@ def rows():
         results[name] = {"difference": difference(alone, together), "losses": float(np.abs(losses).max()),
                          "read": counted.read_rows, "validation": validation.read_rows, "digest": digest(together)}
     return results
+
+
+def folder(path):
+    """An experiment on a folder that is read in blocks, beside one process."""
+    options = {"dataset": path, "epochs": 2, "hidden": [4], "dtype": "float64", "batch_size": 30}
+    alone, together = (Experiment(**options).run(progress=False, comm=comm) for comm in (None, COMM))
+    return {"difference": difference(alone.model, together.model), "digest": digest(together.model),
+            "scores": float(abs(alone[0].test["loss"] - together[0].test["loss"])),
+            "accuracy": together[0].training["accuracy"] == alone[0].training["accuracy"]}
 
 
 if __name__ == "__main__":

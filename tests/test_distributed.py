@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from datasets import load
 from nn.distributed import RowsGenerator, share
 from nn.mpi import world
 from optimizers import OPTIMIZERS
@@ -86,6 +87,16 @@ def test_rows_in_blocks_of_which_each_rank_reads_its_share(n):
             if name != "gd":  # whose batches have one row, so that rank 0 has them all
                 assert result["read"] - 40 <= epochs * (103 / n + 40 / n + 8), (name, result)
             assert result["validation"] - 40 <= 3 * (103 / n + 8)
+
+
+def test_an_experiment_on_a_folder_that_is_read_in_blocks(tmp_path):
+    data = load("digits")
+    for name in ("x_train", "y_train", "x_test", "y_test"):
+        np.save(tmp_path / f"{name}.npy", getattr(data, name))
+    for rank in (found := mpiexec(2, "folder", str(tmp_path))):
+        assert max(rank["difference"], rank["scores"]) < 1e-12
+        assert rank["accuracy"]
+        assert rank["digest"] == found[0]["digest"]
 
 
 @pytest.mark.parametrize("hidden", [2, 3000])
