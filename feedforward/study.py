@@ -8,7 +8,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
-from datasets import Dataset
+from feedforward.data import Data
 from feedforward.run import Run, RunCallbacks, Stop, own_callbacks, tell
 from nn.history import Epoch
 from nn.model import Model
@@ -31,7 +31,7 @@ def duration(run: Run) -> float:
                for stage in run.stages)
 
 
-def train_on_ranks(runs: Sequence[Run], data: Dataset, ranks: Ranks, *, threads: int | None, callbacks: RunCallbacks,
+def train_on_ranks(runs: Sequence[Run], data: Data, ranks: Ranks, *, threads: int | None, callbacks: RunCallbacks,
                    progress: bool, stop: Stop, config: dict[str, Any], checkpoint_every: int | str | None,
                    figures: bool) -> None:
     """Train whole runs on the ranks, the longest first; then all ranks have the results of all runs.
