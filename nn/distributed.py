@@ -391,7 +391,7 @@ class DistributedWorkers(Workers):
     def sums(self, rows: CheckedRows) -> tuple[float, int]:
         """Evaluate rows that are read block by block, of which this rank reads its share."""
         own = rows.sums(super().loss_and_correct, self._share(len(rows)))
-        return self._message.sum(*own, gradient=False)
+        return self._message.sum(*own, gradient=False)[:2]
 
     def agree(self, stop: bool, interrupt: bool, now: bool = False) -> tuple[bool, bool]:
         """Return whether any rank wanted to stop, and whether one was interrupted: at the last message, or `now`.
