@@ -21,6 +21,7 @@ from typing import Any
 CONNECT = 3.0  # seconds to connect to an address
 ANSWER = 20.0  # seconds in which the watcher must answer; it starts meanwhile
 END = 5.0  # seconds in which it must end, or end this rank
+DESCRIPTOR = 900  # higher than those of the MPI library
 WELCOME, STOP = b"+", b"!"  # what it sends to a rank
 EXPLAINED = (ValueError, TypeError, OSError, MemoryError, ImportError, KeyboardInterrupt, SystemExit)  # by their texts
 
@@ -119,7 +120,7 @@ class Watch:
                 self._socket.settimeout(ANSWER)
                 self._socket.sendall(f"{own}\n".encode())
                 if self._socket.recv(1) == WELCOME:
-                    self._socket.settimeout(None)
+                    self._socket = closed_first(self._socket)
                     return ""
                 problems.append(f"{address}: no answer")
             except OSError as error:
@@ -183,6 +184,22 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+
+
+def closed_first(connection: socket.socket) -> socket.socket:
+    """Return a connection with a high descriptor: when a process ends, Linux closes its highest descriptor first.
+
+    The launcher has a connection of its own to each rank. If that were closed earlier, another rank, which the launcher
+    then kills, could seem to be the first that ended.
+    """
+    import fcntl  # there is none on Windows
+
+    with connection:
+        connection.settimeout(None)
+        try:
+            return socket.socket(fileno=fcntl.fcntl(connection, fcntl.F_DUPFD_CLOEXEC, DESCRIPTOR))
+        except OSError:  # so high a number is not allowed
+            return connection.dup()
 
 
 def own_address() -> list[str]:

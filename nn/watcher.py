@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from time import monotonic
+from typing import cast
 
 START = 30.0  # seconds in which the first rank must connect
 END = 5.0  # seconds in which all ranks must have ended after one has failed
@@ -53,7 +54,7 @@ class Watcher:
                 if key.fileobj is self._server:
                     self._accept()
                 else:
-                    self._receive(key.fileobj)  # type: ignore[arg-type]
+                    self._receive(cast(socket.socket, key.fileobj))
 
     def _accept(self) -> None:
         with suppress(BlockingIOError, ConnectionError):  # it was closed meanwhile
