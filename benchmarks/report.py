@@ -46,10 +46,10 @@ def replace_on_this_machine(name: str, text: str) -> None:
     replace_part(name, "\n\n".join([*kept, f"{head}, {date.today()}\n\n{text.strip()}"]))
 
 
-def save_figure(figure: Any, name: str) -> None:
-    """Write a figure to benchmarks/figures."""
-    FIGURES.mkdir(exist_ok=True)
-    write_atomically(FIGURES / name, lambda file: figure.savefig(file, format="png", dpi=100))
+def save_figure(figure: Any, name: str, folder: Path = FIGURES) -> None:
+    """Write a figure to benchmarks/figures, or to another folder."""
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / name, lambda file: figure.savefig(file, format="png", dpi=100))
 
 
 def processor() -> str:

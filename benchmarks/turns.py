@@ -2,9 +2,11 @@
 
 So the threads of one program do not disturb another, and all see the same machine: a ratio is that of two times of the
 same round, and the median is over the rounds. Every other round goes through the programs in the opposite order.
+
+A program may also consist of several ranks, which a launcher such as mpiexec starts. Rank 0 measures.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
 import importlib
 import json
@@ -16,23 +18,28 @@ import sys
 from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from benchmarks.report import ROOT
+from nn.mpi import world
 
 PAUSE = 0.05  # seconds between two turns: threads that wait in a loop go to sleep meanwhile
+PATIENCE = 10.0  # seconds that a process has to end
+POLL = 0.001  # seconds after which a rank looks again whether its turn has come
 
 
 class Program(NamedTuple):
     """A function that makes a turn: ``module:name``, its arguments, and the checkout whose code it measures.
 
     The function returns the turn, a callable. The turn returns its seconds, or any other object if its whole call is to
-    be timed.
+    be timed. The launcher is a command that starts all ranks, such as ["mpiexec", "-n", "2"].
     """
 
     function: str
     arguments: Mapping[str, Any]
     checkout: Path = ROOT
+    launcher: Sequence[str] = ()
 
 
 class Process:
@@ -46,7 +53,9 @@ class Process:
 
     def __init__(self, program: Program) -> None:
         self._function = program.function
-        command = [sys.executable, "-m", "benchmarks.turns", program.function, json.dumps(dict(program.arguments))]
+        # mpi4py ends all ranks if one raises an error
+        launcher = [*program.launcher, sys.executable, "-m", "mpi4py"] if program.launcher else [sys.executable]
+        command = [*launcher, "-m", "benchmarks.turns", program.function, json.dumps(dict(program.arguments))]
         self._process = subprocess.Popen(command, cwd=program.checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          text=True, env={**os.environ, "PYTHONPATH": str(program.checkout)})
         self._read()
@@ -62,8 +71,14 @@ class Process:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        # a launcher that is killed leaves its ranks behind; they end when their input does
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
     def _read(self) -> float:
         assert self._process.stdout is not None
@@ -107,18 +122,41 @@ def ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(seconds, others, strict=True))
 
 
+def signals() -> Iterator[None]:
+    """Yield for each line of the standard input; in each of several ranks, for each line that rank 0 reads."""
+    comm = world()
+    if comm is None:
+        for _ in sys.stdin:
+            yield
+        return
+    more = np.ones(1, np.int8)
+    while True:
+        if comm.rank == 0:
+            more[0] = bool(sys.stdin.readline())
+        request = comm.Ibcast(more)
+        while not request.Test():  # to wait for it would keep a core busy while others are measured
+            sleep(POLL)
+        if not more[0]:
+            return
+        comm.Barrier()
+        yield
+
+
 def serve(function: str, arguments: Mapping[str, Any]) -> None:
     """Make the turn, and run it once for each line of the standard input; write its seconds."""
+    comm = world()
     module, name = function.split(":")
     output = sys.stdout
     with redirect_stdout(sys.stderr):  # some frameworks print
         run: Callable[[], object] = getattr(importlib.import_module(module), name)(**arguments)
-        print(0.0, file=output, flush=True)
-        for _ in sys.stdin:
+        if comm is None or comm.rank == 0:
+            print(0.0, file=output, flush=True)
+        for _ in signals():
             started = perf_counter()
             result = run()
             seconds = result if isinstance(result, float) else perf_counter() - started
-            print(seconds, file=output, flush=True)
+            if comm is None or comm.rank == 0:
+                print(seconds, file=output, flush=True)
 
 
 if __name__ == "__main__":

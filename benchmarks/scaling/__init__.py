@@ -1,0 +1,1 @@
+"""How training scales with the number of ranks: measurements, a cost model, and what it predicts for many machines."""
