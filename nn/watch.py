@@ -7,7 +7,6 @@ every rank keeps a TCP connection. The system closes the connection of a process
 
 from collections.abc import Callable
 from contextlib import suppress
-import json
 import os
 from pathlib import Path
 import secrets
@@ -113,12 +112,11 @@ class Watch:
     def _connect(self, host_of_rank_0: str, addresses: list[str], port: int, token: str) -> str:
         """Connect to the watcher. Return what the problem is, or an empty text."""
         rank, host, problems = self._ranks.rank, socket.gethostname(), []
-        own = json.dumps([token, rank, f"process {os.getpid()} on {host}"])
         for address in ["127.0.0.1"] if host == host_of_rank_0 else addresses:
             try:
                 self._socket = socket.create_connection((address, port), CONNECT)
                 self._socket.settimeout(ANSWER)
-                self._socket.sendall(f"{own}\n".encode())
+                self._socket.sendall(f"{token} {rank} process {os.getpid()} on {host}\0".encode())
                 if self._socket.recv(1) == WELCOME:
                     self._socket = closed_first(self._socket)
                     return ""
@@ -143,14 +141,14 @@ class Watch:
         """Tell the watcher why this rank fails: it then ends this process. Without a watcher, this returns."""
         self._status = status
         if self._socket is not None:
-            with suppress(OSError):
-                self._socket.sendall(f"{json.dumps(reason)}\n".encode())
-                self._thread.join(END)
+            with suppress(OSError):  # the thread may have closed it, because of another rank
+                self._socket.sendall(reason.replace("\0", "").encode(errors="replace") + b"\0")
+            self._thread.join(END)
 
     def _disconnect(self) -> None:
         if self._socket is not None:
             with suppress(OSError):
-                self._socket.sendall(b"null\n")  # nothing failed
+                self._socket.sendall(b"\0")  # nothing failed
                 self._socket.shutdown(socket.SHUT_RDWR)
             if self._thread.is_alive():
                 self._thread.join()

@@ -1,14 +1,11 @@
 """The watcher: a process to which all ranks are connected. It names the first rank that fails, and ends the others.
 
-It is started as a program by nn/watch.py, and needs only the standard library. A rank sends lines of JSON: who it is,
-and then, if it leaves, null; or, if it fails, a text that says why.
+It is started as a program by nn/watch.py. It imports little, so that it starts quickly. A rank sends messages that end
+with a zero byte: who it is, and then, if it leaves, an empty one; or, if it fails, a text that says why.
 """
 
 from contextlib import suppress
-from hmac import compare_digest
-import json
 import os
-import resource
 from selectors import EVENT_READ, DefaultSelector
 import signal
 import socket
@@ -18,7 +15,7 @@ from typing import cast
 
 START = 30.0  # seconds in which the first rank must connect
 END = 5.0  # seconds in which all ranks must have ended after one has failed
-LIMIT = 4096  # bytes of the first line of a connection
+LIMIT = 4096  # bytes of the first message of a connection
 WELCOME, STOP = b"+", b"!"
 KILLED = "has ended: it was killed, it crashed, or its machine ran out of memory; all ranks end"
 
@@ -39,7 +36,7 @@ class Watcher:
     def __init__(self, server: socket.socket, token: str, size: int) -> None:
         self._server, self._token, self._missing = server, token, size
         self._names: dict[socket.socket, tuple[str, str]] = {}  # of the ranks that are connected: number, process
-        self._received: dict[socket.socket, bytes] = {}  # by each connection: a line that is not yet complete
+        self._received: dict[socket.socket, bytes] = {}  # by each connection: a message that is not yet complete
         self._deadline: float | None = monotonic() + START
         self._failed = self._stopped = False
         self._selector = DefaultSelector()
@@ -67,26 +64,23 @@ class Watcher:
         data = b""
         with suppress(OSError):  # a connection that was reset is closed, too
             data = connection.recv(1 << 16)
-        *lines, rest = (self._received[connection] + data).split(b"\n")
+        *messages, rest = (self._received[connection] + data).split(b"\0")
         self._received[connection] = rest
         known = True
-        for line in lines:
+        for message in messages:
             if connection in self._names:
-                self._hear(connection, line)
+                self._hear(connection, message.decode(errors="replace"))
             else:
-                known = self._welcome(connection, line)
+                known = self._welcome(connection, message.decode(errors="replace"))
         if not data or not known or (connection not in self._names and len(rest) > LIMIT):
             self._close(connection)
 
-    def _welcome(self, connection: socket.socket, line: bytes) -> bool:
-        """Note which rank is connected, and return whether it is one: its line has the token."""
-        try:
-            token, rank, process = json.loads(line)
-            if not compare_digest(token, self._token):
-                return False
-        except (ValueError, TypeError):
+    def _welcome(self, connection: socket.socket, message: str) -> bool:
+        """Note which rank is connected, and return whether it is one: it knows the token."""
+        token, *who = message.split(" ", 2)
+        if token != self._token or len(who) != 2:
             return False
-        self._names[connection] = f"rank {rank}", process
+        self._names[connection] = f"rank {who[0]}", who[1]
         send(connection, WELCOME)
         self._missing -= 1
         if self._missing == 0:
@@ -96,14 +90,13 @@ class Watcher:
             self._deadline = None
         return True
 
-    def _hear(self, connection: socket.socket, line: bytes) -> None:
-        """Let a rank leave, or note why it fails, and end it; it ends first, so that the launcher names it too."""
-        reason = json.loads(line)
-        if reason is None:
-            self._remove(connection)
-        else:
+    def _hear(self, connection: socket.socket, reason: str) -> None:
+        """Let a rank leave, or show why it fails, and end it; it ends first, so that the launcher names it too."""
+        if reason:
             self._fail(f"{self._names[connection][0]}: {reason}")
             send(connection, STOP)
+        else:
+            self._remove(connection)
 
     def _close(self, connection: socket.socket) -> None:
         if connection in self._names:
@@ -139,13 +132,17 @@ def send(connection: socket.socket, message: bytes) -> None:
 
 def main() -> None:
     """Watch the ranks that connect to the socket whose descriptor is the first argument."""
+    import resource  # there is none on Windows
+
     for number in (signal.SIGINT, signal.SIGTERM):  # they are for the ranks
         signal.signal(number, signal.SIG_IGN)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one for each rank
+    with suppress(OSError, ValueError):  # macOS has a lower limit than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one for each rank
     server = socket.socket(fileno=int(sys.argv[1]))
     server.setblocking(False)
     Watcher(server, os.environ["FEEDFORWARD_TOKEN"], int(sys.argv[2])).run()
+    os._exit(0)  # rank 0 waits for it: nothing has to be tidied up
 
 
 if __name__ == "__main__":
