@@ -17,6 +17,7 @@ import warnings
 
 from datasets import DataError
 from feedforward.configuration import read_fields
+from feedforward.data import ignore
 from feedforward.experiment import Experiment
 from feedforward.folder import quoted, reason
 from feedforward.options import explicit, listing, parser, parser_of_predict, parser_of_repeat, values
@@ -27,7 +28,6 @@ from feedforward.run import Stop
 from nn.distributed import together
 from nn.files import write_atomically
 from nn.mpi import Ranks, world
-from nn.watch import Watch
 
 
 def predict(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
@@ -224,7 +224,7 @@ def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int
                 null = stack.enter_context(open(os.devnull, "w"))
                 stack.enter_context(redirect_stdout(null))
                 stack.enter_context(redirect_stderr(null))
-            with Watch(ranks), stop_at_first_signal(stop), warnings.catch_warnings():
+            with ranks.watch(), stop_at_first_signal(stop), warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: say(f"{name}: {message}", "stderr")
                 status = run(argv, program, name, stop, ranks)
         except (ValueError, TypeError, DataError, OSError, MemoryError, ImportError) as error:
@@ -236,10 +236,6 @@ def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int
     if ranks.rank > 0:  # the status of rank 0 is that of the job
         return 0
     return 128 + stop.signal if stop.signal else status
-
-
-def ignore(message: str) -> None:
-    """Do not print a message."""
 
 
 def warn(message: str) -> None:

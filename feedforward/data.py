@@ -140,10 +140,14 @@ def is_own(dataset: object) -> bool:
     return is_table(dataset) or is_folder(dataset)
 
 
+def ignore(message: str) -> None:
+    """Do nothing with a message, where a function that notifies is expected."""
+
+
 def planned_shape(dataset: str | Dataset | None, choices: Choices) -> DataShape:
     """Return the shape of the data without a download; files of the user are read."""
     if isinstance(dataset, Dataset) or is_own(dataset):
-        return shape_of(load_data(dataset, None, choices, lambda message: None), choices, is_own(dataset))
+        return shape_of(load_data(dataset, None, choices, ignore), choices, is_own(dataset))
     name = _name(dataset)
     entry = datasets.DATASETS[name]
     return DataShape(name, entry.n_train, entry.image_shape[0] * entry.image_shape[1], entry.n_classes)

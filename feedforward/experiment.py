@@ -11,7 +11,17 @@ import warnings
 
 from datasets import DATASETS, Choices, Dataset
 from datasets.table import SUFFIXES
-from feedforward.data import Data, DataShape, describe, download_text, is_own, load_data, planned_shape, shape_of
+from feedforward.data import (
+    Data,
+    DataShape,
+    describe,
+    download_text,
+    ignore,
+    is_own,
+    load_data,
+    planned_shape,
+    shape_of,
+)
 from feedforward.folder import (
     CONFIG,
     changed_environment,
@@ -35,7 +45,6 @@ from nn.fields import Bounds, Count, Declared, Fraction, PositiveFraction
 from nn.fit import Callbacks
 from nn.inputs import check_fit
 from nn.mpi import Ranks
-from nn.watch import Watch
 from optimizers import OPTIMIZERS, FirstOrder, get, hyperparameters, parse_schedule
 
 __all__ = ["Experiment"]
@@ -331,7 +340,7 @@ class Experiment(Declared):
             raises nothing: its `error` says why.
         """
         ranks, path = Ranks(comm), None
-        with Watch(ranks):
+        with ranks.watch():
             with together(ranks):
                 plans = self._check()  # errors come before a download
             data = self._load_on_all(ranks, notify)
@@ -387,7 +396,7 @@ class Experiment(Declared):
         3
         """
         own, ranks, config = dataset if isinstance(dataset, Dataset) else None, Ranks(comm), {}
-        with Watch(ranks):
+        with ranks.watch():
             with together(ranks):
                 if ranks.rank == 0:
                     config = read_config(folder)
@@ -513,10 +522,6 @@ class Experiment(Declared):
         names = {join_stages(stages) for stages in plans}
         name = folder_name(names.pop()) if len(names) == 1 else "comparison"
         return choose_folder(folder, f"{dataset}-{name}")
-
-
-def ignore(message: str) -> None:
-    """Do not notify: rank 0 does it."""
 
 
 def read_experiment(folder: str | os.PathLike[str], dataset: Dataset | None = None,

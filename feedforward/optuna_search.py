@@ -15,8 +15,8 @@ import warnings
 import numpy as np
 
 from datasets import Dataset
-from feedforward.data import in_memory, is_own
-from feedforward.experiment import Experiment, ignore
+from feedforward.data import ignore, in_memory, is_own
+from feedforward.experiment import Experiment
 from feedforward.folder import choose_folder, locked_folder, plain, write_json
 from feedforward.run import ALONE, Stop
 from feedforward.stages import parse_plans

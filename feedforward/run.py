@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from datasets import DataError
-from feedforward.data import Data, evaluate, fit
+from feedforward.data import Data, evaluate, fit, ignore
 from feedforward.folder import CONFIG, HISTORY, MODEL, collect_errors, read_config, reason, save_figure, write_json
 from feedforward.large import LargeDataset
 from feedforward.stages import AUTO, Stage
@@ -167,7 +167,7 @@ class Run:
         ranks : Ranks
             The ranks that train this run together, of which only rank 0 has a folder.
         """
-        notify = notify or (lambda message: None)
+        notify = notify or ignore
         config = {**config, "seed": self.seed, "model": self.model.components().description()}
         callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin(partial(self._begin, config))
         continues = self.folder is not None and (self.folder / CONFIG).exists()

@@ -24,7 +24,6 @@ from nn.network import Network
 from nn.objective import BatchObjective, keep_parts
 from nn.rows import CheckedRows
 from nn.undo import Undo
-from nn.watch import end_all
 from nn.workers import Workers
 
 NUMBERS = 5  # of each rank in a message: loss, correct examples, cost, whether it wants to stop, and is interrupted
@@ -163,7 +162,6 @@ class DistributedObjective:
     """
 
     theta: np.ndarray = cast(Any, LiveVector())  # for type checkers it is the vector
-    max_gigabytes: float = 1.0
 
     def __init__(self, local: BatchObjective, message: Message, rows: slice, n: int,
                  run_all: Callable[[Callable[[int], None], int], Any], threads: int) -> None:
@@ -184,6 +182,15 @@ class DistributedObjective:
     @evaluations.setter
     def evaluations(self, number: int) -> None:
         self._local.evaluations = number
+
+    @property
+    def max_gigabytes(self) -> float:
+        """The largest Hessian, Gauss-Newton matrix or Jacobian, in gigabytes."""
+        return self._local.max_gigabytes
+
+    @max_gigabytes.setter
+    def max_gigabytes(self, number: float) -> None:
+        self._local.max_gigabytes = number
 
     @property
     def gradients(self) -> float:
@@ -239,12 +246,10 @@ class DistributedObjective:
 
     def hessian(self) -> np.ndarray:
         """Return the Hessian at theta."""
-        self._local.max_gigabytes = self.max_gigabytes
         return self._total(self._local.hessian())
 
     def gauss_newton(self) -> np.ndarray:
         """Return the generalized Gauss-Newton matrix at theta."""
-        self._local.max_gigabytes = self.max_gigabytes
         return self._total(self._local.gauss_newton())
 
     def _total(self, array: np.ndarray) -> np.ndarray:
@@ -265,12 +270,12 @@ class DistributedObjective:
 
     def jacobian(self) -> np.ndarray:
         """Return the derivatives of the residuals of all ranks, in the order of the batch."""
-        self._correct, self._local.max_gigabytes = None, self.max_gigabytes
+        self._correct = None
         return self._ranks.stack(self._local.jacobian())
 
     def residual_triangle(self) -> np.ndarray:
         """Return the triangle of the QR factorization of [J, r] of all ranks, from the triangles of the ranks."""
-        self._correct, self._local.max_gigabytes = None, self.max_gigabytes
+        self._correct = None
         return combine_triangles(self._local.residual_triangle(), self._ranks)
 
     def subsample(self, rows: Any) -> "DistributedObjective":
@@ -386,12 +391,16 @@ class DistributedWorkers(Workers):
         """Evaluate examples without dropout, of which this rank evaluates its share."""
         part = self._share(len(x))
         own = None if weight is None else weight[part]
-        return self._message.sum(*super().loss_and_correct(x[part], target[part], own, len(x)))[:2]
+        return self._sum(super().loss_and_correct(x[part], target[part], own, len(x)))
 
     def sums(self, rows: CheckedRows) -> tuple[float, int]:
         """Evaluate rows that are read block by block, of which this rank reads its share."""
-        own = rows.sums(super().loss_and_correct, self._share(len(rows)))
-        return self._message.sum(*own, gradient=False)[:2]
+        return self._sum(rows.sums(super().loss_and_correct, self._share(len(rows))))
+
+    def _sum(self, own: tuple[float, int]) -> tuple[float, int]:
+        """Return the sums over the ranks of a loss and of correct examples."""
+        loss, correct, _ = self._message.sum(*own)
+        return loss, correct
 
     def agree(self, stop: bool, interrupt: bool, now: bool = False) -> tuple[bool, bool]:
         """Return whether any rank wanted to stop, and whether one was interrupted: at the last message, or `now`.
@@ -414,11 +423,11 @@ class DistributedWorkers(Workers):
         if on_all_ranks or (isinstance(error, KeyboardInterrupt) and self._message.agreed[1]):
             mark(error)
         if self.ranks.size > 1 and not is_on_all_ranks(error):
-            end_all(self.ranks, error)
+            self.ranks.end_all(error)
 
     def of_rank_0(self, value: Any) -> Any:
         """Return the value of rank 0."""
-        return self.ranks.broadcast(value) if self.ranks.size > 1 else value
+        return self.ranks.broadcast(value)
 
 
 def hash_of(*arrays: np.ndarray) -> str:

@@ -42,7 +42,6 @@ from nn.objective import BatchObjective
 from nn.registry import LOSSES
 from nn.rows import CheckedRows
 from nn.stream import Stream
-from nn.watch import Watch
 from nn.weights import check_sample_weight, check_weights
 
 BATCH = 1024  # examples in a step of fit_rows by default
@@ -447,7 +446,7 @@ class Model:
             if ranks.size > 1:
                 own = [callback for callback in called.all if not is_only_rank_0(callback)]
                 check_training(ranks, self, optimizer, batches, epochs, validation, own, history)
-            with Watch(ranks), quiet(ranks):
+            with ranks.watch(), quiet(ranks):
                 return fit(self.network, batches, optimizer, epochs, validation, called, history, threads, progress,
                            ranks)
         except BaseException:

@@ -1,6 +1,7 @@
 """Ranks: the processes of one training, which exchange numbers by MPI. No other module knows mpi4py."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 import math
 import os
 import sys
@@ -142,6 +143,20 @@ class Ranks:
         from mpi4py.futures import MPICommExecutor
 
         return MPICommExecutor(self.comm)
+
+    def watch(self) -> AbstractContextManager[Any]:
+        """Return a context, which all ranks enter and leave, in which the end of one rank ends all: see `nn.watch`."""
+        if self.size == 1:
+            return nullcontext()
+        from nn.watch import Watch  # it needs sockets and processes, which take milliseconds to import
+
+        return Watch(self)
+
+    def end_all(self, error: BaseException) -> None:
+        """End all ranks because of an error on this one: see `nn.watch.end_all`. This does not return."""
+        from nn.watch import end_all
+
+        end_all(self, error)
 
     def abort(self, error: BaseException) -> None:
         """End all ranks, with a message that names this rank and the error."""

@@ -193,7 +193,7 @@ class Workers:
         stop, interrupt : bool
             Whether a callback wants to stop, and whether an interrupt was requested.
         now : bool
-            Whether it is the beginning of the training or the end of an epoch.
+            Whether to ask all ranks at once, as before the first epoch and after each; else at the next message.
 
         Returns
         -------
