@@ -171,17 +171,40 @@ class ArrayRows:
         DataError
             If a file cannot be read, or has changed.
         """
-        if not 0 <= start < stop <= len(self):
-            raise ValueError(f"there are {len(self):,} rows, not those from {start:,} to {stop - 1:,}")
-        x, y = _concatenate(self._x, self._ends, start, stop), _concatenate(self._y, self._ends, start, stop)
+        parts = parts_of_rows(self._ends, start, stop)
+        x, y = (join([files[k].read(*part) for k, *part in parts]) for files in (self._x, self._y))
         if self._x[0].is_idx and x.dtype == np.uint8:
             x = np.divide(x, 255, dtype=np.float32)
         return x.reshape(len(x), -1), y.astype(np.int64) if self._y[0].is_idx and y.dtype.kind in "iu" else y
 
 
-def _concatenate(files: Sequence[ArrayFile], ends: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Return rows of several arrays, one after the other."""
+def parts_of_rows(ends: np.ndarray, start: int, stop: int) -> list[tuple[int, int, int]]:
+    """Return which rows of which files consecutive rows of all files are.
+
+    Parameters
+    ----------
+    ends : ndarray of int, shape (files,)
+        The row of all after the last one of each file.
+    start, stop : int
+        The first row, and the one after the last.
+
+    Returns
+    -------
+    list of tuple
+        The index of each file that holds some of them, and the first of its own rows and the one after the last.
+
+    Raises
+    ------
+    ValueError
+        If there are no such rows.
+    """
+    if not 0 <= start < stop <= ends[-1]:
+        raise ValueError(f"there are {ends[-1]:,} rows, not those from {start:,} to {stop - 1:,}")
     firsts = np.append(0, ends[:-1]).tolist()
-    parts = [file.read(max(start - first, 0), min(stop, end) - first)
-             for file, first, end in zip(files, firsts, ends.tolist()) if first < stop and start < end]
+    return [(k, max(start - first, 0), min(stop, end) - first)
+            for k, (first, end) in enumerate(zip(firsts, ends.tolist())) if first < stop and start < end]
+
+
+def join(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of several arrays, one after the other; a single array is not copied."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

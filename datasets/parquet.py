@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.array_files import join, parts_of_rows
 from datasets.columns import (
     DAMAGED,
     check_file,
@@ -113,14 +114,8 @@ class ParquetRows:
         DataError
             If a file cannot be read, or lacks values.
         """
-        parts = []
-        for path, first, end in zip(self._files, np.append(0, self._ends[:-1]).tolist(), self._ends.tolist()):
-            if first < stop and start < end:
-                parts.append(self._read(path, max(start, first) - first, min(stop, end) - first))
-        if not parts or sum(len(x) for x, _ in parts) != stop - start:
-            raise ValueError(f"there are {len(self):,} rows, not those from {start:,} to {stop - 1:,}")
-        x, y = zip(*parts)
-        return (x[0], y[0]) if len(parts) == 1 else (np.concatenate(x), np.concatenate(y))
+        x, y = zip(*(self._read(self._files[k], *part) for k, *part in parts_of_rows(self._ends, start, stop)))
+        return join(x), join(y)
 
     def _read(self, path: Path, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         polars = import_polars()
