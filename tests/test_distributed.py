@@ -4,10 +4,10 @@ from itertools import pairwise
 import json
 import os
 from pathlib import Path
-import shutil
 import subprocess
 import sys
 
+from launcher import launch
 import numpy as np
 import pytest
 
@@ -16,19 +16,15 @@ from nn.distributed import RowsGenerator, share
 from nn.mpi import world
 from optimizers import OPTIMIZERS
 
-MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
 WORDS = 20  # of the numbers of each rank in a message
 FIRST_ORDER = [name for name in OPTIMIZERS if name not in ("newton", "cg", "bfgs", "lbfgs", "lm")]
 
 
 def mpiexec(n, *arguments, check=True):
     """Run tests/mpi_programs.py on n ranks and return the results of all ranks, or the finished process."""
-    if MPIEXEC is None:
-        pytest.skip("needs an MPI for this machine: pip install 'feedforward[mpi]' has brought no mpiexec")
-    pytest.importorskip("mpi4py", reason="needs mpi4py: pip install 'feedforward[mpi]'")
     root = Path(__file__).parent.parent
     variables = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "2"}
-    command = [MPIEXEC, "-n", str(n), sys.executable, str(root / "tests/mpi_programs.py"), *arguments]
+    command = [*launch(n), sys.executable, str(root / "tests/mpi_programs.py"), *arguments]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
     if not check:
         return done

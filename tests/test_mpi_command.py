@@ -5,21 +5,18 @@ from pathlib import Path
 import subprocess
 import sys
 
+from launcher import launch
 import numpy as np
 import pytest
-from test_distributed import MPIEXEC
 
 from nn import History, Model
 
 ROOT = Path(__file__).parent.parent
-pytest.importorskip("mpi4py", reason="needs mpi4py: pip install 'feedforward[mpi]'")
-pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="pip install 'feedforward[mpi]' has brought no mpiexec")
 
 
 def train(folder, *options, ranks=2, status=0):
     """Run train.py in a folder, under mpiexec unless `ranks` is None; return the finished process."""
-    launcher = [] if ranks is None else [MPIEXEC, "-n", str(ranks)]
-    command = [*launcher, sys.executable, str(ROOT / "train.py"), *map(str, options)]
+    command = [*([] if ranks is None else launch(ranks)), sys.executable, str(ROOT / "train.py"), *map(str, options)]
     done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
                           text=True, timeout=120)
     assert done.returncode == status, done.stderr

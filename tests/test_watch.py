@@ -6,13 +6,13 @@ import json
 import os
 from pathlib import Path
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 
+from launcher import launch
 import pytest
 
 from nn.watch import Watch
@@ -20,7 +20,6 @@ from nn.watcher import LIMIT, WELCOME
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="ranks are watched on Linux and macOS")
 
-MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
 ROOT = Path(__file__).parent.parent
 PROGRAM = [sys.executable, str(ROOT / "tests/watch_programs.py")]
 VARIABLES = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -53,10 +52,7 @@ def start(n, *arguments):
 
 def mpiexec(n, *arguments):
     """Run the program under MPI. Return the status, our messages, and the process number of the watcher."""
-    if MPIEXEC is None:
-        pytest.skip("needs an MPI for this machine: pip install 'feedforward[mpi]' has brought no mpiexec")
-    pytest.importorskip("mpi4py", reason="needs mpi4py: pip install 'feedforward[mpi]'")
-    done = subprocess.run([MPIEXEC, "-n", str(n), *PROGRAM, *arguments], env=VARIABLES, capture_output=True, text=True,
+    done = subprocess.run([*launch(n), *PROGRAM, *arguments], env=VARIABLES, capture_output=True, text=True,
                           timeout=50)
     ours = [line + "\n" for line in done.stderr.splitlines() if line.startswith("feedforward")]
     return done.returncode, ours, int(done.stdout.split()[0])
