@@ -23,7 +23,7 @@ FIRST_ORDER = [name for name in OPTIMIZERS if name not in ("newton", "cg", "bfgs
 def mpiexec(n, *arguments, check=True):
     """Run tests/mpi_programs.py on n ranks and return the results of all ranks, or the finished process."""
     root = Path(__file__).parent.parent
-    variables = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "2"}
+    variables = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}  # the ranks share the processors
     command = [*launch(n), sys.executable, str(root / "tests/mpi_programs.py"), *arguments]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
     if not check:
@@ -54,6 +54,7 @@ def test_each_step_of_second_order_is_the_same_except_for_rounding(n, steps):
         assert result["difference"] < max(1e-12, 10 * result["of a rounding error"]), name
 
 
+@pytest.mark.slow
 def test_the_same_number_of_ranks_gives_the_same_bytes_again():
     assert mpiexec(2, "optimizers", "8") == mpiexec(2, "optimizers", "8")
 
@@ -66,6 +67,7 @@ def test_every_form_dropout_weights_and_small_batches(n):
         assert rank == found[0]
 
 
+@pytest.mark.slow
 def test_a_large_network_whose_parameters_change_in_parts():
     for rank in mpiexec(2, "in_parts"):
         for case, result in rank.items():
@@ -96,19 +98,19 @@ def test_an_experiment_on_a_folder_that_is_read_in_blocks(tmp_path):
 
 
 @pytest.mark.parametrize("hidden", [2, 3000])
-@pytest.mark.parametrize("name", ["adam", "gd"])
+@pytest.mark.parametrize("name", ["adam", pytest.param("gd", marks=pytest.mark.slow)])
 def test_a_first_order_step_is_one_message(name, hidden):
     for rank in mpiexec(2, "messages", name, str(hidden)):
         assert rank["sums"] == 4 * [rank["bytes"] + 4 * WORDS * rank["size"]]
 
 
-@pytest.mark.parametrize(("n", "rows"), [(2, 103), (3, 7), (3, 2)])
+@pytest.mark.parametrize(("n", "rows"), [(2, 103), pytest.param(3, 7, marks=pytest.mark.slow), (3, 2)])
 def test_each_derivative_is_that_of_the_whole_batch(n, rows):
     for rank in mpiexec(n, "derivatives", str(rows)):
         assert {name: error for name, error in rank.items() if not error < 1e-13} == {}
 
 
-@pytest.mark.parametrize("n", [2, 3, pytest.param(5, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 5, 8))])
 def test_triangles_are_combined(n):
     found = mpiexec(n, "triangles")
     assert all(rank["error"] < 1e-13 and rank["digest"] == found[0]["digest"] for rank in found)
@@ -140,7 +142,8 @@ def test_callbacks_that_watch_are_called_on_rank_0_alone():
 @pytest.mark.parametrize(("what", "message"), [
     ("data", "rank 1 and rank 0 cannot train together: data is "),
     ("nan", "rank 1: ValueError: x holds"),
-    ("settings", "rank 1 and rank 0 cannot train together: batch_size is 26 on rank 0 and 25 on rank 1"),
+    pytest.param("settings", "rank 1 and rank 0 cannot train together: batch_size is 26 on rank 0 and 25 on rank 1",
+                 marks=pytest.mark.slow),
     ("optimizer", "cannot train together: optimizer is Adam(lr=0.001"),
     ("weights", "rank 1 and rank 0 cannot train together: the hash of theta is"),
     ("version", f"rank 1 and rank 0 cannot train together: NumPy is {np.__version__} on rank 0 and 1.0 on rank 1"),

@@ -31,7 +31,8 @@ def without_seconds(folder):
     return [{**epoch, "seconds": None} for epoch in History.read(folder / "history.csv")]
 
 
-@pytest.mark.parametrize(("optimizer", "epochs", "error"), [("adam", 6, 1e-4), ("lbfgs", 6, 1e-4), ("lm", 2, 1e-2)])
+@pytest.mark.parametrize(("optimizer", "epochs", "error"), [
+    ("adam", 6, 1e-4), pytest.param("lbfgs", 6, 1e-4, marks=pytest.mark.slow), ("lm", 2, 1e-2)])
 def test_a_run_on_two_ranks_is_that_on_one(optimizer, epochs, error, tmp_path):
     options = ("--dataset", "digits", "--optimizer", optimizer, "--epochs", epochs, "--dropout", "0.2", "--hidden", 10,
                "--threads", 1, "--no-plots")
@@ -82,7 +83,7 @@ def test_a_comparison_gives_each_run_to_one_rank(tmp_path):
 @pytest.mark.parametrize(("options", "status", "message"), [
     (["--bla"], 2, "train.py: unrecognized arguments: --bla; --help lists the options"),
     (["--resume", "nothing"], 2, "train.py: nothing is not a run folder: it holds no config.json"),
-    (["--dataset", "digits", "--epochs", "0"], 2, "train.py: epochs must be"),
+    pytest.param(["--dataset", "digits", "--epochs", "0"], 2, "train.py: epochs must be", marks=pytest.mark.slow),
     (["--dataset", "digits", "--optimizer", "gd", "--lr", "1e30", "--epochs", "9", "--out", "run"], 1,
      "train.py: gd, seed 0: "),
 ])
@@ -92,12 +93,14 @@ def test_an_error_of_all_ranks_is_told_once(options, status, message, tmp_path):
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_commands_that_train_nothing_run_on_rank_0(tmp_path):
     options = ("--dataset", "digits", "--epochs", 3, "--out", "run", "--dry-run")
     assert train(tmp_path, *options).stdout == train(tmp_path, *options, ranks=None).stdout
     assert train(tmp_path, "--list").stdout == train(tmp_path, "--list", ranks=None).stdout
 
 
+@pytest.mark.slow
 def test_a_learning_rate_is_found_once(tmp_path):
     done = train(tmp_path, "--dataset", "digits", "--lr", "auto", "--epochs", 2, "--out", "run", "--no-plots")
     assert done.stdout.count("the range test has found lr") == 1
