@@ -1,6 +1,6 @@
 """Damaged files that are chosen by the code that they reach: a reader under atheris, which is libFuzzer for Python.
 
-    python -m benchmarks.coverage_fuzz model --runs 100000
+    python -m benchmarks.reliability.coverage_fuzz model --runs 100000
 
 The process ends with an error if a file gives another error than it should, or one of several lines, or takes a second.
 """
@@ -14,14 +14,14 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["nn", "datasets", "feedforward"]):
-    from benchmarks import onnx_files, reliability
+    from benchmarks.reliability import damage, onnx_files
 
 MEMORY = 1500  # megabytes
 
 
 def fuzz(name: str, runs: int, folder: Path) -> None:
     """Read so many damaged files of one kind, and end the process."""
-    content, attempt = reliability.damaged_reader(name, folder)
+    content, attempt = damage.damaged_reader(name, folder)
     corpus = folder / "corpus"
     corpus.mkdir()
     (corpus / "valid").write_bytes(content)
@@ -33,10 +33,10 @@ def fuzz(name: str, runs: int, folder: Path) -> None:
     def change(data: bytes, size: int, seed: int) -> bytes:
         rng = np.random.default_rng(seed)
         if "ONNX" in name and rng.random() < 0.5:
-            return onnx_files.damaged(content, rng, reliability.mutate)[:size]
+            return onnx_files.damaged(content, rng, damage.mutate)[:size]
         if name not in ("model", "checkpoint") or rng.random() < 0.3:
-            return reliability.mutate(data, rng)[:size] if rng.random() < 0.3 else atheris.Mutate(data, size)
-        return reliability.with_header(data, lambda header: reliability.mutate(header, rng) if rng.random() < 0.5
+            return damage.mutate(data, rng)[:size] if rng.random() < 0.3 else atheris.Mutate(data, size)
+        return damage.with_header(data, lambda header: damage.mutate(header, rng) if rng.random() < 0.5
                                        else atheris.Mutate(header, len(header) + 100))[:size]
 
     options = [f"-runs={runs}", f"-rss_limit_mb={MEMORY}", f"-max_len={2 * len(content)}"]
@@ -46,7 +46,7 @@ def fuzz(name: str, runs: int, folder: Path) -> None:
 
 def main() -> None:
     """Fuzz one reader."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage_fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability.coverage_fuzz", description=__doc__)
     parser.add_argument("name", help="model, checkpoint, IDX, gzip, config, history, ONNX or ONNX of torch")
     parser.add_argument("--runs", type=int, default=100_000)
     args = parser.parse_args()

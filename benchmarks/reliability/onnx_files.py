@@ -1,4 +1,4 @@
-"""ONNX files for `benchmarks.reliability`: a graph with everything that is read of torch, and damaged messages."""
+"""ONNX files for `benchmarks.reliability.damage`: all that is read of torch, and damaged messages."""
 
 from collections.abc import Callable
 from contextlib import suppress
