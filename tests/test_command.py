@@ -324,7 +324,8 @@ def interrupted(tmp_path):
     """Run train.py on a new terminal, and send Ctrl-C while it trains. Return its output and its exit status."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), "--dataset", "digits", "--epochs", "1000000",
-                                "--out", str(tmp_path / "run")], stdout=terminal, stderr=terminal, cwd=tmp_path)
+                                "--out", str(tmp_path / "run")], stdout=terminal, stderr=terminal, cwd=tmp_path,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a shell may ignore it
     os.close(terminal)
     deadline = threading.Timer(40, process.kill)  # if it does not stop, the test fails
     deadline.start()
