@@ -23,6 +23,7 @@ from nn.mpi import Ranks
 from nn.network import Network
 from nn.objective import BatchObjective, keep_parts
 from nn.rows import CheckedRows
+from nn.shared_memory import shared_sum
 from nn.undo import Undo
 from nn.workers import Workers
 
@@ -70,13 +71,17 @@ class Message:
 
     Notes
     -----
+    The array is one message, or in memory that all ranks share if they run on one machine.
+
     Each rank has its own place for its numbers, in which all others add 0. A number is divided into words of 16 bits,
     which are exact in float32, so that float64 numbers arrive with every bit, whatever the dtype of the gradient.
     """
 
     def __init__(self, ranks: Ranks, P: int, dtype: DTypeLike) -> None:
-        self.ranks = ranks
-        self._array = np.zeros(P + WORDS * ranks.size, dtype)
+        self.ranks, n = ranks, P + WORDS * ranks.size
+        shared = shared_sum(ranks, n, dtype)
+        self._array = np.zeros(n, dtype) if shared is None else shared.own
+        self._sum_array = partial(ranks.sum, self._array) if shared is None else shared.sum
         self.gradient, self._words = self._array[:P], self._array[P:]
         self.wishes, self.agreed = [False, False], [False, False]
 
@@ -85,7 +90,10 @@ class Message:
         own = np.array([loss, correct, cost, *self.wishes], float)
         self._words.fill(0)
         self._words.reshape(self.ranks.size, WORDS)[self.ranks.rank] = own.view(np.uint16)
-        self.ranks.sum(self._array if gradient else self._words)
+        if gradient:
+            self._sum_array()
+        else:
+            self.ranks.sum(self._words)
         numbers = self._words.astype(np.uint16).view(float).reshape(self.ranks.size, NUMBERS)
         self.agreed = [bool(wish.any()) for wish in numbers.T[3:]]
         return float(numbers[:, 0].sum()), int(numbers[:, 1].sum()), float(numbers[:, 2].sum())

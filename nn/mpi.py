@@ -103,6 +103,10 @@ class Ranks:
         if self.size > 1:
             self.comm.Allreduce(self._in_place, array)
 
+    def wait(self) -> None:
+        """Wait until all ranks are here. What each has written into shared memory is then seen by the others."""
+        self.comm.Barrier()
+
     def stack(self, rows: np.ndarray) -> np.ndarray:
         """Return the rows (m, ...) of all ranks, in their order. Only m may differ."""
         if self.size == 1:

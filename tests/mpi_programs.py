@@ -150,12 +150,51 @@ def in_parts():
             for name in ("adam", "momentum", "lbfgs") for threads in (1, 2)}
 
 
-def messages(name, hidden):
-    """The numbers and bytes of the messages of four steps of an optimizer."""
+def messages(name, hidden, shared="shared"):
+    """The numbers and bytes of the messages of four steps of an optimizer, perhaps without shared memory."""
+    if shared != "shared":
+        del os.memfd_create
     model, comm = network(name, int(hidden), "float32"), Counting(COMM)
     Counting.sums.clear()
     model.fit(X, Y, get(name), 1, 26, progress=False, comm=comm, threads=1)
-    return {"sums": Counting.sums, "bytes": model.theta.nbytes, "size": COMM.size}
+    return {"sums": Counting.sums, "bytes": model.theta.nbytes, "size": COMM.size, "digest": digest(model)}
+
+
+def shared_sums(fault=""):
+    """Sums of arrays of several sizes and dtypes; on the last rank, one part of sharing memory fails."""
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def memfd_create(self, *args):
+            if fault == "no memory":
+                raise OSError("no memory")
+            return os.memfd_create(*args)
+
+        def open(self, *args):
+            if fault == "cannot be opened":
+                raise OSError("not permitted")
+            return os.open(*args)
+
+        def pread(self, *args):
+            return b"another" if fault == "another process" else os.pread(*args)
+
+    from nn import shared_memory
+    ranks, right, bits, shared = Ranks(COMM), True, [], set()
+    if ranks.rank == ranks.size - 1:
+        shared_memory.os = Broken()
+    for dtype in ("float32", "float64"):
+        for n in (1, 63, 64, 1000, 100_003):
+            sums = shared_memory.shared_sum(ranks, n, dtype)
+            shared.add(sums is not None)
+            for k in range(3 if sums else 0):
+                numbers = np.random.default_rng(k).normal(size=(ranks.size, n)).astype(dtype)
+                sums.own[:] = numbers[ranks.rank]
+                sums.sum()
+                right &= bool(np.allclose(sums.own, numbers.sum(axis=0), atol=1e-5 if dtype == "float32" else 1e-13))
+                bits.append(sums.own.copy())
+    return {"shared": shared == {True}, "right": right, "digest": hashlib.sha256(b"".join(
+        a.tobytes() for a in bits)).hexdigest()}
 
 
 def derivatives(rows):

@@ -100,8 +100,23 @@ def test_an_experiment_on_a_folder_that_is_read_in_blocks(tmp_path):
 @pytest.mark.parametrize("hidden", [2, 3000])
 @pytest.mark.parametrize("name", ["adam", pytest.param("gd", marks=pytest.mark.slow)])
 def test_a_first_order_step_is_one_message(name, hidden):
-    for rank in mpiexec(2, "messages", name, str(hidden)):
+    for rank in mpiexec(2, "messages", name, str(hidden), "not shared"):
         assert rank["sums"] == 4 * [rank["bytes"] + 4 * WORDS * rank["size"]]
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system cannot share memory without a name")
+def test_a_first_order_step_on_one_machine_needs_no_message():
+    shared, sent = mpiexec(2, "messages", "adam", "20"), mpiexec(2, "messages", "adam", "20", "not shared")
+    assert [rank["sums"] for rank in shared] == [[], []]
+    assert len({rank["digest"] for rank in [*shared, *sent]}) == 1
+
+
+@pytest.mark.parametrize("n", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fault", ["", "no memory", "cannot be opened", "another process"])
+def test_sums_in_shared_memory_and_without(n, fault):
+    found = mpiexec(n, "shared_sums", fault)
+    assert all(rank["shared"] == (not fault and hasattr(os, "memfd_create")) for rank in found)
+    assert all(rank["right"] and rank["digest"] == found[0]["digest"] for rank in found)
 
 
 @pytest.mark.parametrize(("n", "rows"), [(2, 103), pytest.param(3, 7, marks=pytest.mark.slow), (3, 2)])

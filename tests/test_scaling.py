@@ -16,12 +16,12 @@ from benchmarks.scaling.cost import (
     Network,
     Triangles,
     Work,
-    allreduce_amounts,
     fit,
     limit,
     message_bytes,
     predict,
     step_amounts,
+    sum_amounts,
 )
 from benchmarks.scaling.report import draw, report
 from benchmarks.scaling.settings import SHORT
@@ -32,13 +32,14 @@ LOCALS = {
     "keras": Local(670_000, (1, 64, 128), (3e-4, 2e-3, 3e-3), (1e-6, 1e-5, 3e-5), 3e-4),
     "adam-paper": Local(1_800_000, (1, 64, 128), (2e-3, 6e-3, 1e-2), (1e-6, 1e-5, 3e-5), 4e-3),
 }
-CONSTANTS = dict(zip(TERMS, (1.1, 1.2, 0.9, 0.3, 2e-5, 4e-6, 1.5e-10)))
+CONSTANTS = dict(zip(TERMS, (1.1, 1.2, 0.9, 0.3, 2e-5, 4e-6, 1.5e-10, 1e-6, 5e-11)))
 CONFIGURATIONS = [(name, N, batch) for name in LOCALS for N in (1, 2, 4) for batch in (32, 64, 128, N * 128)]
 
 
 def test_the_fit_finds_the_constants():
-    rows = [step_amounts(LOCALS[name], batch, N, CORES) for name, N, batch in CONFIGURATIONS]
-    rows += [allreduce_amounts(4**k, N, CORES) for N in (2, 4) for k in range(1, 13)]
+    rows = [step_amounts(LOCALS[name], batch, N, CORES, shared) for name, N, batch in CONFIGURATIONS
+            for shared in (False, True)]
+    rows += [sum_amounts(4**k, N, CORES, shared) for N in (2, 4) for k in range(1, 13) for shared in (False, True)]
     constants = fit(rows, [predict(CONSTANTS, row) for row in rows])
     assert constants == pytest.approx(CONSTANTS, rel=1e-6)
 
@@ -50,14 +51,17 @@ def test_constants_are_not_negative():
 
 def test_amounts_of_a_step():
     local = LOCALS["small"]
-    one, two, four = (step_amounts(local, 128, N, CORES) for N in (1, 2, 4))
+    one, two, four = (step_amounts(local, 128, N, CORES, False) for N in (1, 2, 4))
     assert one == {"gradient": 4e-4, "update": 5e-5, "gather": 3e-5, "neighbour": 0, "step": 1, "rounds": 0, "bytes": 0}
     assert two["gradient"] == 2e-4
     assert two["neighbour"] == 5e-5
     assert (two["rounds"], two["bytes"]) == (1, message_bytes(40_000, 2))
     assert (four["update"], four["rounds"]) == (1e-4, 4), "two ranks share a core"
     assert four["gradient"] == pytest.approx(2 * (1e-4 + 1e-4 * 31 / 63)), "32 rows: between 1 and 64"
-    assert step_amounts(local, 256, 1, CORES)["gradient"] == pytest.approx(8e-4), "in proportion"
+    shared = step_amounts(local, 128, 2, CORES, True)
+    assert "rounds" not in shared
+    assert (shared["shared rounds"], shared["shared bytes"]) == (two["rounds"], two["bytes"])
+    assert step_amounts(local, 256, 1, CORES, False)["gradient"] == pytest.approx(8e-4), "in proportion"
 
 
 def test_an_allreduce_in_a_network():
@@ -96,13 +100,14 @@ def test_the_report_of_what_a_model_would_measure():
     names = ("second_order", "triangles", "parts")
     measured = json.loads(json.dumps({name: command.PARTS[name](SHORT) for name in names}))
     local = prediction.locals_of(measured)["small"]
-    configurations = [(N, batch) for N in (1, 2, 4) for batch in (32, 64, 128, N * 128)]
-    measured["steps"] = [{"workload": "small", "ranks": N, "batch": batch,
-                          "seconds": predict(CONSTANTS, step_amounts(local, batch, N, CORES))}
-                         for N, batch in dict.fromkeys(configurations)]
-    measured["allreduce"] = [
-        {"ranks": N, "bytes": size, "seconds": predict(CONSTANTS, allreduce_amounts(size, N, CORES))}
-        for N in (2, 4) for size in (4, 4096, 1 << 20)]
+    configurations = [(N, batch, shared) for N in (1, 2, 4) for batch in (32, 64, 128, N * 128)
+                      for shared in (False, True) if N > 1 or not shared]
+    measured["steps"] = [{"workload": "small", "ranks": N, "batch": batch, "shared": shared,
+                          "seconds": predict(CONSTANTS, step_amounts(local, batch, N, CORES, shared))}
+                         for N, batch, shared in dict.fromkeys(configurations)]
+    measured["sums"] = [{"ranks": N, "bytes": size, "shared": shared,
+                         "seconds": predict(CONSTANTS, sum_amounts(size, N, CORES, shared))}
+                        for N in (2, 4) for size in (4, 4096, 1 << 20) for shared in (False, True)]
     measured["batches"] = [
         {"optimizer": "adam", "batch": batch, "rule": rule, "warmup": False, "lr": 0.1, "seed": 0,
          "accuracies": accuracies, "failed": failed}

@@ -4,7 +4,7 @@
 
 The measurements are kept in benchmarks/scaling/measured.json, so that each part can be measured again alone:
 
-    python -m benchmarks.scaling --part allreduce
+    python -m benchmarks.scaling --part sums
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.scaling.settings import SHORT, Settings, cores
 from nn.files import write_atomically
 
 PARTS: dict[str, Callable[[Settings], Any]] = {
-    "epochs": measure.epochs, "steps": measure.steps, "allreduce": measure.allreduce, "parts": measure.parts,
+    "epochs": measure.epochs, "steps": measure.steps, "sums": measure.sums, "parts": measure.parts,
     "batches": training.batches, "second_order": training.second_order, "triangles": training.triangles}
 MEASURED = Path(__file__).with_name("measured.json")
 

@@ -1,8 +1,9 @@
 """A model of the seconds of a step on N ranks, from what its parts take on one core.
 
-    seconds = gradient(n / N) + update(P) + gather(n / N) + a constant + allreduce(P)
+    seconds = gradient(n / N) + update(P) + gather(n / N) + a constant + sum(P)
 
-Each term is an amount that was measured apart, or counted, times a constant that is fitted.
+Each term is an amount that was measured apart, or counted, times a constant that is fitted. The sum over the ranks is
+an allreduce, by messages, or takes place in memory that they share.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ TERMS = {
     "step": "steps",
     "rounds": "rounds of messages, log2 N",
     "bytes": "bytes that a rank sends, 2 (N - 1) / N of the message",
+    "shared rounds": "the same rounds, if the ranks share memory",
+    "shared bytes": "the same bytes, which a rank then reads from the others",
 }
 Amounts = Mapping[str, float]  # by the names of TERMS; those that are absent are 0
 
@@ -69,18 +72,18 @@ def message_bytes(parameters: int, ranks: int) -> int:
     return ITEM * (parameters + (WORDS * ranks if ranks > 1 else 0))
 
 
-def allreduce_amounts(size: float, ranks: int, cores: int) -> dict[str, float]:
-    """Return the amounts of an allreduce of so many bytes among ranks that share so many cores."""
-    crowd = max(1.0, ranks / cores)
-    return {"rounds": crowd * math.log2(ranks), "bytes": crowd * 2 * (ranks - 1) / ranks * size}
+def sum_amounts(size: float, ranks: int, cores: int, shared: bool) -> dict[str, float]:
+    """Return the amounts of a sum of so many bytes over ranks that share so many cores, and perhaps memory."""
+    crowd, kind = max(1.0, ranks / cores), "shared " if shared else ""
+    return {f"{kind}rounds": crowd * math.log2(ranks), f"{kind}bytes": crowd * 2 * (ranks - 1) / ranks * size}
 
 
-def step_amounts(local: Local, batch: int, ranks: int, cores: int) -> dict[str, float]:
-    """Return the amounts of a step on a batch, divided among ranks that share so many cores."""
+def step_amounts(local: Local, batch: int, ranks: int, cores: int, shared: bool) -> dict[str, float]:
+    """Return the amounts of a step on a batch, divided among ranks that share so many cores, and perhaps memory."""
     crowd, rows = max(1.0, ranks / cores), -(-batch // ranks)
     return {"gradient": crowd * local.gradient_seconds(rows), "update": crowd * local.update,
             "gather": crowd * local.gather_seconds(rows), "neighbour": crowd * local.update if ranks > 1 else 0.0,
-            "step": crowd, **allreduce_amounts(message_bytes(local.parameters, ranks), ranks, cores)}
+            "step": crowd, **sum_amounts(message_bytes(local.parameters, ranks), ranks, cores, shared)}
 
 
 def fit(rows: Sequence[Amounts], seconds: Sequence[float]) -> dict[str, float]:

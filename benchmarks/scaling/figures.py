@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import statistics
 from typing import Any
 
-from benchmarks.scaling.cost import Cluster, allreduce_amounts, predict
+from benchmarks.scaling.cost import Cluster, predict, sum_amounts
 from benchmarks.scaling.prediction import (
     NETWORKS,
     POWERS,
@@ -43,14 +43,15 @@ def count_axis(ax: Any, numbers: Iterable[int], label: str) -> None:
 
 
 def here(measured: Measured, constants: Mapping[str, float], cores: int) -> Any:
-    """Return a figure of the measured steps and messages, beside the model's."""
-    figure, (fixed, growing, messages) = new_figure(3)
+    """Return a figure of the measured steps and sums, beside the model's."""
+    figure, (fixed, growing, sums) = new_figure(3)
     points = points_of(measured)
     for colour, workload in zip(COLOURS, measured["parts"]):
         batch = WORKLOADS[workload][1]
         for ax, grows in ((fixed, False), (growing, True)):
             line = [point for point in points
-                    if point.workload == workload and point.batch == batch * (point.ranks if grows else 1)]
+                    if point.workload == workload and point.batch == batch * (point.ranks if grows else 1)
+                    and point.shared == (point.ranks > 1)]
             ax.plot([p.ranks for p in line], [1000 * p.seconds for p in line], "o", color=colour, label=workload)
             ax.plot([p.ranks for p in line], [1000 * predicted(measured, constants, p, cores) for p in line], "--",
                     color=colour, lw=1)
@@ -58,14 +59,16 @@ def here(measured: Measured, constants: Mapping[str, float], cores: int) -> Any:
     for ax, name in ((fixed, "strong scaling: one batch"), (growing, "weak scaling: a batch for each rank")):
         count_axis(ax, ranks, "ranks")
         ax.set(title=name, ylabel="milliseconds of a step", yscale="log")
-    for colour, N in zip(COLOURS, sorted({message["ranks"] for message in measured["allreduce"]})):
-        sent = [message for message in measured["allreduce"] if message["ranks"] == N]
-        sizes = [message["bytes"] for message in sent]
-        messages.plot(sizes, [1e6 * message["seconds"] for message in sent], "o", color=colour, label=f"{N} ranks")
-        messages.plot(sizes, [1e6 * predict(constants, allreduce_amounts(size, N, cores)) for size in sizes], "--",
-                      color=colour, lw=1)
-    messages.set(title="an allreduce", xlabel="bytes", ylabel="microseconds", xscale="log", yscale="log")
-    for ax in (fixed, messages):
+    kinds = sorted({(entry["shared"], entry["ranks"]) for entry in measured["sums"]})
+    for colour, (shared, N) in zip(COLOURS, kinds):
+        added = [entry for entry in measured["sums"] if (entry["shared"], entry["ranks"]) == (shared, N)]
+        sizes = [entry["bytes"] for entry in added]
+        sums.plot(sizes, [1e6 * entry["seconds"] for entry in added], "o", color=colour,
+                  label=f"{N} ranks, {'shared memory' if shared else 'messages'}")
+        sums.plot(sizes, [1e6 * predict(constants, sum_amounts(size, N, cores, shared)) for size in sizes], "--",
+                  color=colour, lw=1)
+    sums.set(title="a sum over the ranks", xlabel="bytes", ylabel="microseconds", xscale="log", yscale="log")
+    for ax in (fixed, sums):
         ax.legend(frameon=False)
     return figure
 

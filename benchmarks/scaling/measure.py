@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.networks import new_model, parameters
 from benchmarks.peers import LR
-from benchmarks.scaling.ranks import launcher, measure_allreduce
+from benchmarks.scaling.ranks import launcher, measure_sums
 from benchmarks.scaling.settings import Settings
 from benchmarks.speed import COLD, WORKLOADS
 from benchmarks.steps import interleaved
@@ -22,6 +22,7 @@ from nn.denormals import FlushDenormals
 from optimizers import FirstOrder, compiled, get
 
 SERIAL, OWN_THREADS, TWO_RANKS = "1 thread", "2 threads", "2 ranks of 1 thread"
+MESSAGES = "2 ranks of 1 thread that share no memory"
 DDP = "torch DDP, 2 processes of 1 thread"
 
 
@@ -32,11 +33,12 @@ def epochs(settings: Settings) -> dict[str, dict[str, list[float]]]:
         common = {"widths": settings.widths(name, data), "batch": WORKLOADS[name][1], "dataset": settings.dataset,
                   "data_dir": settings.data_dir}
 
-        def ours(ranks: int, threads: int, common: Mapping[str, Any] = common) -> Program:
-            arguments = {**common, "ranks": ranks, "steps": 0, "threads": threads}
+        def ours(ranks: int, threads: int, shared: bool = True, common: Mapping[str, Any] = common) -> Program:
+            arguments = {**common, "ranks": ranks, "steps": 0, "threads": threads, "shared": shared}
             return Program("benchmarks.scaling.ranks:turn", arguments, launcher=launcher(ranks) if ranks else ())
 
-        programs = {SERIAL: ours(0, 1), OWN_THREADS: ours(0, 2), TWO_RANKS: ours(2, 1)}
+        programs = {SERIAL: ours(0, 1), OWN_THREADS: ours(0, 2), TWO_RANKS: ours(2, 1),
+                    MESSAGES: ours(2, 1, shared=False)}
         if importlib.util.find_spec("torch"):
             programs[DDP] = Program("benchmarks.ddp_peer:turn", {**common, "processes": 2})
         turns = take_turns(programs, COLD + settings.rounds, f"epochs: {name}")
@@ -44,11 +46,15 @@ def epochs(settings: Settings) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def configurations(settings: Settings, batch: int, examples: int) -> list[tuple[int, int]]:
-    """Return the numbers of ranks and the batches to measure: strong and weak scaling, and smaller serial batches."""
-    serial = [(1, batch // 4), (1, batch // 2)]
-    scaled = [(ranks, size) for ranks in settings.ranks for size in dict.fromkeys([batch, ranks * batch])]
-    return [(ranks, size) for ranks, size in serial + scaled if 0 < size <= examples]
+def configurations(settings: Settings, batch: int, examples: int) -> list[tuple[int, int, bool]]:
+    """Return the numbers of ranks, the batches, and whether memory is shared.
+
+    Strong and weak scaling, with and without shared memory, and smaller serial batches.
+    """
+    serial = [(1, batch // 4, False), (1, batch // 2, False), (1, batch, False)]
+    scaled = [(ranks, size, shared) for shared in (False, True) for ranks in settings.ranks if ranks > 1
+              for size in (batch, ranks * batch)]
+    return [(ranks, size, shared) for ranks, size, shared in serial + scaled if 0 < size <= examples]
 
 
 def steps(settings: Settings) -> list[dict[str, Any]]:
@@ -57,25 +63,26 @@ def steps(settings: Settings) -> list[dict[str, Any]]:
     for name in settings.workloads:
         tried = configurations(settings, WORKLOADS[name][1], len(data.x_train))
         programs, counts = {}, []
-        for ranks, batch in tried:
+        for ranks, batch, shared in tried:
             counts.append(max(1, min(settings.steps, len(data.x_train) // batch)))
-            arguments = {"ranks": ranks, "widths": settings.widths(name, data), "batch": batch, "threads": 1,
-                         "steps": counts[-1], "dataset": settings.dataset, "data_dir": settings.data_dir}
-            programs[f"{ranks} {batch}"] = Program("benchmarks.scaling.ranks:turn", arguments, launcher=launcher(ranks))
+            arguments = {"ranks": ranks, "widths": settings.widths(name, data), "batch": batch, "steps": counts[-1],
+                         "threads": 1, "dataset": settings.dataset, "data_dir": settings.data_dir, "shared": shared}
+            programs[f"{ranks} {batch} {shared}"] = Program("benchmarks.scaling.ranks:turn", arguments,
+                                                            launcher=launcher(ranks))
         turns = take_turns(programs, COLD + settings.rounds, f"steps: {name}")
-        found += [{"workload": name, "ranks": ranks, "batch": batch,
+        found += [{"workload": name, "ranks": ranks, "batch": batch, "shared": shared,
                    "seconds": statistics.median(seconds[COLD:]) / count}
-                  for (ranks, batch), count, seconds in zip(tried, counts, turns.values())]
+                  for (ranks, batch, shared), count, seconds in zip(tried, counts, turns.values())]
     return found
 
 
-def allreduce(settings: Settings) -> list[dict[str, float]]:
-    """Return the seconds of an allreduce, by the number of ranks and the bytes of the message."""
+def sums(settings: Settings) -> list[dict[str, Any]]:
+    """Return the seconds of a sum over the ranks, by their number, the bytes, and whether memory is shared."""
     found = []
-    for ranks in tqdm([ranks for ranks in settings.ranks if ranks > 1], desc="allreduce", unit=" numbers of ranks"):
-        seconds = measure_allreduce(ranks, settings.message_bytes, settings.repeats)
-        found += [{"ranks": ranks, "bytes": size, "seconds": median}
-                  for size, median in zip(settings.message_bytes, seconds)]
+    for ranks in tqdm([ranks for ranks in settings.ranks if ranks > 1], desc="sums", unit=" numbers of ranks"):
+        for size, pair in zip(settings.message_bytes, measure_sums(ranks, settings.message_bytes, settings.repeats)):
+            found += [{"ranks": ranks, "bytes": size, "shared": shared, "seconds": seconds}
+                      for shared, seconds in zip((False, True), pair) if seconds is not None]
     return found
 
 

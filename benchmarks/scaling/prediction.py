@@ -12,11 +12,11 @@ from benchmarks.scaling.cost import (
     Network,
     Triangles,
     Work,
-    allreduce_amounts,
     fit,
     limit,
     predict,
     step_amounts,
+    sum_amounts,
 )
 from benchmarks.scaling.training import METHODS
 from benchmarks.speed import WORKLOADS
@@ -26,7 +26,7 @@ SPEEDS = (1.0, 16.0)
 MACHINES = (8, 64, 1024)
 LARGEST = 1024
 POWERS = tuple(2**k for k in range(11))
-HELD_OUT = ("adam-paper", 2, 256)  # workload, ranks, batch
+HELD_OUT = ("adam-paper", 2, 256, True)  # workload, ranks, batch, shared
 GOAL = 0.97  # of the test accuracy
 Measured = Mapping[str, Any]  # the content of the JSON file, by parts
 
@@ -37,11 +37,12 @@ def locals_of(measured: Measured) -> dict[str, Local]:
 
 
 class Point(NamedTuple):
-    """A measured step: its workload, the ranks and the batch, and its seconds."""
+    """A measured step: its workload, the ranks, the batch, whether they share memory, and its seconds."""
 
     workload: str
     ranks: int
     batch: int
+    shared: bool
     seconds: float
 
 
@@ -50,26 +51,30 @@ def points_of(measured: Measured) -> list[Point]:
     return [Point(**step) for step in measured["steps"]]
 
 
+def amounts_of(measured: Measured, point: Point, cores: int) -> dict[str, float]:
+    """Return the amounts of a measured step."""
+    return step_amounts(locals_of(measured)[point.workload], point.batch, point.ranks, cores, point.shared)
+
+
 def fit_without(measured: Measured, cores: int, left_out: Sequence[Point] = ()) -> dict[str, float]:
-    """Return the constants, fitted to all measurements but those that are left out."""
-    local = locals_of(measured)
-    points = [point for point in points_of(measured) if point not in left_out]
-    rows: list[Mapping[str, float]] = [step_amounts(local[point.workload], point.batch, point.ranks, cores)
-                                       for point in points]
-    rows += [allreduce_amounts(message["bytes"], message["ranks"], cores) for message in measured["allreduce"]]
-    seconds = [point.seconds for point in points] + [message["seconds"] for message in measured["allreduce"]]
+    """Return the constants, fitted to all steps but those of the configurations that are left out, shared or not."""
+    out = [point[:3] for point in left_out]
+    points = [point for point in points_of(measured) if point[:3] not in out]
+    rows: list[Mapping[str, float]] = [amounts_of(measured, point, cores) for point in points]
+    rows += [sum_amounts(entry["bytes"], entry["ranks"], cores, entry["shared"]) for entry in measured["sums"]]
+    seconds = [point.seconds for point in points] + [entry["seconds"] for entry in measured["sums"]]
     return fit(rows, seconds)
 
 
 def predicted(measured: Measured, constants: Mapping[str, float], point: Point, cores: int) -> float:
     """Return the predicted seconds of a step that was measured."""
-    return predict(constants, step_amounts(locals_of(measured)[point.workload], point.batch, point.ranks, cores))
+    return predict(constants, amounts_of(measured, point, cores))
 
 
 def held_out(measured: Measured) -> Point:
     """Return the configuration that is left out of the fit: the last one if that of HELD_OUT was not measured."""
     points = points_of(measured)
-    return next((point for point in points if point[:3] == HELD_OUT), points[-1])
+    return next((point for point in points if point[:4] == HELD_OUT), points[-1])
 
 
 def leave_one_out(measured: Measured, cores: int) -> dict[Point, float]:

@@ -1,11 +1,12 @@
 """What runs in each of the ranks that are measured.
 
-    mpiexec -n 2 python -m mpi4py -m benchmarks.scaling.ranks MEGABYTES REPEATS
+    mpiexec -n 2 python -m mpi4py -m benchmarks.scaling.ranks BYTES REPEATS
 
-prints the seconds of an allreduce.
+prints the seconds of a sum over the ranks, by messages and in shared memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 import json
 import shutil
 import statistics
@@ -14,13 +15,15 @@ import sys
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from benchmarks.networks import new_model
 from benchmarks.peers import LR, Epoch
 from benchmarks.report import ROOT
 from datasets import load
-from nn import History
+from nn import History, distributed
 from nn.mpi import Ranks, import_mpi
+from nn.shared_memory import shared_sum
 from optimizers import get
 
 
@@ -33,12 +36,19 @@ def launcher(ranks: int) -> list[str]:
     return [command, "-n", str(ranks)]
 
 
+def without_shared_memory(ranks: Ranks, n: int, dtype: DTypeLike) -> None:
+    """Take the place of `nn.shared_memory.shared_sum` where the ranks of one machine stand for machines."""
+
+
 def turn(ranks: int, widths: Sequence[int], batch: int, steps: int, threads: int | None, dataset: str,
-         data_dir: str | None) -> Epoch:
+         data_dir: str | None, shared: bool = True) -> Epoch:
     """Return our epoch, of at most so many steps on batches that are all full if `steps` is not 0.
 
-    With `ranks` 0 the training knows of no ranks. Its seconds leave out only the checks of fit before its first epoch.
+    With `ranks` 0 the training knows of no ranks. If they are not to share memory, they send messages. The seconds
+    leave out only the checks of fit before its first epoch.
     """
+    if not shared:
+        setattr(distributed, shared_sum.__name__, without_shared_memory)
     data = load(dataset, data_dir)
     count = min(steps, max(1, len(data.x_train) // batch)) * batch if steps else len(data.x_train)
     x, y = data.x_train[:count].copy(), data.y_train[:count].copy()  # the rest of the data leaves the memory
@@ -54,31 +64,40 @@ def turn(ranks: int, widths: Sequence[int], batch: int, steps: int, threads: int
     return epoch
 
 
-def allreduce(sizes: Sequence[int], repeats: int) -> list[float]:
-    """Return the median seconds of an allreduce of each size in bytes, those of the slowest rank each time."""
-    comm = import_mpi().COMM_WORLD
-    ranks, medians = Ranks(comm), []
-    for size in sizes:
-        array, seconds = np.zeros(size // 4, np.float32), []
+def sums(sizes: Sequence[int], repeats: int) -> list[tuple[float, float | None]]:
+    """Return the median seconds of a sum of each size in bytes, those of the slowest rank each time.
+
+    The first number of each pair is that of messages, the second one that of shared memory, if the ranks share it.
+    """
+    ranks = Ranks(import_mpi().COMM_WORLD)
+
+    def median(add: Callable[[], None]) -> float:
+        seconds = []
         for _ in range(repeats + 1):
-            comm.Barrier()
+            ranks.wait()
             started = perf_counter()
-            ranks.sum(array)
+            add()
             seconds.append(perf_counter() - started)
-        medians.append(statistics.median(map(max, zip(*comm.allgather(seconds[1:])))))
-    return medians
+        return float(statistics.median(map(max, zip(*ranks.gather(seconds[1:])))))
+
+    found = []
+    for size in sizes:
+        shared = shared_sum(ranks, size // 4, np.float32)
+        found.append((median(partial(ranks.sum, np.zeros(size // 4, np.float32))),
+                      median(shared.sum) if shared else None))
+    return found
 
 
-def measure_allreduce(ranks: int, sizes: Sequence[int], repeats: int) -> list[float]:
-    """Start so many ranks, and return their `allreduce`."""
+def measure_sums(ranks: int, sizes: Sequence[int], repeats: int) -> list[tuple[float, float | None]]:
+    """Start so many ranks, and return their `sums`."""
     command = [*launcher(ranks), sys.executable, "-m", "mpi4py", "-m", "benchmarks.scaling.ranks", json.dumps(sizes),
                str(repeats)]
     output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-    medians: list[float] = json.loads(output)
+    medians: list[tuple[float, float | None]] = json.loads(output)
     return medians
 
 
 if __name__ == "__main__":
-    found = allreduce(json.loads(sys.argv[1]), int(sys.argv[2]))
+    found = sums(json.loads(sys.argv[1]), int(sys.argv[2]))
     if import_mpi().COMM_WORLD.rank == 0:
         print(json.dumps(found))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import product
 import statistics
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks.scaling.prediction import (
     NETWORKS,
     SPEEDS,
     Measured,
+    Point,
     fit_without,
     held_out,
     largest,
@@ -61,24 +63,31 @@ def steps(measured: Measured, cores: int) -> str:
     points = points_of(measured)
     ranks = sorted({point.ranks for point in points})
     rows = []
-    for workload in measured["parts"]:
+    for workload, shared in product(measured["parts"], (True, False)):
         batch = WORKLOADS[workload][1]
-        found = {(p.ranks, p.batch): p.seconds for p in points if p.workload == workload}
-        one = found[1, batch]
+        found = {(p.ranks, p.batch, p.shared): p.seconds for p in points if p.workload == workload}
+        one = found[1, batch, False]
         cells = [f"{1000 * one:.3f}"]
         for grows in (False, True):
             for N in ranks[1:]:
                 batches = N if grows else 1
-                seconds = found.get((N, batches * batch))
+                seconds = found.get((N, batches * batch, shared))
                 efficiency = 100 * batches * one / (min(N, cores) * seconds) if seconds else 0.0
                 cells.append(f"{1000 * seconds:.3f} ({efficiency:.0f} %)" if seconds else "")
-        rows.append([f"{workload}, batch {batch:,}", *cells])
+        rows.append([f"{workload}, batch {batch:,}{'' if shared else ', by messages'}", *cells])
     head = ["", "1 rank", *(f"{kind}, {N} ranks" for kind in ("strong", "weak") for N in ranks[1:])]
     return f"""{table(head, rows)}
 
 Milliseconds of a step, and the efficiency: the examples in a second, divided by those of one rank and by the number of
 cores in use. This machine has {cores} cores, which more ranks must share. In strong scaling the ranks divide one batch,
-in weak scaling each has a batch of this size."""
+in weak scaling each has a batch of this size. The ranks share memory in which they add up the gradients; in the rows
+"by messages" they do not, as if each was on another machine."""
+
+
+def title(point: Point) -> str:
+    """Return the name of a configuration."""
+    return (f"{point.workload}, {point.ranks} ranks, batch {point.batch:,}"
+            + (", by messages" if point.ranks > 1 and not point.shared else ""))
 
 
 def model(measured: Measured, cores: int) -> str:
@@ -93,19 +102,21 @@ def model(measured: Measured, cores: int) -> str:
     constants = table(["", "constant", "the amount"],
                       [[term, f"{everything[term]:.3g}", meaning] for term, meaning in TERMS.items()])
     local = locals_of(measured)
-    amounts = {name: step_amounts(local[name], WORKLOADS[name][1], 2, cores) for name in local}
-    rows = [[term, *(f"{1000 * everything[term] * row[term]:.3f}" for row in amounts.values())] for term in TERMS]
+    amounts = {name + kind: step_amounts(local[name], WORKLOADS[name][1], 2, cores, shared=not kind)
+               for name in local for kind in ("", ", by messages")}
+    rows = [[term, *(f"{1000 * everything[term] * row.get(term, 0):.3f}" for row in amounts.values())]
+            for term in TERMS]
     return f"""{constants}
 
 The seconds of a step are the sum of these amounts, each times its constant. The constants minimize the squares of the
-relative errors of {len(errors)} measured steps and {len(measured["allreduce"])} messages; none is negative. If ranks
+relative errors of {len(errors)} measured steps and {len(measured["sums"])} sums; none is negative. If ranks
 share a core, every amount is multiplied by their number.
 
-The configuration {point.workload}, {point.ranks} ranks, batch {point.batch:,} was left out of another fit. It predicts
+The configuration {title(point)} was left out of another fit. It predicts
 {1000 * guess:.3f} ms for this configuration, and {1000 * point.seconds:.3f} ms were measured: an error of {error:+.1%}.
 
 If each measured step is left out in turn, the median of the absolute errors is {100 * statistics.median(sizes):.1f} %,
-and the largest is {100 * sizes[-1]:.1f} % ({worst.workload}, {worst.ranks} ranks, batch {worst.batch:,}).
+and the largest is {100 * sizes[-1]:.1f} % ({title(worst)}).
 
 Milliseconds of each term in a step on 2 ranks here:
 
@@ -225,7 +236,7 @@ Training on several ranks, which are processes that divide each batch: measured 
 
 {steps(measured, cores)}
 
-![Steps and messages, measured (points) and by the model (lines)](benchmarks/figures/scaling-here.png)
+![Steps and sums, measured (points) and by the model (lines)](benchmarks/figures/scaling-here.png)
 
 ## The cost model
 
