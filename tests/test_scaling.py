@@ -114,10 +114,14 @@ def test_the_report_of_what_a_model_would_measure():
         for batch, rule, accuracies, failed in ((128, "the same lr", [0.9, 0.975, 0.98], False),
                                                 (512, "the same lr", [0.8, 0.9, 0.96], False),
                                                 (512, "lr k", [0.9], True))]
+    measured["memory"] = {"workload": "small", "rows": 1000, "megabytes": 3.0, "runs": [
+        {"ranks": 2, "in memory": False, "of each": [{"before": 50.0, "peak": 60.0, "seconds": 1.0},
+                                                     {"before": 50.0, "peak": 62.0, "seconds": 1.1}]}]}
     measured["epochs"] = {"small": {"2 threads": [1.0, 2.0], "2 ranks of 1 thread": [2.0, 6.0]}}
     text = report(measured, CORES, "this machine")
     assert "an error of +0.0%" in text or "an error of -0.0%" in text
     assert "| 2 threads | 1.500 (2.50) |" in text
+    assert "| 2 ranks, in blocks | 50 | 12 | 1.00 |" in text
     assert "| adam, lr k |  | 0.00 ± 0.00 |" in text, "this run has diverged"
     steps = 2 * math.ceil(1437 / 128)
     assert f"| adam, batch 128, the same lr | 98.00 | {steps} | 2 |" in text

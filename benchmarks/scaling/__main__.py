@@ -16,13 +16,15 @@ from typing import Any
 
 from benchmarks.report import FIGURES, ROOT, machine, save_figure, versions
 from benchmarks.scaling import measure, training
+from benchmarks.scaling.memory import memory
 from benchmarks.scaling.report import draw, report
 from benchmarks.scaling.settings import SHORT, Settings, cores
 from nn.files import write_atomically
 
 PARTS: dict[str, Callable[[Settings], Any]] = {
     "epochs": measure.epochs, "steps": measure.steps, "sums": measure.sums, "parts": measure.parts,
-    "batches": training.batches, "second_order": training.second_order, "triangles": training.triangles}
+    "batches": training.batches, "second_order": training.second_order, "triangles": training.triangles,
+    "memory": memory}
 MEASURED = Path(__file__).with_name("measured.json")
 
 

@@ -84,6 +84,22 @@ in weak scaling each has a batch of this size. The ranks share memory in which t
 "by messages" they do not, as if each was on another machine."""
 
 
+def memory(measured: Measured) -> str:
+    """Return the table of the memory of each rank."""
+    found, rows = measured["memory"], []
+    for run in found["runs"]:
+        growth = [rank["peak"] - rank["before"] for rank in run["of each"]]
+        label = "1 rank, the whole file in memory" if run["in memory"] else f"{run['ranks']} ranks, in blocks"
+        rows.append([label.replace("1 ranks", "1 rank"), f"{run['of each'][0]['before']:.0f}", f"{max(growth):.0f}",
+                     f"{run['of each'][0]['seconds']:.2f}"])
+    head = ["", "MB before", "MB more while it trains, at most", "seconds of an epoch"]
+    return f"""{table(head, rows)}
+
+Resident memory of each rank that trains {found["workload"]}, batch {WORKLOADS[found["workload"]][1]:,}, on a file .npy
+of {found["rows"]:,} rows and {found["megabytes"]:,.0f} MB. The second number is the largest of all ranks, and includes
+the gradient, the state of the optimizer and the activations of its rows."""
+
+
 def title(point: Point) -> str:
     """Return the name of a configuration."""
     return (f"{point.workload}, {point.ranks} ranks, batch {point.batch:,}"
@@ -237,6 +253,10 @@ Training on several ranks, which are processes that divide each batch: measured 
 {steps(measured, cores)}
 
 ![Steps and sums, measured (points) and by the model (lines)](benchmarks/figures/scaling-here.png)
+
+## The memory of a rank
+
+{memory(measured)}
 
 ## The cost model
 

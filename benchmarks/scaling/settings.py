@@ -41,6 +41,8 @@ class Settings:
         The steps of second-order methods whose work is measured on the large networks.
     regressions : tuple of int
         The hidden units of the networks of which Levenberg-Marquardt makes triangles.
+    file_rows : int
+        The rows of the file that ranks train on without holding it in memory.
     """
 
     dataset: str = "mnist"
@@ -58,6 +60,7 @@ class Settings:
     passes: int = 100
     timed_steps: int = 5
     regressions: tuple[int, ...] = (30, 100)
+    file_rows: int = 400_000
 
     def load(self) -> Dataset:
         """Return the dataset."""
@@ -70,7 +73,7 @@ class Settings:
 
 SHORT = Settings(dataset="digits", workloads=("small",), rounds=1, steps=2, ranks=(1, 2), rows=(1, 16, 128),
                  message_bytes=(4, 1024), repeats=3, batches=(128, 512), seeds=1, epochs=2, passes=4, timed_steps=2,
-                 regressions=(3,))
+                 regressions=(3,), file_rows=3000)
 
 
 def cores() -> int:
