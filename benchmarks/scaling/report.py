@@ -55,7 +55,10 @@ def epochs(measured: Measured) -> str:
 
 Seconds of an epoch: the median of {rounds} rounds. In each round all train one epoch, one after the other. In brackets
 is the median of the ratios of the epochs of {TWO_RANKS} to those of the row, of the same round: below 1 if the ranks
-are faster. Two ranks divide each batch, as the two processes of torch do. Adam, float32."""
+are faster. Two ranks divide each batch, as the two processes of torch do. Adam, float32.
+
+Each rank updates all parameters, while the threads of one process divide them. On large networks with small batches
+this is what two ranks lose against two threads: see the terms "update" and "neighbour" of the model below."""
 
 
 def steps(measured: Measured, cores: int) -> str:
@@ -271,7 +274,8 @@ their full rate. An allreduce takes the time of the faster of two algorithms: lo
 2 log2 N rounds that send 2 (N - 1) / N of it. It does not overlap with the computation.
 
 Efficiencies in %, and the largest number of machines with at least 50 %. In strong scaling the machines divide one
-batch, in weak scaling each has a batch of this size.
+batch, in weak scaling each has a batch of this size. An efficiency is above 100 % if a core computes the gradient of
+fewer examples at a higher rate, because they fit into its caches.
 
 {workloads(measured, constants)}
 
