@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 import sys
-from threading import Event, Lock, Thread
+from threading import Event, RLock, Thread
 from time import monotonic
 from typing import Any
 
@@ -54,10 +54,17 @@ def train_on_ranks(runs: Sequence[Run], data: Data, ranks: Ranks, *, threads: in
         report.tell(f"{run.full_name}, failed: {run.error}" if run.error else report.text, ended=True)
         return run
 
-    _train = train_here
+    def train_or_end(index: int) -> Run:
+        try:
+            return train_here(index)
+        except BaseException as error:  # otherwise it would be raised on rank 0 after all other runs
+            ranks.end_all(error)
+            raise
+
+    _train = train_or_end
     waiting = deque(sorted(range(len(runs)), key=lambda index: -duration(runs[index])))
     futures: dict[int, Future[Run]] = {}
-    lock = Lock()
+    lock = RLock()  # a run may end before give() has added itself to it, which then calls it at once
 
     with ranks.pool() as pool:
         if pool is not None:  # rank 0; the others return from pool() when all is done
@@ -75,8 +82,10 @@ def train_on_ranks(runs: Sequence[Run], data: Data, ranks: Ranks, *, threads: in
                     with lock:
                         index = waiting.popleft() if waiting else None
                     if index is not None:
-                        train_here(index)
-                for index, future in futures.items():
+                        train_or_end(index)
+                with lock:  # the last run may just be given
+                    given = list(futures.items())
+                for index, future in given:
                     vars(runs[index]).update(vars(future.result()))
     for run, trained in zip(runs, ranks.broadcast(runs)):
         vars(run).update(vars(trained))

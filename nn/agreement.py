@@ -9,7 +9,7 @@ from nn import blas
 from nn.batches import Batches, Examples
 from nn.checkpoint import identity, settings
 from nn.distributed import check_same, hash_of
-from nn.history import History
+from nn.history import History, Position
 from nn.mpi import Ranks
 from nn.rows import CheckedRows
 from nn.versions import version
@@ -36,11 +36,13 @@ def check_training(ranks: Ranks, model: Any, optimizer: Any, batches: Batches, e
         If something differs, on all ranks; the message names it and the first rank that has another value.
     """
     described = model.components().description()
+    position = history.position or Position(len(history) + 1, total=len(batches))
     state = optimizer.state() if hasattr(optimizer, "state") else {}
     facts: dict[str, Any] = {
         "Python": platform.python_version(), "NumPy": np.__version__, "feedforward": version("feedforward"),
         "the code of BLAS": blas.kernels(), **described, **settings(batches, validation, 1),
         "optimizer": identity(optimizer), "epochs": epochs, "the last epoch": len(history),
+        "the steps of an epoch": position.total, "the steps of the next epoch that are complete": position.steps,
         "callbacks": [identity(callback) for callback in callbacks],
         "the hash of theta": hash_of(model.theta), "the hash of constants": hash_of(model.constants),
         "the hash of the optimizer's state": hash_of(*map(np.asarray, state.values()))}

@@ -286,6 +286,8 @@ def fit(network: Network, batches: Batches, optimizer: TakesSteps, epochs: int,
         raise
     finally:
         steps.restore_settings()  # an interrupt may have come before a step could do it
+        if ranks.size > 1:  # its memory may be shared: children that are forked later would share it, too
+            network.bind(network.grad.copy())
         callbacks.end_fit(history)
     if not position.steps:
         history.position = None

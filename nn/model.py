@@ -433,8 +433,9 @@ class Model:
              names: tuple[tuple[Label, ...] | None, tuple[str, ...] | None], ranks: Ranks) -> History:
         """Train on batches that are checked. `names` are the classes and the names of the columns from then on."""
         history = History() if history is None else history
-        if not isinstance(history, History):
-            raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
+        with together(ranks):
+            if not isinstance(history, History):
+                raise ValueError(f"history must be the History of an earlier fit, not {history!r}")
         if not self._training.acquire(blocking=False):
             raise ValueError("this model is being trained already, perhaps by another thread: train a copy, "
                              "copy.deepcopy(model)")

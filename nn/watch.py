@@ -230,7 +230,7 @@ def end_all(ranks: Any, error: BaseException, status: int = 1) -> None:
     if isinstance(error, KeyboardInterrupt):
         status = 130
     elif isinstance(error, SystemExit) and isinstance(error.code, int):
-        status = error.code
+        status = error.code & 255 or 1  # 0 would tell the launcher that all is well
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # it may be closed
             stream.flush()

@@ -29,6 +29,7 @@ from nn import (
     Tanh,
 )
 from nn.distributed import DistributedObjective, Message, combine_triangles, share
+from nn.history import Position
 from nn.mpi import Ranks
 from optimizers import OPTIMIZERS, get
 
@@ -302,10 +303,57 @@ def stops():
             "early alone": {"epochs": len(early)}}
 
 
+def leave(model):
+    sys.exit(0)
+
+
 def ending(action):
     """One rank fails within a training: this must end all ranks."""
-    fit_with([StopAfter(COMM.size - 1, 6, {"fail": fail, "kill": kill}[action])], 10**9)
+    fit_with([StopAfter(COMM.size - 1, 6, {"fail": fail, "kill": kill, "leave": leave}[action])], 10**9)
     return {}
+
+
+def failing_run(rank):
+    """A run of a study fails by an error of the program, while the others would take hours."""
+    class Fail:
+        def on_epoch_end(self, model, epoch):
+            if COMM.rank == int(rank):
+                fail(model)
+
+    Experiment(optimizer=["gd", "adam", "momentum"], dataset="digits", hidden=[2], epochs=10**7).run(
+        callbacks=[Fail()], progress=False, comm=COMM)
+    return {}
+
+
+def early_futures():
+    """A study whose runs end before the executor has returned their futures."""
+    import time
+
+    from mpi4py.futures import MPIPoolExecutor
+    submit = MPIPoolExecutor.submit
+
+    def slowly(*args):
+        future = submit(*args)
+        time.sleep(0.3)
+        return future
+
+    MPIPoolExecutor.submit = slowly
+    runs = Experiment(optimizer=["gd", "adam", "momentum"], dataset="digits", hidden=[2], epochs=1).run(
+        progress=False, comm=COMM)
+    return {"epochs": [len(run.history) for run in runs]}
+
+
+def forked():
+    """A child that is forked after a training on several ranks has its own gradient."""
+    model = network(hidden=20)
+    model.fit(X, Y, get("adam"), 1, 26, progress=False, threads=1, comm=COMM)
+    before = model.network.grad.copy()
+    child = os.fork()
+    if child == 0:
+        model.network.grad.fill(0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    return {"same": bool(before.any()) and np.array_equal(before, model.network.grad)}
 
 
 def watchers():
@@ -340,6 +388,11 @@ def refused(what):
         options["batch_size"] = 25
     elif what == "optimizer" and last:
         optimizer = get("adam", lr=0.02)
+    elif what == "no history" and last:
+        options["history"] = 5
+    elif what == "history":
+        options["history"] = History()
+        options["history"].position = Position(1, steps=int(last), total=4)
     elif what == "weights" and last:
         model.theta[5] += 1e-16
     elif what == "version" and last:

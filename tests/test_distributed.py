@@ -161,6 +161,8 @@ def test_callbacks_that_watch_are_called_on_rank_0_alone():
                  marks=pytest.mark.slow),
     ("optimizer", "cannot train together: optimizer is Adam(lr=0.001"),
     ("weights", "rank 1 and rank 0 cannot train together: the hash of theta is"),
+    ("no history", "history must be the History of an earlier fit, not 5"),
+    ("history", "the steps of the next epoch that are complete is 0 on rank 0 and 1 on rank 1"),
     ("version", f"rank 1 and rank 0 cannot train together: NumPy is {np.__version__} on rank 0 and 1.0 on rank 1"),
     ("layer", "Mean()) cannot be trained on several ranks: its outputs for an example may depend")])
 def test_ranks_that_differ_are_refused_on_all_ranks(what, message):
@@ -176,13 +178,28 @@ def test_only_rank_0_warns():
     assert first["warnings"] > 0 == second["warnings"]
 
 
-@pytest.mark.parametrize("action", ["fail", "kill"])
+@pytest.mark.parametrize("action", ["fail", "kill", "leave"])
 def test_a_rank_that_fails_ends_all(action):
     done = mpiexec(2, "ending", action, check=False)
     assert done.returncode != 0
     assert done.stderr.count("rank 1") == 1
     if action == "fail":
         assert "rank 1: RuntimeError: no more" in done.stderr
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_a_run_of_a_study_ends_all_at_once(rank):
+    done = mpiexec(2, "failing_run", str(rank), check=False)
+    assert done.returncode != 0
+    assert f"feedforward: rank {rank}: RuntimeError: no more" in done.stderr
+
+
+def test_runs_that_end_before_their_futures_are_known_are_not_lost():
+    assert [result["epochs"] for result in mpiexec(2, "early_futures")] == 2 * [[1, 1, 1]]
+
+
+def test_children_do_not_share_the_gradient():
+    assert all(result["same"] for result in mpiexec(2, "forked"))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 60])
