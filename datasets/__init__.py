@@ -176,9 +176,11 @@ def _entry(name: str) -> Entry:
     """Return the entry of a dataset; raise DataError if no dataset has this name."""
     if not isinstance(name, str):
         raise DataError(f"a dataset is chosen by its name, such as 'digits', not by a {type(name).__name__}")
+    if name not in DATASETS and os.path.dirname(name):
+        raise DataError(f"{name}: there is no such file or folder")
     if name not in DATASETS:
         close = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise DataError(f"no dataset is called {name!r}: {hint}choose from {', '.join(DATASETS)}; a file of "
-                        f"your own, {', '.join(SUFFIXES)}, is read by Experiment(dataset=FILE) or load_table")
+        raise DataError(f"no dataset is called {name!r}: {hint}choose from {', '.join(DATASETS)}; your own "
+                        f"data are named by the path of a folder or of a file, {', '.join(SUFFIXES)}")
     return DATASETS[name]

@@ -87,9 +87,9 @@ class ParquetRows:
         wrong = [name for name in names if not _is_numeric(self._types[name])]
         wrong += [name for name in self._target if len(self._target) > 1 and not _is_numeric(self._types[name])]
         if wrong:
-            raise DataError(f"{first}: {_described({name: self._types[name] for name in wrong})} hold no numbers, and "
-                            "rows that are read block by block can only be numbers: leave them out (drop), or convert "
-                            "them in the file")
+            columns = _described({name: self._types[name] for name in wrong})
+            raise DataError(f"{first}: the columns {columns} hold no numbers, and rows that are read block by block can "
+                            "only be numbers: leave these columns out (drop), or convert them in the file")
         if not names:
             raise DataError(f"{first}: no column is left besides the target")
         return tuple(names)
@@ -129,8 +129,9 @@ class ParquetRows:
         except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError, ValueError) as error:
             raise DataError(f"{path}: rows {start:,} to {stop - 1:,} cannot be read: {first_line(error)}") from None
         if lacking:
-            raise DataError(f"{path}: rows {start:,} to {stop - 1:,} lack values of {name_list(lacking)}: remove such "
-                            "rows, or leave out these columns (drop)")
+            row = start + int(frame[lacking[0]].is_null().arg_true()[0])
+            raise DataError(f"{path}: row {row:,}, numbered from 0, lacks a value of {printable(lacking[0])!r}: remove "
+                            "such rows, or leave out this column (drop)")
         if len(frame) != stop - start:
             raise DataError(f"{path} has changed since it was opened: it has no rows {start:,} to {stop - 1:,}")
         targets = [from_series(frame[name], not _is_numeric(self._types[name])) for name in self._target]

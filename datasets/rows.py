@@ -181,6 +181,7 @@ def find_files(folder: Path, part: str = "") -> Files:
                         f"from 0 without gaps, x{suffix}-000.npy, ...")
     pattern = rf"{re.escape(part)}(-.*)?" if part else ".*"
     tables = sorted(path for path in folder.glob("*.parquet") if re.fullmatch(pattern, path.stem))
+    _check_numbers(folder, tables)
     found: list[Files] = [([images], [labels]) for images, labels in _idx_files(folder, part) if images.is_file()]
     if x:
         found.append(([path for _, path in x], [path for _, path in y]))
@@ -196,6 +197,17 @@ def find_files(folder: Path, part: str = "") -> Files:
         raise DataError(f"{folder} holds no x{suffix}.npy and y{suffix}.npy, or {part or '...'}.parquet{idx}"
                         + (f": decompress {compressed[0]} by gunzip" if compressed else ""))
     return found[0]
+
+
+def _check_numbers(folder: Path, files: Sequence[Path]) -> None:
+    """Raise DataError if all files end in numbers, but numbers between the first and the last one are missing."""
+    endings = [re.fullmatch(r"(.*?)(\d+)", path.stem) for path in files]
+    numbers = [int(match[2]) for match in endings if match]
+    if len(numbers) == len(files) > 1 and len({match[1] for match in endings if match}) == 1:
+        missing = sorted({*range(min(numbers), max(numbers))} - {*numbers})
+        if missing:
+            raise DataError(f"{folder} holds {files[0].name} to {files[-1].name}, but none with the number "
+                            f"{name_list(list(map(str, missing)))}: add it, or give the files new numbers")
 
 
 def _numbered(folder: Path, name: str) -> list[tuple[int, Path]]:

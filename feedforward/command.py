@@ -30,8 +30,10 @@ from nn.files import write_atomically
 from nn.mpi import Ranks, world
 
 
-def predict(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
+def predict(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> int:
     """Predict what the options say, and return the exit status."""
+    if ranks.rank > 0:
+        return 0
     options = parser_of_predict(name).parse_args(argv)
     if options.out and Path(options.out).exists():
         raise ValueError(f"{options.out} exists: name another file")
@@ -50,12 +52,12 @@ def predict(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
     return 3 if _unwritten else 0
 
 
-def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
+def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> int:
     """Train again what the options say, and return the exit status: 0 if the bytes are the same, else 1."""
     options = parser_of_repeat(name).parse_args(argv)
     results, differences = repeat(options.run, options.out, progress=not options.quiet, figures=not options.no_plots,
-                                  stop=stop, notify=ignore if options.quiet else warn)
-    status = report(results, program)
+                                  stop=stop, notify=ignore if options.quiet else warn, comm=ranks.comm)
+    status = report(results, program, ranks.size)
     for difference in differences:
         say(f"{name}: {difference}", "stderr")
     if not differences:
@@ -69,7 +71,7 @@ COMMANDS = {"predict": predict, "repeat": repeat_run}
 def chosen(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> Callable[[], Results | int]:
     """Return the function that does what the options say, and returns the results of a training or the exit status."""
     if argv and argv[0] in COMMANDS:
-        return partial(only_on_rank_0, ranks, partial(COMMANDS[argv[0]], argv[1:], program, name, stop))
+        return partial(COMMANDS[argv[0]], argv[1:], program, name, stop, ranks)
     options = parser(name).parse_args(argv)
     show = {"progress": not options.quiet, "figures": not options.no_plots, "stop": stop, "comm": ranks.comm,
             "notify": ignore if options.quiet else warn, "checkpoint_every": options.checkpoint_every}
@@ -227,6 +229,7 @@ def main(argv: Sequence[str] | None = None, program: str = "feedforward") -> int
             with ranks.watch(), stop_at_first_signal(stop), warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: say(f"{name}: {message}", "stderr")
                 status = run(argv, program, name, stop, ranks)
+                stop.signal = max(ranks.gather(stop.signal))  # another rank alone may have got it
         except (ValueError, TypeError, DataError, OSError, MemoryError, ImportError) as error:
             say(f"{name}: {reason(error).removeprefix('Experiment: ')}", "stderr")
             status = 2

@@ -36,7 +36,7 @@ from feedforward.network import build_network, check_hidden, is_regression
 from feedforward.results import Results
 from feedforward.run import Run, RunCallbacks, Stop, tell, train_all
 from feedforward.stages import AUTO, OptimizerSettings, Stage, StageText, check_lr, has_lr, join_stages, parse_plans
-from feedforward.study import train_on_ranks
+from feedforward.study import check_same_experiment, train_on_ranks
 import nn
 from nn import Checkpoint, blas
 from nn.archive import one_line_errors
@@ -458,6 +458,8 @@ class Experiment(Declared):
         shape = cast(DataShape, ranks.broadcast(found))
         with together(ranks):
             runs = self._build_runs(self._check(), shape, notify)
+        if ranks.size > 1:
+            check_same_experiment(ranks, self.description(), data)
         examples = data.n_train * sum(stage.epochs * run.model.theta.size for run in runs for stage in run.stages)
         if self.threads is None and examples > LONG and (advice := blas.advice()):
             notify(advice)

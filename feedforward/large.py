@@ -59,6 +59,8 @@ def open_folder(path: str | os.PathLike[str], choices: Choices) -> LargeDataset:
     if choices.one_hot or choices.missing:
         raise DataError(f"{path} is a folder of files that are read in blocks, which can only hold numbers: leave out "
                         "one_hot and missing")
+    if choices.test_share != Choices().test_share:
+        raise DataError(f"{path} is a folder that holds its own test part: leave out test_share")
     train, test = (open_rows(path, part=part, target=choices.target, drop=choices.drop) for part in ("train", "test"))
     if (train.n_in, train.feature_names) != (test.n_in, test.feature_names):
         raise DataError(f"{path}: the training part has {train.n_in} inputs and the test part {test.n_in}, or they "

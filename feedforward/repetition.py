@@ -4,19 +4,22 @@ from collections.abc import Callable
 import csv
 import os
 from pathlib import Path
+from typing import Any
 import warnings
 
 from feedforward.experiment import read_experiment
 from feedforward.folder import CONFIG, HISTORY, MODEL, changed_environment, read_config
 from feedforward.results import Results
 from feedforward.run import Stop
+from nn.distributed import together
+from nn.mpi import Ranks
 
 __all__ = ["repeat"]
 
 
 def repeat(run: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None, *, progress: bool = True,
            figures: bool = True, stop: Stop | None = None,
-           notify: Callable[[str], None] = warnings.warn) -> tuple[Results, list[str]]:
+           notify: Callable[[str], None] = warnings.warn, comm: Any = None) -> tuple[Results, list[str]]:
     """Train again what a run folder describes, and compare the files.
 
     Parameters
@@ -32,7 +35,9 @@ def repeat(run: str | os.PathLike[str], folder: str | os.PathLike[str] | None = 
     stop : Stop, optional
         As for `Experiment.run`.
     notify : callable
-        Called with a message if versions, processor or the number of cores have changed since.
+        Called with a message if versions, processor or the number of cores or ranks have changed since.
+    comm : mpi4py.MPI.Intracomm, optional
+        As for `Experiment.run`. Rank 0 alone compares.
 
     Returns
     -------
@@ -56,12 +61,17 @@ def repeat(run: str | os.PathLike[str], folder: str | os.PathLike[str] | None = 
     >>> differences
     []
     """
-    config = read_config(run)
-    experiment = read_experiment(run, config=config)
-    if changes := changed_environment(config):
+    ranks = Ranks(comm)
+    with together(ranks):
+        config = read_config(run) if ranks.rank == 0 else {}
+    config = ranks.broadcast(config)
+    with together(ranks):
+        experiment = read_experiment(run, config=config)
+    if ranks.rank == 0 and (changes := changed_environment(config, ranks.size)):
         notify(f"bytes may differ by rounding: {changes}")
-    results = experiment.run(folder or True, progress=progress, figures=figures, stop=stop, notify=notify)
-    assert results.folder is not None
+    results = experiment.run(folder or True, progress=progress, figures=figures, stop=stop, notify=notify, comm=comm)
+    if results.folder is None:  # another rank than 0
+        return results, []
     if results.interrupted:
         return results, ["it was interrupted, so nothing was compared"]
     pairs = [(Path(run), results.folder)] if "stages" in config else [

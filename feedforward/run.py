@@ -170,7 +170,7 @@ class Run:
         notify = notify or ignore
         config = {**config, "seed": self.seed, "model": self.model.components().description()}
         callbacks, checkpoint, begins = list(callbacks), None, OnFitBegin(partial(self._begin, config))
-        continues = self.folder is not None and (self.folder / CONFIG).exists()
+        continues = ranks.broadcast(self.folder is not None and (self.folder / CONFIG).exists())
         try:
             with together(ranks):
                 if self.folder is not None:
@@ -193,7 +193,8 @@ class Run:
         try:
             self._train_stages(data, callbacks, threads, checkpoint, first, before, notify, figures, ranks)
         except (Diverged, DataError, ValueError, OSError, MemoryError) as error:
-            self.error, self.refused = reason(error), continues and not begins.done
+            self.error = reason(error)
+            self.refused = ranks.broadcast(continues and not begins.done)  # only that of rank 0 has a folder
         finally:  # also after an interrupt
             if self.folder is not None and not self.refused:
                 with collect_errors(self.problems):

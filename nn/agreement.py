@@ -46,4 +46,5 @@ def check_training(ranks: Ranks, model: Any, optimizer: Any, batches: Batches, e
         "callbacks": [identity(callback) for callback in callbacks],
         "the hash of theta": hash_of(model.theta), "the hash of constants": hash_of(model.constants),
         "the hash of the optimizer's state": hash_of(*map(np.asarray, state.values()))}
-    check_same(ranks.gather(facts), "cannot train together")
+    check_same(ranks.gather(facts), "cannot train together",
+               "; give all ranks the same data and settings: each takes its share of the rows itself")

@@ -172,6 +172,7 @@ class Checkpoint:
             changed = [name for name in ("data", "validation data") if name in self._expected
                        and self._expected[name] != self._settings[name]]
             what = "on other data" if changed else "with other settings"
+            advice = f"{advice}; continue with the data of that training" if changed else advice
             raise ValueError(f"{self.path} is of a training {what}: {differences}{advice}")
         self._expected = {}
         self._taken, self._last, self._due = 0, monotonic(), False

@@ -446,13 +446,13 @@ def hash_of(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def check_same(facts: list[Mapping[str, Any]], problem: str) -> None:
+def check_same(facts: list[Mapping[str, Any]], problem: str, advice: str = "") -> None:
     """Raise ValueError, on all ranks, unless the facts of all ranks are those of rank 0; it names what differs."""
     for rank, other in enumerate(facts):
         differences = [f"{name} is {facts[0].get(name)} on rank 0 and {other.get(name)} on rank {rank}"
                        for name in {**facts[0], **other} if facts[0].get(name) != other.get(name)]
         if differences:
-            raise mark(ValueError(f"rank {rank} and rank 0 {problem}: {'; '.join(differences)}"))
+            raise mark(ValueError(f"rank {rank} and rank 0 {problem}: {'; '.join(differences)}{advice}"))
 
 
 @contextmanager

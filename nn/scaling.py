@@ -117,6 +117,11 @@ class _Scaling(Diagonal):
                 squares = squares + np.square(block - of_block).sum(axis=0)
                 squares += np.square(difference) * (start * len(block) / end)
                 mean = mean + difference * (len(block) / end)
+            if not np.isfinite(squares).all():
+                rows_of, columns = np.nonzero(~np.isfinite(block))
+                what = (f"row {start + rows_of[0]:,} holds NaN or infinity in column {columns[0]:,}" if len(columns)
+                        else f"rows {start:,} to {end - 1:,} hold numbers that are too large")
+                raise ValueError(f"{cls.__name__}.of_rows: {what}, both numbered from 0: remove such rows")
             start = end
         return cls._from_moments("of_rows", mean, squares / start)
 

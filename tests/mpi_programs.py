@@ -13,7 +13,7 @@ import warnings
 from mpi4py import MPI
 import numpy as np
 
-from datasets import load
+from datasets import Dataset, load
 from feedforward import Experiment
 from nn import (
     CrossEntropy,
@@ -403,6 +403,19 @@ def refused(what):
         model = Model([Dense(64, 10), Mean(), Softmax()], CrossEntropy())
     try:
         model.fit(x, Y, optimizer, **options)
+    except ValueError as error:
+        return {"error": str(error)}
+    return {"error": ""}
+
+
+def refused_experiment(what):
+    """One rank has another experiment; all ranks refuse to run it."""
+    other = COMM.rank == COMM.size - 1
+    data = Dataset("rows", X * (1.5 if what == "data" and other else 1), Y, X, Y, None, DIGITS.classes)
+    experiment = Experiment(["adam", "gd"], dataset=data, epochs=3 if what == "epochs" and other else 2,
+                            seed=int(what == "seed" and other))
+    try:
+        experiment.run(progress=False, comm=COMM)
     except ValueError as error:
         return {"error": str(error)}
     return {"error": ""}

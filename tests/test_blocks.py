@@ -242,7 +242,7 @@ def test_means_and_scales_of_rows(offset):
         np.testing.assert_allclose(found._initial[0], expected._initial[0], rtol=1e-14, atol=1e-14)
         np.testing.assert_allclose(found.initial_scale(), expected.initial_scale(), rtol=1e-6 if offset else 1e-13)
     for wrong in (np.where(x == x[3, 1], np.nan, x), np.where(x == x[3, 1], np.inf, x)):
-        with pytest.raises(ValueError, match=r"Standardize.of_rows: the numbers hold NaN or infinity"):
+        with pytest.raises(ValueError, match=r"Standardize\.of_rows: row 3 holds NaN or infinity in column 1"):
             Standardize.of_rows(Rows(wrong, y))
     with pytest.raises(ValueError, match=r"Standardize.of_rows takes numbers, not <U1"):
         Standardize.of_rows(Rows(x.astype("U1"), y))

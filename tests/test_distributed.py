@@ -173,6 +173,15 @@ def test_ranks_that_differ_are_refused_on_all_ranks(what, message):
             assert message in result["error"]
 
 
+@pytest.mark.parametrize(("what", "difference"), [
+    ("seed", "seed is 0 on rank 0 and 1 on rank 1"), pytest.param("epochs", "epochs is 2 on rank 0 and 3 on rank 1",
+                                                                 marks=pytest.mark.slow), ("data", "data is ")])
+def test_experiments_that_differ_are_refused_on_all_ranks(what, difference):
+    for result in mpiexec(2, "refused_experiment", what):
+        assert result["error"].startswith(f"rank 1 and rank 0 cannot train together: {difference}")
+        assert result["error"].endswith("; give all ranks the same data and settings")
+
+
 def test_only_rank_0_warns():
     first, second = mpiexec(2, "warned")
     assert first["warnings"] > 0 == second["warnings"]

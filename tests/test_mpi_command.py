@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from launcher import launch
 import numpy as np
 import pytest
 
+from benchmarks.reliability.ranks import MARK, processes, rank_process
 from nn import History, Model
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +61,61 @@ def test_a_resumed_run_has_the_bytes_of_one_that_was_not_interrupted(tmp_path):
         assert f"ranks was {2 if ranks else 3} and is {ranks or 1}" in done.stderr
         if ranks:
             np.testing.assert_allclose(theta(tmp_path / "other"), theta(tmp_path / "whole"), atol=1e-5)
+
+
+def write_arrays(folder, count):
+    """Write a folder of files .npy, of which the training part has so many parts."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for part in [f"train-{k:03}" for k in range(count)] + ["test"]:
+        x = rng.normal(size=(60, 4))
+        np.save(folder / f"x_{part}.npy", x)
+        np.save(folder / f"y_{part}.npy", (x[:, 0] > 0).astype(int))
+
+
+def test_a_run_on_other_data_is_not_continued(tmp_path):
+    write_arrays(tmp_path / "data", 3)
+    train(tmp_path, "--dataset", "data", "--epochs", 2, "--out", "run", "-q")
+    before = (tmp_path / "run/model.safetensors").read_bytes()
+    for file in "xy":
+        (tmp_path / f"data/{file}_train-002.npy").unlink()
+    done = train(tmp_path, "--resume", "run", "--epochs", 4, status=1)
+    assert "is of a training on other data: batch_size was 18 and is 12; examples was 180 and is 120" in done.stderr
+    assert "continue with the data of that training" in done.stderr
+    assert (tmp_path / "run/model.safetensors").read_bytes() == before
+
+
+def test_a_run_is_repeated_on_as_many_ranks(tmp_path):
+    train(tmp_path, "--dataset", "digits", "--epochs", 3, "--out", "run", "--threads", 1, "--no-plots", "-q")
+    command = [*launch(2), sys.executable, "-m", "feedforward", "repeat", "run", "--out", "again", "--no-plots"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert "the weights and histories are those of run, byte for byte" in done.stdout
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc to find the process of a rank")
+@pytest.mark.parametrize(("number", "rank"), [
+    (signal.SIGTERM, 1), pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+    pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow)])
+def test_a_signal_to_one_rank_is_in_the_exit_status(number, rank, tmp_path):
+    mark = str(tmp_path)
+    command = [*launch(2), sys.executable, str(ROOT / "train.py"), "--dataset", "digits", "--epochs", "100000",
+               "--threads", "1", "--no-plots", "--out", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, "PYTHONPATH": str(ROOT), MARK: mark})
+    try:
+        for line in process.stderr:  # until it trains
+            if " loss " in line:
+                break
+        os.kill(rank_process(mark, rank), number)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        for other, *_ in processes(mark):
+            os.kill(other, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == 128 + number
+    assert "interrupted: continue with" in output
 
 
 def test_a_comparison_gives_each_run_to_one_rank(tmp_path):

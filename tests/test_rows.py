@@ -144,7 +144,7 @@ def test_a_network_is_trained_on_parquet(parquet):
     ({}, "choose the target, the column to predict, among a, b, c, d, label"),
     ({"target": "x"}, "has no column 'x': choose from a, b, c, d, label"),
     ({"target": "label", "drop": "x"}, "has no column 'x'"),
-    ({"target": "a"}, r"label \(String\) hold no numbers, and rows that are read .*: leave them out \(drop\), or"),
+    ({"target": "a"}, r"the columns label \(String\) hold no numbers, and rows .*: leave these columns out \(drop\)"),
     ({"target": ["a", "label"]}, r"label \(String\) hold no numbers"),
     ({"target": "a", "drop": ["b", "c", "d", "label"]}, "no column is left besides the target")])
 def test_columns_that_do_not_fit(parquet, choices, message):
@@ -153,12 +153,13 @@ def test_columns_that_do_not_fit(parquet, choices, message):
 
 
 @pytest.mark.parametrize(("changed", "message"), [
-    ({"a": [None, *X[1:, 0]]}, "rows 0 to 9 lack values of a: remove such rows, or leave out these columns"),
-    ({"label": [None, *["p"] * 49]}, "rows 0 to 9 lack values of label"),
+    ({"a": [None, *X[1:, 0]]}, "row 0, numbered from 0, lacks a value of 'a': remove such rows, or leave out"),
+    ({"label": [None, *["p"] * 49]}, "row 0, numbered from 0, lacks a value of 'label'"),
     ({"e": Y}, r"has the columns .*e \(Int64\), but .*train-0.parquet has .*: all files must have the same"),
     ({"a": Y}, r"has the columns a \(Int64\), .*, but .*a \(Float64\)")])
 def test_values_that_are_missing_and_other_columns(parquet, changed, message):
-    table(**changed).write_parquet(parquet / "train-9.parquet")
+    count = len(list(parquet.glob("*.parquet")))
+    table(**changed).write_parquet(parquet / f"train-{count}.parquet")
     with pytest.raises(DataError, match=message):
         open_rows(parquet, target="label").read(50, 60)
 

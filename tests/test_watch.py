@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="ranks are watched on
 ROOT = Path(__file__).parent.parent
 PROGRAM = [sys.executable, str(ROOT / "tests/watch_programs.py")]
 VARIABLES = {**os.environ, "PYTHONPATH": str(ROOT)}
+EXPLAINED = "ValueError: no more"
 KILLED = (r"feedforward: rank {} \(process \d+ on \S+\) has ended: it was killed, it crashed, or its machine ran out "
           r"of memory; all ranks end\n")
 
@@ -84,7 +85,7 @@ def test_the_death_of_a_rank_ends_all_under_mpi(n, rank, others):
 
 @pytest.mark.parametrize(("action", "others", "messages"), [
     ("fail", "wait", ["feedforward: rank 1: RuntimeError: no more\n"]),
-    pytest.param("explain", "hold_gil", ["feedforward: rank 1: ValueError: no more\n"], marks=pytest.mark.slow),
+    pytest.param("explain", "hold_gil", [f"feedforward: rank 1: {EXPLAINED}\n"], marks=pytest.mark.slow),
     ("nothing", "nothing", [])])
 def test_an_error_on_one_rank_ends_all_under_mpi(action, others, messages):
     status, found, watcher = mpiexec(2, action, "1", others)
@@ -101,25 +102,26 @@ def test_the_death_of_a_rank_ends_all(n, action, rank):
 
 
 @pytest.mark.parametrize(("action", "status", "message"), [
-    pytest.param("explain", 1, "ValueError: no more", marks=pytest.mark.slow),
+    pytest.param("explain", 1, EXPLAINED, marks=pytest.mark.slow),
     pytest.param("interrupt", 130, "KeyboardInterrupt", marks=pytest.mark.slow),
     ("leave_with_4", 4, "SystemExit: 4")])
 def test_an_error_on_one_rank_ends_all(action, status, message):
     assert start(2, action, "1", "sleep") == ([1, status], f"feedforward: rank 1: {message}\n")
 
 
-def test_an_error_that_is_not_explained_has_a_traceback():
-    statuses, text = start(2, "fail", "0", "sleep")
+@pytest.mark.parametrize(("action", "kind"), [("fail", "RuntimeError"), ("blame", "ValueError")])
+def test_an_error_of_the_users_code_has_a_traceback(action, kind):
+    statuses, text = start(2, action, "0", "sleep")
     assert statuses == [1, 1]
     lines = text.splitlines()
-    assert lines[:2] == ["feedforward: rank 0: RuntimeError: no more", "Traceback (most recent call last):"]
-    assert lines[-1] == "RuntimeError: no more"
+    assert lines[:2] == [f"feedforward: rank 0: {kind}: no more", "Traceback (most recent call last):"]
+    assert lines[-1] == f"{kind}: no more"
 
 
 def test_errors_on_several_ranks_have_one_message():
     statuses, text = start(3, "explain", "0,1,2", "sleep")
     assert statuses == [1, 1, 1]
-    assert re.fullmatch(r"feedforward: rank \d: ValueError: no more\n", text)
+    assert re.fullmatch(rf"feedforward: rank \d: {re.escape(EXPLAINED)}\n", text)
 
 
 @pytest.mark.parametrize(("action", "rank"), [
