@@ -88,8 +88,8 @@ class ParquetRows:
         wrong += [name for name in self._target if len(self._target) > 1 and not _is_numeric(self._types[name])]
         if wrong:
             columns = _described({name: self._types[name] for name in wrong})
-            raise DataError(f"{first}: the columns {columns} hold no numbers, and rows that are read block by block can "
-                            "only be numbers: leave these columns out (drop), or convert them in the file")
+            raise DataError(f"{first}: the columns {columns} hold no numbers, and rows that are read block by block "
+                            "can only be numbers: leave these columns out (drop), or convert them in the file")
         if not names:
             raise DataError(f"{first}: no column is left besides the target")
         return tuple(names)

@@ -22,7 +22,7 @@ ANSWER = 20.0  # seconds in which the watcher must answer; it starts meanwhile
 END = 5.0  # seconds in which it must end, or end this rank
 DESCRIPTOR = 900  # higher than those of the MPI library
 WELCOME, STOP = b"+", b"!"  # what it sends to a rank
-PACKAGES = [Path(__file__).parent.with_name(name) for name in ("nn", "optimizers", "datasets", "feedforward")]
+PACKAGES = ("nn", "optimizers", "datasets", "feedforward")
 EXPLAINED = (ValueError, TypeError, OSError, MemoryError, ImportError, KeyboardInterrupt, SystemExit)  # by their texts
 
 
@@ -212,7 +212,8 @@ def own_address() -> list[str]:
 def is_foreign(error: BaseException) -> bool:
     """Return whether an error was raised in code of the user: then its text alone does not say where."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = bool(frames) and any(Path(frames[-1].filename).is_relative_to(package) for package in PACKAGES)
+    folder = Path(__file__).parent
+    ours = bool(frames) and any(Path(frames[-1].filename).is_relative_to(folder.with_name(name)) for name in PACKAGES)
     return bool(frames) and not ours and not isinstance(error, (KeyboardInterrupt, SystemExit))
 
 
@@ -233,7 +234,8 @@ def end_all(ranks: Any, error: BaseException, status: int = 1) -> None:
     If several ranks fail at the same time, the first message is shown. Without a `Watch`, this is ``ranks.abort``.
     """
     text = f"{type(error).__name__}: {error}".removesuffix(": ")
-    if not isinstance(error, EXPLAINED) or is_foreign(error):
+    explained = isinstance(error, EXPLAINED) or type(error).__module__.partition(".")[0] in PACKAGES
+    if not explained or is_foreign(error):
         text += "\n" + "".join(traceback.format_exception(error)).rstrip("\n")
     if isinstance(error, KeyboardInterrupt):
         status = 130
