@@ -34,7 +34,8 @@ class Watcher:
     """
 
     def __init__(self, server: socket.socket, token: str, size: int) -> None:
-        self._server, self._token, self._missing = server, token, size
+        self._server, self._token = server, token
+        self._missing = {f"rank {rank}" for rank in range(size)}  # have not connected yet
         self._names: dict[socket.socket, tuple[str, str]] = {}  # of the ranks that are connected: number, process
         self._received: dict[socket.socket, bytes] = {}  # by each connection: a message that is not yet complete
         self._deadline: float | None = monotonic() + START
@@ -82,8 +83,8 @@ class Watcher:
             return False
         self._names[connection] = f"rank {who[0]}", who[1]
         send(connection, WELCOME)
-        self._missing -= 1
-        if self._missing == 0:
+        self._missing.discard(f"rank {who[0]}")
+        if not self._missing:
             self._selector.unregister(self._server)
             self._server.close()
         if not self._failed:
@@ -101,7 +102,8 @@ class Watcher:
     def _close(self, connection: socket.socket) -> None:
         if connection in self._names:
             rank, process = self._names[connection]
-            self._fail(f"{rank} ({process}) {KILLED}")
+            others = f", or {' or '.join(sorted(self._missing))}, not yet connected," if self._missing else ""
+            self._fail(f"{rank} ({process}){others} {KILLED}")  # a launcher ends the others when one was killed
             self._remove(connection)
             if not self._stopped:
                 self._stopped = True

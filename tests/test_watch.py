@@ -191,3 +191,15 @@ def test_strangers_are_sent_away_and_ranks_are_welcome(stranger):
         second.sendall(b"\0")
         assert watcher.communicate(timeout=30) == (None, b"")
     assert watcher.returncode == 0
+
+
+def test_a_rank_that_ends_before_all_are_connected_may_not_be_the_first():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        watcher = subprocess.Popen([sys.executable, str(ROOT / "nn/watcher.py"), str(server.fileno()), "2"],
+                                   env={**os.environ, "FEEDFORWARD_TOKEN": "right"}, pass_fds=[server.fileno()],
+                                   stderr=subprocess.PIPE)
+    with send(address, b"right 1 process 3\0") as connection:
+        assert connection.recv(1) == WELCOME
+    _, text = watcher.communicate(timeout=30)
+    assert text.startswith(b"feedforward: rank 1 (process 3), or rank 0, not yet connected, has ended: it was killed")
