@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from feedforward.data import Data, class_names, classes_of_test, without_training
 from feedforward.folder import CONFIG, collect_errors, save_figure, write_json
+from feedforward.report import MAX_CLASSES, comparison_page, write_page
 from feedforward.run import Run
 from nn import Dense, History, Model
 from nn.model import Scores
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Results"]
 
-MAX_CLASSES = 50  # with more, a confusion matrix is too large to read
 AXES = {"comparison": "epoch", "comparison-seconds": "seconds", "comparison-passes": "passes"}
 
 
@@ -108,12 +108,12 @@ class Results(Sequence[Run]):
         """
         return {name: [run.history for run in runs] for name, runs in self.by_name().items()}
 
-    def table(self) -> str:
-        """Return a table with a row for each name.
+    def rows(self) -> list[list[str]]:
+        """Return the cells of the table: a head, and a row for each name.
 
         Returns
         -------
-        str
+        list of list of str
             Epochs, seconds, and the scores of the trained models: means and population standard deviations over seeds.
         """
         rows = [["", "epochs", "seconds", "training loss", "accuracy", "test loss", "accuracy"]]
@@ -124,6 +124,17 @@ class Results(Sequence[Run]):
             rows.append([name, f"{epochs:g}", f"{seconds:.1f}",
                          _mean(training, "loss", 1, "{:.4f}"), _mean(training, "accuracy", 100, "{:.2f} %"),
                          _mean(test, "loss", 1, "{:.4f}"), _mean(test, "accuracy", 100, "{:.2f} %")])
+        return rows
+
+    def table(self) -> str:
+        """Return a table with a row for each name: `rows` as text.
+
+        Returns
+        -------
+        str
+            Several lines, of which the first says what was trained.
+        """
+        rows = self.rows()
         columns = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
                            for i, (cell, width) in enumerate(zip(row, columns))) for row in rows]
@@ -181,7 +192,7 @@ class Results(Sequence[Run]):
         config : mapping
             The configuration, as it is written to JSON.
         figures : bool
-            Whether to write the figures.
+            Whether to write the figures as files.
         """
         if all(run.refused for run in self.runs):
             return
@@ -194,6 +205,9 @@ class Results(Sequence[Run]):
             for name, figure in self.figures().items() if figures and any(run.history for run in self.runs) else ():
                 with collect_errors(self._problems):
                     save_figure(figure, folder / f"{name}.png")
+        if len(self.runs) > 1:
+            with collect_errors(self._problems):
+                write_page(folder, comparison_page(self, config))
 
     @property
     def problems(self) -> list[str]:

@@ -19,6 +19,7 @@ from datasets import DataError
 from feedforward.data import Data, evaluate, fit, ignore
 from feedforward.folder import CONFIG, HISTORY, MODEL, collect_errors, read_config, reason, save_figure, write_json
 from feedforward.large import LargeDataset
+from feedforward.report import run_page, write_page
 from feedforward.stages import AUTO, Stage
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
@@ -208,6 +209,9 @@ class Run:
             self._evaluate(data, threads, ranks)
         self.training, self.test = ranks.broadcast((self.training, self.test))
         self._write_config({**config, "results": self.results()})
+        if self.folder is not None:
+            with collect_errors(self.problems):
+                write_page(self.folder, run_page(self, data, config))
 
     def _evaluate(self, data: Data, threads: int | None, ranks: Ranks) -> None:
         # a ValueError or DataError: the data do not fit; then fit has failed in the same way

@@ -1,0 +1,186 @@
+"""report.html: a page that shows a run or a comparison, in one file that needs no network.
+
+It consists of the files in the folder `page`, HTML, CSS and scripts, into which the data go as JSON.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from itertools import cycle
+import json
+from pathlib import Path
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feedforward.data import Data, class_names, classes_of_test
+from feedforward.large import LargeDataset
+from feedforward.report.images import images_of_test
+from feedforward.report.network import description
+from nn import History, Model, confusion_matrix
+from nn.files import write_atomically
+from nn.labels import class_indices
+from nn.plots import LINES
+
+if TYPE_CHECKING:
+    from feedforward.results import Results
+    from feedforward.run import Run
+
+REPORT = "report.html"
+SCRIPTS = ("elements", "chart", "curves", "network", "drawing", "run", "comparison", "main")
+COLUMNS = ("epoch", "seconds", "passes", "loss", "accuracy", "val_loss", "val_accuracy")
+MAX_POINTS = 1000  # of a curve: no screen shows more
+MAX_CLASSES = 50  # with more, a confusion matrix is too large to read
+HANDWRITTEN = {"mnist": (28, 28), "digits": (8, 8)}  # datasets of digits, which visitors can draw
+RESULTS_NOTE = "Scores of the trained networks, without dropout. Of several seeds: mean ± population standard deviation."
+NOTE = "Training values are means over the epoch, while the weights change; test values are those after the epoch."
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """Return the page with this content."""
+    folder = files(__name__) / "page"
+
+    def read(name: str) -> str:
+        return (folder / name).read_text("utf-8")
+
+    data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    parts = {"/* style */": read("style.css"), "/* scripts */": "\n".join(read(f"{name}.js") for name in SCRIPTS),
+             "/* data */": data}
+    text = read("page.html")
+    for mark, part in parts.items():
+        before, after = text.split(mark)
+        text = f"{before}{part}{after}"
+    return text
+
+
+def write_page(folder: Path, text: str) -> None:
+    """Write a page into a run folder, completely or not at all."""
+    write_atomically(folder / REPORT, lambda file: file.write(text.encode()))
+
+
+def run_page(run: "Run", data: Data, config: Mapping[str, Any]) -> str:
+    """Return the page of one run, from its data and the content of its config.json."""
+    model, names = run.model, list(class_names(run.model, data))
+    shape = None if isinstance(data, LargeDataset) else data.image_shape
+    content: dict[str, Any] = {
+        "title": f"{data.name}, {run.full_name}", "summary": summary(run), "settings": settings(run, config, alone=True),
+        "messages": messages(run), "history": columns([run.history]), "note": NOTE, "classes": names,
+        "imageShape": shape, **repetition(config)}
+    if model.classifies and 0 < len(names) <= MAX_CLASSES and not run.error:
+        content.update(errors(model, data, names, shape))
+    network = description(model)
+    if isinstance(network, str):
+        content["messages"].append(f"The network is not part of this page, because {network}.")
+    elif shape is not None:
+        content["network"] = network
+        content["drawing"] = data.name if HANDWRITTEN.get(data.name) == shape and model.classifies else None
+    return page(content)
+
+
+def comparison_page(results: "Results", config: Mapping[str, Any]) -> str:
+    """Return the page of several runs, from the content of their config.json."""
+    head, *rows = results.rows()
+    runs = []
+    for (name, group), row, (colour, dashes) in zip(results.by_name().items(), rows, cycle(LINES)):
+        runs.append({"name": name, "colour": colour, "dashes": dash_array(dashes), "results": row[1:],
+                     "history": columns([run.history for run in group if run.history]),
+                     "folders": [run.folder.name for run in group if run.folder is not None]})
+    seeds = len(next(iter(results.by_name().values())))
+    note = NOTE if seeds == 1 else f"{NOTE} Each line is the mean of {seeds} seeds."
+    return page({"title": f"{results.title()}: {len(runs)} optimizers" if len(runs) > 1 else results.title(),
+                 "summary": best(results), "settings": settings(results[0], config, alone=False),
+                 "messages": [f"{run.full_name}: {line}" for run in results for line in messages(run)],
+                 "runs": runs, "columns": head, "note": note, "resultsNote": RESULTS_NOTE, **repetition(config)})
+
+
+def errors(model: Model, data: Data, names: Sequence[str], shape: tuple[int, int] | None) -> dict[str, Any]:
+    """Return the confusion matrix of the test data and, if they are images, some of them."""
+    if isinstance(data, LargeDataset) or shape is None:
+        true, predicted = classes_of_test(model, data)
+        found: dict[str, Any] = {"cells": {}}
+    else:
+        outputs = model.predict(data.x_test)
+        true, predicted = data.y_test, class_indices(outputs)
+        found = images_of_test(data.x_test, true, outputs, shape)
+    counts = confusion_matrix(true, predicted, range(len(names)))
+    return {**found, "confusion": {"counts": counts.tolist(), "cells": found["cells"]}}
+
+
+def columns(histories: Sequence[History]) -> dict[str, list[float | None]]:
+    """Return the columns of a history, or the means of several, of at most MAX_POINTS epochs."""
+    length = min((len(history) for history in histories), default=0)
+    chosen = np.unique(np.linspace(0, length - 1, min(length, MAX_POINTS)).round().astype(int)).tolist() if length else []
+    found: dict[str, list[float | None]] = {}
+    for name in COLUMNS:
+        values = [[history[i][name] for history in histories] for i in chosen]
+        if name == "epoch" or any(None not in row for row in values):
+            found[name] = [None if None in row else number(statistics.mean(row)) for row in values]
+    return found
+
+
+def number(value: float) -> float | None:
+    """Return a number with six digits, as JSON can hold it; None if it is not finite."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None
+
+
+def dash_array(dashes: Any) -> str | None:
+    """Return a line style of matplotlib as SVG has it, for lines of 2 pixels."""
+    return None if dashes == "-" else " ".join(f"{2 * length:g}" for length in dashes[1])
+
+
+def score(scores: Mapping[str, float] | None) -> str:
+    """Return a loss and an accuracy as text."""
+    if scores is None:
+        return "-"
+    accuracy = scores.get("accuracy")
+    return f"loss {scores['loss']:.4g}" + ("" if accuracy is None else f", accuracy {accuracy:.2%}")
+
+
+def summary(run: "Run") -> str:
+    """Return what a run has reached, in one line."""
+    if run.error:
+        return f"The run failed: {run.error}"
+    time = f"{len(run.history)} epochs in {run.history[-1]['seconds']:.3g} s" if run.history else "no epochs"
+    return f"Test {score(run.test)}; training {score(run.training)}; {time}" + ", interrupted" * run.interrupted + "."
+
+
+def best(results: "Results") -> str:
+    """Return the run with the best test accuracy, or the best test loss, in one line."""
+    tested = [run for run in results if run.test is not None]
+    if not tested:
+        return "No run has ended."
+    run = min(tested, key=lambda run: (-run.test["accuracy"] if "accuracy" in run.test else 0.0, run.test["loss"]))
+    return f"The best on the test data is {run.full_name}: {score(run.test)}."
+
+
+def messages(run: "Run") -> list[str]:
+    """Return what a run reports besides its results."""
+    return [*run.messages, *run.found_rates(), *([f"failed: {run.error}"] if run.error else [])]
+
+
+def settings(run: "Run", config: Mapping[str, Any], alone: bool) -> list[tuple[str, str]]:
+    """Return what was trained, and how: names and values; without the optimizer unless the run is `alone`."""
+    experiment, model = config["experiment"], run.model
+    n_train, n_test = config["examples"]
+    rows = [("data", f"{config['dataset']}, {n_train:,} examples for training and {n_test:,} for the test"),
+            ("network", " → ".join(map(repr, model.layers))),
+            ("parameters", f"{model.theta.size:,}, {model.dtype.name}"), ("loss", repr(model.loss))]
+    if alone:
+        rows += [("optimizer", ", then ".join(f"{stage.optimizer!r} for {stage.epochs} epochs" for stage in run.stages)),
+                 ("batch size", ", then ".join(f"{size:,}" if size else "all examples"
+                                               for size in dict.fromkeys(stage.batch_size for stage in run.stages))),
+                 ("seed", f"{run.seed}")]
+    else:
+        rows.append(("seeds", f"{experiment['seeds']}, from {experiment['seed']}"))
+    if experiment.get("schedule"):
+        rows.append(("schedule", str(experiment["schedule"])))
+    return rows
+
+
+def repetition(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the command that made the run, and what its bits depend on."""
+    experiment = {name: value for name, value in config["experiment"].items()}
+    command = config["command"] or "feedforward.Experiment(**{...}).run(...)"
+    versions = [*config["versions"].items(), ("platform", config["platform"]), ("cores", str(config["cores"])),
+                ("started", config["started"])]
+    return {"command": command, "repeat": "feedforward repeat .", "versions": versions}

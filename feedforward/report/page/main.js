@@ -1,0 +1,7 @@
+// Reads the data of the page and builds it.
+
+const pageData = JSON.parse(document.querySelector("#data").textContent);
+document.title = pageData.title;
+document.querySelector("h1").textContent = pageData.title;
+document.querySelector("#summary").textContent = pageData.summary;
+(pageData.runs ? comparisonPage : runPage)(pageData);
