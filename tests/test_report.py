@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import feedforward as ff
-from feedforward.report import HANDWRITTEN, SCRIPTS, page
+from feedforward.report import HANDWRITTEN, SCRIPTS, in_python, page
 from feedforward.report.images import OF_CELL, WORST
 from feedforward.report.network import MAX_NUMBERS, description
 from nn import Dense, Model, Rescale, Softmax, Standardize
@@ -92,6 +92,13 @@ def test_the_images_are_those_of_the_test_data(run):
         np.testing.assert_array_equal(tile.ravel(), np.rint(255 * digits.x_test[expected]))
         assert (true, predicted) == (digits.y_test[expected], outputs[expected].argmax())
         assert output == pytest.approx(outputs[expected].max(), abs=1e-4)
+
+
+def test_an_experiment_as_python():
+    experiment = ff.Experiment(["gd", "adam"], dataset="digits", lr=[0.1, 0.01], fields={"weight_decay": 0.1}, epochs=3)
+    code = in_python(experiment.description())
+    assert code.startswith("import feedforward as ff\nff.Experiment(optimizer=['gd', 'adam'], ")
+    assert eval(code.splitlines()[1].removesuffix(".run()"), {"ff": ff}).description() == experiment.description()
 
 
 def test_texts_cannot_become_tags():

@@ -5,6 +5,7 @@ It consists of the files in the folder `page`, HTML, CSS and scripts, into which
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from inspect import signature
 from itertools import cycle
 import json
 from pathlib import Path
@@ -20,6 +21,7 @@ from feedforward.report.network import description
 from nn import History, Model, confusion_matrix
 from nn.files import write_atomically
 from nn.labels import class_indices
+from nn.model import Scores
 from nn.plots import LINES
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ COLUMNS = ("epoch", "seconds", "passes", "loss", "accuracy", "val_loss", "val_ac
 MAX_POINTS = 1000  # of a curve: no screen shows more
 MAX_CLASSES = 50  # with more, a confusion matrix is too large to read
 HANDWRITTEN = {"mnist": (28, 28), "digits": (8, 8)}  # datasets of digits, which visitors can draw
-RESULTS_NOTE = "Scores of the trained networks, without dropout. Of several seeds: mean ± population standard deviation."
+RESULTS_NOTE = (
+    "Scores of the trained networks, without dropout; of several seeds, mean ± population standard deviation.")
 NOTE = "Training values are means over the epoch, while the weights change; test values are those after the epoch."
 
 
@@ -63,8 +66,8 @@ def run_page(run: "Run", data: Data, config: Mapping[str, Any]) -> str:
     model, names = run.model, list(class_names(run.model, data))
     shape = None if isinstance(data, LargeDataset) else data.image_shape
     content: dict[str, Any] = {
-        "title": f"{data.name}, {run.full_name}", "summary": summary(run), "settings": settings(run, config, alone=True),
-        "messages": messages(run), "history": columns([run.history]), "note": NOTE, "classes": names,
+        "title": f"{data.name}, {run.full_name}", "summary": summary(run),
+        "settings": settings(run, config, alone=True), "messages": messages(run), "history": columns([run.history]), "note": NOTE, "classes": names,
         "imageShape": shape, **repetition(config)}
     if model.classifies and 0 < len(names) <= MAX_CLASSES and not run.error:
         content.update(errors(model, data, names, shape))
@@ -109,7 +112,7 @@ def errors(model: Model, data: Data, names: Sequence[str], shape: tuple[int, int
 def columns(histories: Sequence[History]) -> dict[str, list[float | None]]:
     """Return the columns of a history, or the means of several, of at most MAX_POINTS epochs."""
     length = min((len(history) for history in histories), default=0)
-    chosen = np.unique(np.linspace(0, length - 1, min(length, MAX_POINTS)).round().astype(int)).tolist() if length else []
+    chosen = np.linspace(0, length - 1, min(length, MAX_POINTS)).round().astype(int).tolist()
     found: dict[str, list[float | None]] = {}
     for name in COLUMNS:
         values = [[history[i][name] for history in histories] for i in chosen]
@@ -128,7 +131,7 @@ def dash_array(dashes: Any) -> str | None:
     return None if dashes == "-" else " ".join(f"{2 * length:g}" for length in dashes[1])
 
 
-def score(scores: Mapping[str, float] | None) -> str:
+def score(scores: Scores | None) -> str:
     """Return a loss and an accuracy as text."""
     if scores is None:
         return "-"
@@ -146,10 +149,10 @@ def summary(run: "Run") -> str:
 
 def best(results: "Results") -> str:
     """Return the run with the best test accuracy, or the best test loss, in one line."""
-    tested = [run for run in results if run.test is not None]
+    tested = [(-(run.test.get("accuracy") or 0.0), run.test["loss"], k) for k, run in enumerate(results) if run.test]
     if not tested:
         return "No run has ended."
-    run = min(tested, key=lambda run: (-run.test["accuracy"] if "accuracy" in run.test else 0.0, run.test["loss"]))
+    run = results[min(tested)[-1]]
     return f"The best on the test data is {run.full_name}: {score(run.test)}."
 
 
@@ -166,10 +169,10 @@ def settings(run: "Run", config: Mapping[str, Any], alone: bool) -> list[tuple[s
             ("network", " → ".join(map(repr, model.layers))),
             ("parameters", f"{model.theta.size:,}, {model.dtype.name}"), ("loss", repr(model.loss))]
     if alone:
-        rows += [("optimizer", ", then ".join(f"{stage.optimizer!r} for {stage.epochs} epochs" for stage in run.stages)),
-                 ("batch size", ", then ".join(f"{size:,}" if size else "all examples"
-                                               for size in dict.fromkeys(stage.batch_size for stage in run.stages))),
-                 ("seed", f"{run.seed}")]
+        sizes = dict.fromkeys(stage.batch_size for stage in run.stages)
+        optimizers = [f"{stage.optimizer!r} for {stage.epochs} epochs" for stage in run.stages]
+        rows += [("optimizer", ", then ".join(optimizers)), ("seed", f"{run.seed}"),
+                 ("batch size", ", then ".join(f"{size:,}" if size else "all examples" for size in sizes))]
     else:
         rows.append(("seeds", f"{experiment['seeds']}, from {experiment['seed']}"))
     if experiment.get("schedule"):
@@ -177,10 +180,18 @@ def settings(run: "Run", config: Mapping[str, Any], alone: bool) -> list[tuple[s
     return rows
 
 
+def in_python(experiment: Mapping[str, Any]) -> str:
+    """Return the Python code of an experiment: the arguments that are not the defaults."""
+    from feedforward.experiment import Experiment  # it imports this module
+
+    default = {name: parameter.default for name, parameter in signature(Experiment).parameters.items()}
+    chosen = [f"{name}={value!r}" for name, value in experiment.items() if value not in (default[name], None)]
+    return f"import feedforward as ff\nff.Experiment({', '.join(chosen)}).run()"
+
+
 def repetition(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the command that made the run, and what its bits depend on."""
-    experiment = {name: value for name, value in config["experiment"].items()}
-    command = config["command"] or "feedforward.Experiment(**{...}).run(...)"
+    command = config["command"] or in_python(config["experiment"])
     versions = [*config["versions"].items(), ("platform", config["platform"]), ("cores", str(config["cores"])),
                 ("started", config["started"])]
     return {"command": command, "repeat": "feedforward repeat .", "versions": versions}
