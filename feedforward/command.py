@@ -20,7 +20,15 @@ from feedforward.configuration import read_fields
 from feedforward.data import ignore
 from feedforward.experiment import Experiment
 from feedforward.folder import quoted, reason
-from feedforward.options import explicit, listing, parser, parser_of_predict, parser_of_repeat, values
+from feedforward.options import (
+    explicit,
+    listing,
+    parser,
+    parser_of_completion,
+    parser_of_predict,
+    parser_of_repeat,
+    values,
+)
 from feedforward.predict import predict_table, write_csv
 from feedforward.repetition import repeat
 from feedforward.results import Results
@@ -65,7 +73,14 @@ def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: 
     return status or bool(differences)
 
 
-COMMANDS = {"predict": predict, "repeat": repeat_run}
+def complete(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
+    """Print the script that completes the command in a shell."""
+    from feedforward.completion import completion
+
+    return show_text(completion(parser_of_completion(name).parse_args(argv).shell))
+
+
+COMMANDS = {"predict": predict, "repeat": repeat_run, "completion": complete}
 
 
 def chosen(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> Callable[[], Results | int]:

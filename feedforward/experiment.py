@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import field
 from functools import partial
+from inspect import signature
 import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -33,6 +34,7 @@ from feedforward.folder import (
     write_json,
 )
 from feedforward.network import build_network, check_hidden, is_regression
+from feedforward.report import write_run_page
 from feedforward.results import Results
 from feedforward.run import Run, RunCallbacks, Stop, tell, train_all
 from feedforward.stages import AUTO, OptimizerSettings, Stage, StageText, check_lr, has_lr, join_stages, parse_plans
@@ -420,6 +422,13 @@ class Experiment(Declared):
                                    stop or Stop(), str(config.get("command", "")), checkpoint_every, notify, ranks,
                                    before)
 
+    def _code(self) -> str:
+        """Return this experiment as Python code, with the arguments that are not the defaults."""
+        default = {name: parameter.default for name, parameter in signature(type(self)).parameters.items()}
+        given = {**self.description(), "dataset": getattr(self.dataset, "name", self.dataset)}
+        chosen = [f"{name}={value!r}" for name, value in given.items() if value not in (default[name], None)]
+        return f"feedforward.Experiment({', '.join(chosen)}).run()"
+
     def _check_same(self, before: "Experiment", folder: str | os.PathLike[str]) -> None:
         """Raise ValueError, with each difference, unless this experiment can continue another."""
         now, then = ({**experiment.description(), "dataset": getattr(experiment.dataset, "name", experiment.dataset)}
@@ -467,7 +476,7 @@ class Experiment(Declared):
         threads = self.threads if before is None else before.threads  # what resume is given holds for it alone
         experiment = {**self.description(), "dataset": self.dataset if own_file else dataset, "data_dir": data_dir,
                       "threads": threads}
-        config = {"command": command, "experiment": experiment,
+        config = {"command": command or self._code(), "experiment": experiment,
                   "dataset": dataset, "examples": [data.n_train, data.n_test],
                   "schedule_epochs": self._schedule_epochs or self.epochs, **environment(ranks.size)}
         with ExitStack() as stack:
@@ -505,6 +514,7 @@ class Experiment(Declared):
         for run in runs:
             seed = f"-seed{run.seed}" if self.seeds > 1 else ""
             run.folder = path / (folder_name(run.name) + seed) if len(runs) > 1 else path
+            run.on_end = write_run_page
         if len(runs) == 1:
             return
         if not (path / CONFIG).exists():

@@ -12,6 +12,10 @@ from feedforward.stages import AUTO
 import nn
 import optimizers
 
+SHELLS = ("bash", "zsh", "tcsh")
+STATUS = ("0; 1 if a run failed; 2 after an error; 3 if everything was trained, but a part of the output could not be "
+          "written; 128 and the number of the signal that stopped it, such as 130 after Ctrl-C.")
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are ValueErrors, so that they are one line like all others."""
@@ -40,7 +44,8 @@ def parser(program: str) -> Parser:
     parser = Parser(
         prog=program, description="Train a network. The defaults are the article's experiment: 784-50-10, ReLU, "
         "softmax and cross-entropy, He initialization, batches of 6,000, learning rate 0.01, 100 epochs of MNIST.",
-        epilog=f"Further commands: {program} predict RUN FILE, and {program} repeat RUN; --help after them tells more.")
+        epilog=f"Further commands: {program} {{{','.join(FURTHER)}}}; --help after each tells more. Exit status: "
+        f"{STATUS}")
     add = parser.add_argument
     add("--optimizer", nargs="+", default=["adam"], metavar="NAME",
         help="a name from --list; several names, or 'all', to compare them from the same start; NAME:EPOCHS NAME, "
@@ -118,6 +123,19 @@ def parser_of_repeat(program: str) -> Parser:
     parser.add_argument("--no-plots", action="store_true", help="draw no figures")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress and no notes")
     return parser
+
+
+def parser_of_completion(program: str) -> Parser:
+    """Return the parser of `completion`."""
+    parser = Parser(prog=f"{program} completion", description="Print a script with which a shell completes options, "
+                    "the names of optimizers, datasets and so on, and files. For bash, write eval \"$(feedforward "
+                    "completion bash)\" into ~/.bashrc; for zsh, write the script into a file _feedforward in a folder "
+                    "of $fpath.")
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    return parser
+
+
+FURTHER = {"predict": parser_of_predict, "repeat": parser_of_repeat, "completion": parser_of_completion}
 
 
 def values(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Run: one training from one seed, and the threads on which several run at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 import copy
@@ -19,7 +19,6 @@ from datasets import DataError
 from feedforward.data import Data, evaluate, fit, ignore
 from feedforward.folder import CONFIG, HISTORY, MODEL, collect_errors, read_config, reason, save_figure, write_json
 from feedforward.large import LargeDataset
-from feedforward.report import run_page, write_page
 from feedforward.stages import AUTO, Stage
 from nn import Checkpoint, CSVLog, Diverged, History, Model, Progress, blas
 from nn.archive import one_line_errors
@@ -69,6 +68,8 @@ class Run:
         Whether the run could not be continued: the files of its folder are as they were.
     on_begin : callable, optional
         Called when training begins, unless the run could not be continued.
+    on_end : callable, optional
+        Called with the run, the data and the content of config.json when all files of the run are written.
     problems : list of str
         Why output, such as a file or the progress, could not be written. Training has not ended for that reason.
 
@@ -94,6 +95,7 @@ class Run:
     refused: bool = False
     problems: list[str] = field(default_factory=list)
     on_begin: Callable[[], None] | None = None  # called when training begins, unless it cannot be continued
+    on_end: Callable[["Run", Data, Mapping[str, Any]], None] | None = None
 
     def forms(self) -> dict[str, str]:
         """Return the forms that second-order methods have chosen.
@@ -209,9 +211,9 @@ class Run:
             self._evaluate(data, threads, ranks)
         self.training, self.test = ranks.broadcast((self.training, self.test))
         self._write_config({**config, "results": self.results()})
-        if self.folder is not None:
+        if self.on_end is not None:
             with collect_errors(self.problems):
-                write_page(self.folder, run_page(self, data, config))
+                self.on_end(self, data, config)
 
     def _evaluate(self, data: Data, threads: int | None, ranks: Ranks) -> None:
         # a ValueError or DataError: the data do not fit; then fit has failed in the same way

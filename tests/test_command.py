@@ -24,7 +24,7 @@ from optimizers import OPTIMIZERS, SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 FILES = [".lock", "checkpoint.safetensors", "config.json", "confusion.png", "curves.png", "history.csv",
-         "model.safetensors"]
+         "model.safetensors", "report.html"]
 QUICK = ["--dataset", "digits", "--epochs", "3", "--no-plots"]
 
 
@@ -100,7 +100,7 @@ def test_a_comparison_trains_like_the_single_runs(tmp_path, capsys):
     quick = ["--dataset", "digits", "--epochs", 3]
     assert main(*quick, "--optimizer", *names, "--seeds", 2, "--jobs", 2, "--out", tmp_path / "all") == 0
     assert sorted(os.listdir(tmp_path / "all")) == sorted([
-        ".lock", "config.json", "comparison.png", "comparison-seconds.png", "comparison-passes.png",
+        ".lock", "config.json", "report.html", "comparison.png", "comparison-seconds.png", "comparison-passes.png",
         *(f"{name}-seed{seed}" for name in names for seed in (0, 1))])
     table = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in table[2:5]] == names

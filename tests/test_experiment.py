@@ -67,7 +67,7 @@ def test_a_comparison_is_a_sequence_of_runs(tmp_path):
     assert set(results.figures()) == {"comparison", "comparison-seconds", "comparison-passes"}
     assert sorted(os.listdir(tmp_path / "all")) == sorted([
         ".lock", "config.json", "adam1-gd-seed0", "adam1-gd-seed1", "gd-seed0", "gd-seed1",
-        "comparison.png", "comparison-seconds.png", "comparison-passes.png"])
+        "comparison.png", "comparison-seconds.png", "comparison-passes.png", "report.html"])
     with pytest.raises(ValueError, match=r"there are 4 runs: choose one, such as results\[0\] or results\['gd'\]"):
         _ = results.model
     with pytest.raises(KeyError, match="no run is named 'adam': choose from gd, adam:1"):
@@ -360,7 +360,7 @@ def test_a_stop_before_the_first_step_is_an_interrupt(tmp_path):
         assert results.interrupted
         assert [len(one.history) for one in results] == [0] * len(results)
     assert sorted(os.listdir(tmp_path / "one")) == [
-        ".lock", "checkpoint.safetensors", "config.json", "history.csv", "model.safetensors"]
+        ".lock", "checkpoint.safetensors", "config.json", "history.csv", "model.safetensors", "report.html"]
 
 
 def test_weights_that_cannot_be_saved_cost_no_other_run(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import feedforward as ff
-from feedforward.report import HANDWRITTEN, SCRIPTS, in_python, page
+from feedforward.report import HANDWRITTEN, SCRIPTS, page
 from feedforward.report.images import OF_CELL, WORST
 from feedforward.report.network import MAX_NUMBERS, description
 from nn import Dense, Model, Rescale, Softmax, Standardize
@@ -94,11 +94,12 @@ def test_the_images_are_those_of_the_test_data(run):
         assert output == pytest.approx(outputs[expected].max(), abs=1e-4)
 
 
-def test_an_experiment_as_python():
-    experiment = ff.Experiment(["gd", "adam"], dataset="digits", lr=[0.1, 0.01], fields={"weight_decay": 0.1}, epochs=3)
-    code = in_python(experiment.description())
-    assert code.startswith("import feedforward as ff\nff.Experiment(optimizer=['gd', 'adam'], ")
-    assert eval(code.splitlines()[1].removesuffix(".run()"), {"ff": ff}).description() == experiment.description()
+def test_an_experiment_as_python(tmp_path):
+    experiment = ff.Experiment(["gd", "adam"], dataset="digits", lr=[0.1, 0.01], fields={"weight_decay": 0.1}, epochs=2)
+    experiment.run(tmp_path / "run", progress=False, figures=False)
+    code = content(tmp_path / "run/report.html")["command"]
+    assert code.startswith("feedforward.Experiment(optimizer=['gd', 'adam'], ")
+    assert eval(code.removesuffix(".run()"), {"feedforward": ff}).description() == experiment.description()
 
 
 def test_texts_cannot_become_tags():

@@ -4,13 +4,11 @@ It consists of the files in the folder `page`, HTML, CSS and scripts, into which
 """
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from inspect import signature
 from itertools import cycle
 import json
 from pathlib import Path
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,15 +16,12 @@ from feedforward.data import Data, class_names, classes_of_test
 from feedforward.large import LargeDataset
 from feedforward.report.images import images_of_test
 from feedforward.report.network import description
+from feedforward.run import Run
 from nn import History, Model, confusion_matrix
 from nn.files import write_atomically
 from nn.labels import class_indices
 from nn.model import Scores
 from nn.plots import LINES
-
-if TYPE_CHECKING:
-    from feedforward.results import Results
-    from feedforward.run import Run
 
 REPORT = "report.html"
 SCRIPTS = ("elements", "chart", "curves", "network", "drawing", "run", "comparison", "main")
@@ -41,7 +36,7 @@ NOTE = "Training values are means over the epoch, while the weights change; test
 
 def page(content: Mapping[str, Any]) -> str:
     """Return the page with this content."""
-    folder = files(__name__) / "page"
+    folder = Path(__file__).parent / "page"
 
     def read(name: str) -> str:
         return (folder / name).read_text("utf-8")
@@ -61,14 +56,20 @@ def write_page(folder: Path, text: str) -> None:
     write_atomically(folder / REPORT, lambda file: file.write(text.encode()))
 
 
-def run_page(run: "Run", data: Data, config: Mapping[str, Any]) -> str:
+def write_run_page(run: Run, data: Data, config: Mapping[str, Any]) -> None:
+    """Write the page of a run into its folder."""
+    if run.folder is not None:
+        write_page(run.folder, run_page(run, data, config))
+
+
+def run_page(run: Run, data: Data, config: Mapping[str, Any]) -> str:
     """Return the page of one run, from its data and the content of its config.json."""
     model, names = run.model, list(class_names(run.model, data))
     shape = None if isinstance(data, LargeDataset) else data.image_shape
     content: dict[str, Any] = {
         "title": f"{data.name}, {run.full_name}", "summary": summary(run),
-        "settings": settings(run, config, alone=True), "messages": messages(run), "history": columns([run.history]), "note": NOTE, "classes": names,
-        "imageShape": shape, **repetition(config)}
+        "settings": settings(run, config, alone=True), "messages": messages(run), "note": NOTE,
+        "history": columns([run.history]), "classes": names, "imageShape": shape, **repetition(config)}
     if model.classifies and 0 < len(names) <= MAX_CLASSES and not run.error:
         content.update(errors(model, data, names, shape))
     network = description(model)
@@ -80,19 +81,32 @@ def run_page(run: "Run", data: Data, config: Mapping[str, Any]) -> str:
     return page(content)
 
 
-def comparison_page(results: "Results", config: Mapping[str, Any]) -> str:
-    """Return the page of several runs, from the content of their config.json."""
-    head, *rows = results.rows()
-    runs = []
-    for (name, group), row, (colour, dashes) in zip(results.by_name().items(), rows, cycle(LINES)):
+def comparison_page(title: str, rows: Sequence[Sequence[str]], groups: Mapping[str, Sequence[Run]],
+                    config: Mapping[str, Any]) -> str:
+    """Return the page of several runs.
+
+    Parameters
+    ----------
+    title : str
+        The data and the network.
+    rows : sequence of sequence of str
+        The table of results: a head, and a row for each name.
+    groups : mapping
+        The runs by their names, one for each seed.
+    config : mapping
+        The content of their config.json.
+    """
+    head, *cells = rows
+    runs, all_runs = [], [run for group in groups.values() for run in group]
+    for (name, group), row, (colour, dashes) in zip(groups.items(), cells, cycle(LINES)):
         runs.append({"name": name, "colour": colour, "dashes": dash_array(dashes), "results": row[1:],
                      "history": columns([run.history for run in group if run.history]),
                      "folders": [run.folder.name for run in group if run.folder is not None]})
-    seeds = len(next(iter(results.by_name().values())))
+    seeds = len(all_runs) // len(groups)
     note = NOTE if seeds == 1 else f"{NOTE} Each line is the mean of {seeds} seeds."
-    return page({"title": f"{results.title()}: {len(runs)} optimizers" if len(runs) > 1 else results.title(),
-                 "summary": best(results), "settings": settings(results[0], config, alone=False),
-                 "messages": [f"{run.full_name}: {line}" for run in results for line in messages(run)],
+    return page({"title": f"{title}: {len(groups)} optimizers" if len(groups) > 1 else title, "summary": best(all_runs),
+                 "settings": settings(all_runs[0], config, alone=False),
+                 "messages": [f"{run.full_name}: {line}" for run in all_runs for line in messages(run)],
                  "runs": runs, "columns": head, "note": note, "resultsNote": RESULTS_NOTE, **repetition(config)})
 
 
@@ -102,7 +116,10 @@ def errors(model: Model, data: Data, names: Sequence[str], shape: tuple[int, int
         true, predicted = classes_of_test(model, data)
         found: dict[str, Any] = {"cells": {}}
     else:
-        outputs = model.predict(data.x_test)
+        with np.errstate(over="ignore", invalid="ignore"):  # the weights may be infinite
+            outputs = model.predict(data.x_test)
+        if not np.isfinite(outputs).all():
+            return {}
         true, predicted = data.y_test, class_indices(outputs)
         found = images_of_test(data.x_test, true, outputs, shape)
     counts = confusion_matrix(true, predicted, range(len(names)))
@@ -139,7 +156,7 @@ def score(scores: Scores | None) -> str:
     return f"loss {scores['loss']:.4g}" + ("" if accuracy is None else f", accuracy {accuracy:.2%}")
 
 
-def summary(run: "Run") -> str:
+def summary(run: Run) -> str:
     """Return what a run has reached, in one line."""
     if run.error:
         return f"The run failed: {run.error}"
@@ -147,21 +164,21 @@ def summary(run: "Run") -> str:
     return f"Test {score(run.test)}; training {score(run.training)}; {time}" + ", interrupted" * run.interrupted + "."
 
 
-def best(results: "Results") -> str:
+def best(runs: Sequence[Run]) -> str:
     """Return the run with the best test accuracy, or the best test loss, in one line."""
-    tested = [(-(run.test.get("accuracy") or 0.0), run.test["loss"], k) for k, run in enumerate(results) if run.test]
+    tested = [(-(run.test.get("accuracy") or 0.0), run.test["loss"], k) for k, run in enumerate(runs) if run.test]
     if not tested:
         return "No run has ended."
-    run = results[min(tested)[-1]]
+    run = runs[min(tested)[-1]]
     return f"The best on the test data is {run.full_name}: {score(run.test)}."
 
 
-def messages(run: "Run") -> list[str]:
+def messages(run: Run) -> list[str]:
     """Return what a run reports besides its results."""
     return [*run.messages, *run.found_rates(), *([f"failed: {run.error}"] if run.error else [])]
 
 
-def settings(run: "Run", config: Mapping[str, Any], alone: bool) -> list[tuple[str, str]]:
+def settings(run: Run, config: Mapping[str, Any], alone: bool) -> list[tuple[str, str]]:
     """Return what was trained, and how: names and values; without the optimizer unless the run is `alone`."""
     experiment, model = config["experiment"], run.model
     n_train, n_test = config["examples"]
@@ -180,18 +197,8 @@ def settings(run: "Run", config: Mapping[str, Any], alone: bool) -> list[tuple[s
     return rows
 
 
-def in_python(experiment: Mapping[str, Any]) -> str:
-    """Return the Python code of an experiment: the arguments that are not the defaults."""
-    from feedforward.experiment import Experiment  # it imports this module
-
-    default = {name: parameter.default for name, parameter in signature(Experiment).parameters.items()}
-    chosen = [f"{name}={value!r}" for name, value in experiment.items() if value not in (default[name], None)]
-    return f"import feedforward as ff\nff.Experiment({', '.join(chosen)}).run()"
-
-
 def repetition(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the command that made the run, and what its bits depend on."""
-    command = config["command"] or in_python(config["experiment"])
     versions = [*config["versions"].items(), ("platform", config["platform"]), ("cores", str(config["cores"])),
                 ("started", config["started"])]
-    return {"command": command, "repeat": "feedforward repeat .", "versions": versions}
+    return {"command": config["command"], "repeat": "feedforward repeat .", "versions": versions}
