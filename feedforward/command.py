@@ -73,7 +73,7 @@ def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: 
     return status or bool(differences)
 
 
-def complete(argv: Sequence[str], program: str, name: str, stop: Stop) -> int:
+def complete(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> int:
     """Print the script that completes the command in a shell."""
     from feedforward.completion import completion
 
