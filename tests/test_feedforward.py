@@ -4,9 +4,11 @@ import ast
 import importlib
 import os
 from pathlib import Path
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -80,6 +82,34 @@ def test_a_wheel_has_no_module_train_and_all_packages(wheel):
     assert {file.split("/")[0] for file in files if "dist-info" not in file} == {*PACKAGES, "feedforward"}
     data = {"feedforward/__init__.pyi", "feedforward/py.typed", "datasets/data/digits-images-idx3-ubyte.gz"}
     assert data <= set(files)
+
+
+@pytest.mark.slow
+def test_the_distributions_can_be_uploaded(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "dist"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "runs", "__pycache__",
+                                                                "_build"))
+
+    def check(*command):
+        done = subprocess.run([sys.executable, "-m", *map(str, command)], cwd=source, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    check("build", "--no-isolation", "--outdir", out, source)
+    wheel, archive = sorted(out.iterdir())
+    check("twine", "check", "--strict", wheel, archive)
+    check("check_wheel_contents", wheel)
+    version = re.search(r"(?m)^version = (.*)$", (ROOT / "setup.cfg").read_text())[1]
+    assert (wheel.name, archive.name) == (f"feedforward-{version}-py3-none-any.whl", f"feedforward-{version}.tar.gz")
+    with tarfile.open(archive) as files:
+        names = {name.partition("/")[2] for name in files.getnames()}
+    assert {"train.py", "Makefile", "tests/launcher.py", "tests/references/rules.py", "SCALING.md",
+            "feedforward/report/page/run.js"} <= names
+
+
+def test_the_classifiers_are_the_versions_that_are_tested():
+    text = (ROOT / "setup.cfg").read_text()
+    minors = [int(minor) for minor in re.findall(r"Python :: 3\.(\d+)", text)]
+    assert min(minors) == int(re.search(r"python_requires = >=3\.(\d+)", text)[1])
 
 
 def test_another_train_py_does_not_break_the_command(wheel, tmp_path):
