@@ -14,8 +14,8 @@ class GradientNorms:
 
     The epoch gets two numbers. Either is None if no step gave one.
 
-    - `gradient_norm`: the mean over the steps of |grad|.
-    - `update_ratio`: the mean over the steps of |theta_after - theta_before| / |theta_before|.
+    - `gradient_norm`: the mean over the steps of ``|grad|``.
+    - `update_ratio`: the mean over the steps of ``|theta_after - theta_before| / |theta_before|``.
 
     Notes
     -----

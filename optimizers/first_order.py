@@ -33,9 +33,9 @@ class FirstOrder(Optimizer):
     lr : float, default 0.01
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
 
@@ -48,7 +48,7 @@ class FirstOrder(Optimizer):
         g := g + weight_decay theta
 
     Weight decay is that of torch; Keras decouples it in all optimizers, as `AdamW` does. clip_norm is the norm of the
-    whole gradient, like Keras's global_clipnorm; torch's clip_grad_norm_ divides by |g| + 1e-6.
+    whole gradient, like Keras's ``global_clipnorm``; torch's ``clip_grad_norm_`` divides by ``|g| + 1e-6``.
 
     References
     ----------
@@ -197,9 +197,9 @@ class GradientDescent(FirstOrder):
     lr : float, default 0.01
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
 
@@ -240,9 +240,9 @@ class Momentum(FirstOrder):
     lr : float, default 0.01
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     momentum : float, default 0.9
@@ -292,9 +292,9 @@ class Nesterov(Momentum):
     lr : float, default 0.01
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     momentum : float, default 0.9
@@ -346,9 +346,9 @@ class Adagrad(FirstOrder):
     lr : float, default 0.01
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     eps : float, default 1e-10
@@ -397,9 +397,9 @@ class Adadelta(FirstOrder):
     lr : float, default 1.0
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     rho : float, default 0.9
@@ -457,9 +457,9 @@ class RMSprop(FirstOrder):
     lr : float, default 0.01
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     rho : float, default 0.9
@@ -533,9 +533,9 @@ class Adam(FirstOrder):
     lr : float, default 0.001
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     beta1 : float, default 0.9
@@ -597,7 +597,7 @@ class AdamW(Adam):
     weight_decay : float, default 0.01
         theta is multiplied by 1 - lr weight_decay before the step; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     beta1 : float, default 0.9
@@ -648,9 +648,9 @@ class Adamax(FirstOrder):
     lr : float, default 0.002
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     beta1 : float, default 0.9
@@ -669,7 +669,7 @@ class Adamax(FirstOrder):
         theta := theta - lr / (1 - beta1^t) m / u
 
     This is algorithm 2 of the paper with its defaults, and with the eps of torch and optax; the paper has none. Keras
-    divides by u + eps instead, with u := max(beta2 u, |g|).
+    divides by u + eps instead, with ``u := max(beta2 u, |g|)``.
 
     References
     ----------
@@ -711,9 +711,9 @@ class Nadam(FirstOrder):
     lr : float, default 0.002
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     beta1 : float, default 0.9
@@ -785,9 +785,9 @@ class AMSGrad(FirstOrder):
     lr : float, default 0.001
         Learning rate, above 0.
     weight_decay : float, default 0.0
-        The gradient of the L2 penalty weight_decay / 2 |theta|^2 is added to g; at least 0.
+        The gradient of the L2 penalty ``weight_decay / 2 |theta|^2`` is added to g; at least 0.
     clip_norm : float, optional
-        If |g| is larger, g is scaled to this norm; above 0.
+        If ``|g|`` is larger, g is scaled to this norm; above 0.
     clip_value : float, optional
         Every component of g is clipped to [-clip_value, clip_value]; above 0.
     beta1 : float, default 0.9

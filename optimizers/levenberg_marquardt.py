@@ -33,7 +33,7 @@ class LevenbergMarquardt(TrustRegion):
         The form "products" ends if the norm of the residual is at most this fraction of the norm of the gradient, in
         [0, 1).
     factor : float, default 1.0
-        The first radius divided by |D theta|, above 0.
+        The first radius divided by ``|D theta|``, above 0.
 
     Notes
     -----
@@ -43,9 +43,9 @@ class LevenbergMarquardt(TrustRegion):
 
     r are the residuals and J their Jacobian (M, P). D holds the largest norm of each column of J so far, so that the
     path does not depend on the units of the parameters (Marquardt 1963). This is the trust-region form of More (1978),
-    as in MINPACK: lambda is 0 if |D p| <= radius, and otherwise such that |D p| = radius. MINPACK's factor is 100,
-    which fails from some distant starting points. Nielsen (1999) and most short implementations change lambda itself
-    instead. torch, Keras and optax have no such method.
+    as in MINPACK: lambda is 0 if ``|D p| <= radius``, and otherwise such that ``|D p| = radius``. MINPACK's factor is
+    100, which fails from some distant starting points. Nielsen (1999) and most short implementations change lambda
+    itself instead. torch, Keras and optax have no such method.
 
     "qr" takes the triangle R of [J, r] = Q R from the objective, divides its columns by D, and factors it by SVD, so
     the condition number is not squared. "dual" solves in the M coordinates of the residuals. "products" is for any

@@ -39,10 +39,10 @@ class Newton(TrustRegion):
         theta := theta + p, with the p that minimizes g^T p + p^T H p / 2 over all |p| <= radius
 
     The radius is that of Conn et al. (2000), see `TrustRegion`. The dense form solves the subproblem from the
-    eigenvalues of H (More & Sorensen 1983). The form "cg" ends if the residual is at most min(1/2, sqrt|g|) |g| (Dembo
-    et al. 1982), or if it reaches the boundary, as in Steihaug (1983). In both cases it takes the best point of its
-    space within the radius, see `lanczos`. SciPy's Newton-CG and most textbooks use a line search instead, and stop at
-    negative curvature. torch, Keras and optax have no Newton's method. `form_used` is the form of the last step.
+    eigenvalues of H (More & Sorensen 1983). The form "cg" ends if the residual is at most ``min(1/2, sqrt|g|) |g|``
+    (Dembo et al. 1982), or if it reaches the boundary, as in Steihaug (1983). In both cases it takes the best point of
+    its space within the radius, see `lanczos`. SciPy's Newton-CG and most textbooks use a line search instead, and stop
+    at negative curvature. torch, Keras and optax have no Newton's method. `form_used` is the form of the last step.
 
     References
     ----------
