@@ -18,7 +18,7 @@ import feedforward.testing
 DOCS = ROOT / "docs"
 GENERATED = {"_build", "notebooks", "generated"}  # by Sphinx
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8")
-         for path in sorted(DOCS.rglob("*.md")) if not GENERATED & set(path.parts)}
+         for path in sorted(DOCS.rglob("*.md")) if not GENERATED & set(path.relative_to(DOCS).parts)}
 SLOW = {"from_keras.md:1", "from_pytorch.md:1", "from_scikit_learn.md:1", "onnx.md:1", "processes.md:1",
         "learning_rates.md", "learning_rates.md:6", "interrupting.md"}  # pages and blocks that take long
 CODE = {name: blocks(text) for name, text in PAGES.items() if blocks(text)}
@@ -73,6 +73,11 @@ def test_the_commands_are_valid(line):
     check_command(line)
 
 
+def test_code_fits_into_the_page():
+    code = "\n".join(re.findall(r"^```\w+\n(.*?)^```", "\n".join(PAGES.values()), re.DOTALL | re.MULTILINE))
+    assert [line for line in code.splitlines() if len(line) > 100] == []
+
+
 def test_targets_of_make_and_extras_exist():
     text = "\n".join(PAGES.values())
     rules = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
@@ -104,7 +109,7 @@ def test_every_public_name_has_a_page():
         module = ""
         for line in text.splitlines():
             module = line.partition(":: ")[2] if line.startswith(".. currentmodule::") else module
-            if re.fullmatch(r"   \w+", line) and module:
+            if module and re.fullmatch(r"   \w+", line):
                 listed.append(f"{module}.{line.strip()}")
             elif line.startswith("```{py:data} "):
                 listed.append(line.split()[1])
@@ -113,8 +118,8 @@ def test_every_public_name_has_a_page():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not all(map(find_spec, ("sphinx", "furo", "myst_nb"))),
-                    reason="Sphinx, furo or myst-nb is not installed: pip install 'feedforward[docs]'")
+@pytest.mark.skipif(not all(map(find_spec, ("sphinx", "furo", "myst_nb", "latex2mathml"))),
+                    reason="Sphinx, furo, myst-nb or latex2mathml is not installed: pip install 'feedforward[docs]'")
 def test_the_site_builds_without_a_warning(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path],
