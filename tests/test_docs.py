@@ -53,7 +53,7 @@ def test_the_python_that_needs_another_library_runs(name, tmp_path, monkeypatch)
     if "mpi4py" in libraries(code):
         Path("program.py").write_text(code)
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [*launch(2), sys.executable, "program.py"]
+        command = [*launch(2), sys.executable, "-m", "mpi4py", "program.py"]
         assert_same(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120,
                                    env=environment).stdout, printed)
     else:
