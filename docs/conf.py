@@ -24,6 +24,7 @@ nitpick_ignore_regex = [("py:obj", ".*")]  # and otherwise code
 autodoc_typehints = "none"  # the docstrings say the types
 autodoc_inherit_docstrings = False
 numpydoc_show_class_members = False  # the template of classes lists them
+smartquotes = False  # texts in docstrings are code
 nb_execution_mode = "off"  # the notebooks have their outputs; make notebooks runs them
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]

@@ -117,6 +117,14 @@ def test_every_public_name_has_a_page():
     assert sorted(listed) == sorted([*PUBLIC, *(f"{entry.__module__}.{entry.__name__}" for entry in entries)])
 
 
+def test_every_entry_of_a_table_is_listed():
+    blocks_of_tables = re.findall(r"^```\{py:data\} feedforward\.([A-Z]+)$(.*?)^```$", PAGES["api/tables.md"],
+                                  re.DOTALL | re.MULTILINE)
+    listed = {name: re.findall(r"^(?:\{py:\w+\})?`([\w-]+)", text, re.MULTILINE) for name, text in blocks_of_tables}
+    assert listed == {name: list(getattr(ff, name)) for name in listed}
+    assert set(listed) == {name for name in ff.__all__ if isinstance(getattr(ff, name), dict)}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not all(map(find_spec, ("sphinx", "furo", "myst_nb", "latex2mathml"))),
                     reason="Sphinx, furo, myst-nb or latex2mathml is not installed: pip install 'feedforward[docs]'")
