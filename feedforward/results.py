@@ -207,7 +207,7 @@ class Results(Sequence[Run]):
                     save_figure(figure, folder / f"{name}.png")
         if len(self.runs) > 1:
             with collect_errors(self._problems):
-                write_page(folder, comparison_page(self.title(), self.rows(), self.by_name(), config))
+                write_page(folder, comparison_page(self.title(), self.rows()[1:], self.by_name(), config))
 
     @property
     def problems(self) -> list[str]:

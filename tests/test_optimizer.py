@@ -1,6 +1,7 @@
 """Tests of all optimizers in the table: hyperparameters, state, restoring, copies, dtypes and memory."""
 
 import copy
+import inspect
 import math
 import pickle
 import re
@@ -163,7 +164,7 @@ def test_every_optimizer_is_exported_and_documented(name):
     assert kind.__name__ in optimizers.__all__
     assert repr(get(name)).startswith(f"{kind.__name__}(")
     for part in ("Parameters", "Notes", "References", "Examples", *hyperparameters(kind)):
-        assert re.search(rf"^    {part}\b", kind.__doc__, re.MULTILINE), part
+        assert re.search(rf"^{part}\b", inspect.cleandoc(kind.__doc__), re.MULTILINE), part
 
 
 def test_unknown_names_and_bad_values_are_refused_with_the_choices():

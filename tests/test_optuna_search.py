@@ -4,8 +4,6 @@ from dataclasses import replace
 import json
 import math
 import os
-from pathlib import Path
-import re
 import signal
 import subprocess
 import sys
@@ -189,12 +187,6 @@ def test_it_logs_nothing_and_restores_the_verbosity(optuna, capfd):
     search(trials=2)
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
     assert capfd.readouterr() == ("", "")
-
-
-def test_the_example_of_the_readme_runs(optuna, capsys):
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    exec(re.search(r"```py\n(.*?)```", readme, re.DOTALL)[1].replace("trials=20", "trials=2"), {})
-    assert capsys.readouterr().out.startswith("Search(score ")
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch):

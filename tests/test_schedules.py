@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import inspect
 import math
 import re
 
@@ -134,7 +135,7 @@ def test_every_schedule_is_documented():
         summary = kind.__doc__.partition("\n")[0]
         assert len(summary) >= 20, summary  # a name and what it does
         for field in fields:
-            assert re.search(rf"\n    {field} : .+\n        \S.{{15,}}", kind.__doc__), field
+            assert re.search(rf"\n{field} : .+\n    \S.{{15,}}", inspect.cleandoc(kind.__doc__)), field
 
 
 def test_a_scheduled_restore_that_fails_changes_nothing():

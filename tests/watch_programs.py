@@ -12,7 +12,9 @@ from pathlib import Path
 import signal
 import sys
 import time
+import warnings
 
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of a fork in a process with threads
 # nn/watch.py needs nothing of the package, which takes longer to import than all else here
 spec = importlib.util.spec_from_file_location("watch", Path(__file__).parent.parent / "nn/watch.py")
 watch = importlib.util.module_from_spec(spec)

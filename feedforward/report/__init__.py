@@ -4,7 +4,6 @@ It consists of the files in the folder `page`, HTML, CSS and scripts, into which
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 import json
 from pathlib import Path
 import statistics
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from feedforward.data import Data, class_names, classes_of_test
+from feedforward.folder import CONFIG
 from feedforward.large import LargeDataset
 from feedforward.report.images import images_of_test
 from feedforward.report.network import description
@@ -29,9 +29,13 @@ COLUMNS = ("epoch", "seconds", "passes", "loss", "accuracy", "val_loss", "val_ac
 MAX_POINTS = 1000  # of a curve: no screen shows more
 MAX_CLASSES = 50  # with more, a confusion matrix is too large to read
 HANDWRITTEN = {"mnist": (28, 28), "digits": (8, 8)}  # datasets of digits, which visitors can draw
-RESULTS_NOTE = (
-    "Scores of the trained networks, without dropout; of several seeds, mean ± population standard deviation.")
-NOTE = "Training values are means over the epoch, while the weights change; test values are those after the epoch."
+NOTE = "Training values are means over each epoch, while the weights change; test values are measured after it."
+RESULTS_NOTE = "Measured after the last epoch, without dropout."
+SEEDS_NOTE = " Of several seeds: mean ± population standard deviation."
+HEAD = ("optimizer", "epochs", "seconds", "training loss", "training accuracy", "test loss", "test accuracy")
+COLOURS = [colour for colour, _ in LINES[:7]]
+DASHES = (None, "8 3", "2 3", "10 3 2 3")  # lines of 2 pixels; with the colours, no two of 28 lines are the same
+
 
 
 def page(content: Mapping[str, Any]) -> str:
@@ -65,11 +69,14 @@ def write_run_page(run: Run, data: Data, config: Mapping[str, Any]) -> None:
 def run_page(run: Run, data: Data, config: Mapping[str, Any]) -> str:
     """Return the page of one run, from its data and the content of its config.json."""
     model, names = run.model, list(class_names(run.model, data))
+    part = run.folder is not None and (run.folder.parent / CONFIG).exists()  # of a comparison
     shape = None if isinstance(data, LargeDataset) else data.image_shape
     content: dict[str, Any] = {
-        "title": f"{data.name}, {run.full_name}", "summary": summary(run),
-        "settings": settings(run, config, alone=True), "messages": messages(run), "note": NOTE,
-        "history": columns([run.history]), "classes": names, "imageShape": shape, **repetition(config)}
+        "title": f"{data.name}, {run.full_name}", "summary": summary(run, data.n_test),
+        "settings": [*settings(run, config), ("optimizer", rules(run)), ("seed", f"{run.seed}")],
+        "messages": messages(run),
+        "history": columns([run.history]), "classes": names, "imageShape": shape, "part": part,
+        **repetition(config, ".." if part else ".")}
     if model.classifies and 0 < len(names) <= MAX_CLASSES and not run.error:
         content.update(errors(model, data, names, shape))
     network = description(model)
@@ -96,18 +103,22 @@ def comparison_page(title: str, rows: Sequence[Sequence[str]], groups: Mapping[s
     config : mapping
         The content of their config.json.
     """
-    head, *cells = rows
     runs, all_runs = [], [run for group in groups.values() for run in group]
-    for (name, group), row, (colour, dashes) in zip(groups.items(), cells, cycle(LINES)):
-        runs.append({"name": name, "colour": colour, "dashes": dash_array(dashes), "results": row[1:],
+    for k, ((name, group), row) in enumerate(zip(groups.items(), rows)):
+        runs.append({"name": name, "colour": COLOURS[k % len(COLOURS)], "dashes": DASHES[k % len(DASHES)],
+                     "results": row[1:], "settings": rules(group[0]),
                      "history": columns([run.history for run in group if run.history]),
                      "folders": [run.folder.name for run in group if run.folder is not None]})
-    seeds = len(all_runs) // len(groups)
+    experiment = config["experiment"]
+    seeds = experiment["seeds"]
     note = NOTE if seeds == 1 else f"{NOTE} Each line is the mean of {seeds} seeds."
-    return page({"title": f"{title}: {len(groups)} optimizers" if len(groups) > 1 else title, "summary": best(all_runs),
-                 "settings": settings(all_runs[0], config, alone=False),
+    first = experiment["seed"]
+    seed = ("seed", f"{first}") if seeds == 1 else ("seeds", f"{first} to {first + seeds - 1}")
+    return page({"title": f"{title}: {len(groups)} optimizers" if len(groups) > 1 else title,
+                 "summary": best(all_runs, seeds), "settings": [*settings(all_runs[0], config), seed],
                  "messages": [f"{run.full_name}: {line}" for run in all_runs for line in messages(run)],
-                 "runs": runs, "columns": head, "note": note, "resultsNote": RESULTS_NOTE, **repetition(config)})
+                 "runs": runs, "columns": HEAD, "note": note,
+                 "resultsNote": RESULTS_NOTE + SEEDS_NOTE * (seeds > 1), **repetition(config, "."), "part": False})
 
 
 def errors(model: Model, data: Data, names: Sequence[str], shape: tuple[int, int] | None) -> dict[str, Any]:
@@ -143,34 +154,35 @@ def number(value: float) -> float | None:
     return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
-def dash_array(dashes: Any) -> str | None:
-    """Return a line style of matplotlib as SVG has it, for lines of 2 pixels."""
-    return None if dashes == "-" else " ".join(f"{2 * length:g}" for length in dashes[1])
-
-
 def score(scores: Scores | None) -> str:
     """Return a loss and an accuracy as text."""
     if scores is None:
         return "-"
     accuracy = scores.get("accuracy")
-    return f"loss {scores['loss']:.4g}" + ("" if accuracy is None else f", accuracy {accuracy:.2%}")
+    return f"loss {scores['loss']:.4g}" + ("" if accuracy is None else f", accuracy {100 * accuracy:.2f} %")
 
 
-def summary(run: Run) -> str:
-    """Return what a run has reached, in one line."""
+def summary(run: Run, n_test: int) -> str:
+    """Return what a run has reached, in a few sentences."""
     if run.error:
         return f"The run failed: {run.error}"
+    accuracy = None if run.test is None else run.test.get("accuracy")
+    right = "" if accuracy is None else (f"The network classifies {round(accuracy * n_test):,} of {n_test:,} test "
+                                         f"examples correctly ({100 * accuracy:.2f} %). ")
     time = f"{len(run.history)} epochs in {run.history[-1]['seconds']:.3g} s" if run.history else "no epochs"
-    return f"Test {score(run.test)}; training {score(run.training)}; {time}" + ", interrupted" * run.interrupted + "."
+    return (f"{right}After the last epoch: test {score(run.test)}; training {score(run.training)}. It was trained for "
+            f"{time}" + ", until it was interrupted" * run.interrupted + ".")
 
 
-def best(runs: Sequence[Run]) -> str:
-    """Return the run with the best test accuracy, or the best test loss, in one line."""
+def best(runs: Sequence[Run], seeds: int) -> str:
+    """Return the run with the best test accuracy, or the best test loss, and what that means."""
     tested = [(-(run.test.get("accuracy") or 0.0), run.test["loss"], k) for k, run in enumerate(runs) if run.test]
     if not tested:
         return "No run has ended."
     run = runs[min(tested)[-1]]
-    return f"The best on the test data is {run.full_name}: {score(run.test)}."
+    once = "Each was trained once: small differences may be chance." if seeds == 1 else ""
+    return (f"The best on the test data is {run.full_name}: {score(run.test)}. Every optimizer has the settings below, "
+            f"which may not be its best ones. {once}").rstrip()
 
 
 def messages(run: Run) -> list[str]:
@@ -178,27 +190,25 @@ def messages(run: Run) -> list[str]:
     return [*run.messages, *run.found_rates(), *([f"failed: {run.error}"] if run.error else [])]
 
 
-def settings(run: Run, config: Mapping[str, Any], alone: bool) -> list[tuple[str, str]]:
-    """Return what was trained, and how: names and values; without the optimizer unless the run is `alone`."""
+def settings(run: Run, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was trained, besides the optimizer: names and values."""
     experiment, model = config["experiment"], run.model
     n_train, n_test = config["examples"]
     rows = [("data", f"{config['dataset']}, {n_train:,} examples for training and {n_test:,} for the test"),
             ("network", " → ".join(map(repr, model.layers))),
             ("parameters", f"{model.theta.size:,}, {model.dtype.name}"), ("loss", repr(model.loss))]
-    if alone:
-        sizes = dict.fromkeys(stage.batch_size for stage in run.stages)
-        optimizers = [f"{stage.optimizer!r} for {stage.epochs} epochs" for stage in run.stages]
-        rows += [("optimizer", ", then ".join(optimizers)), ("seed", f"{run.seed}"),
-                 ("batch size", ", then ".join(f"{size:,}" if size else "all examples" for size in sizes))]
-    else:
-        rows.append(("seeds", f"{experiment['seeds']}, from {experiment['seed']}"))
-    if experiment.get("schedule"):
-        rows.append(("schedule", str(experiment["schedule"])))
-    return rows
+    return rows + ([("schedule", str(experiment["schedule"]))] if experiment.get("schedule") else [])
 
 
-def repetition(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the command that made the run, and what its bits depend on."""
+def rules(run: Run) -> str:
+    """Return the optimizers of a run, with their epochs and batches."""
+    return ", then ".join(f"{stage.optimizer!r}, {stage.epochs} epochs, "
+                          + (f"batches of {stage.batch_size:,}" if stage.batch_size else "all examples in a step")
+                          for stage in run.stages)
+
+
+def repetition(config: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Return the command that made the run, the one that repeats it, and what its bits depend on."""
     versions = [*config["versions"].items(), ("platform", config["platform"]), ("cores", str(config["cores"])),
                 ("started", config["started"])]
-    return {"command": config["command"], "repeat": "feedforward repeat .", "versions": versions}
+    return {"command": config["command"], "repeat": f"feedforward repeat {folder}", "versions": versions}

@@ -8,7 +8,7 @@ import numpy as np
 
 from nn.labels import class_indices
 
-OF_CELL = 12  # images of a cell of the confusion matrix
+OF_CELL = 20  # images of a cell of the confusion matrix
 WORST = 24  # images of the worst errors
 COLUMNS = 40  # of the sheet
 
@@ -68,8 +68,8 @@ def images_of_test(x: np.ndarray, true: np.ndarray, outputs: np.ndarray, shape: 
     Returns
     -------
     dict
-        "images": the sheet; "cells": pairs of an image and the output of the predicted class; "worst": the same with
-        both classes.
+        "images": the sheet; "cells": an image, and its outputs for the predicted and the true class; "worst": the same,
+        with both classes.
     """
     scores = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
     rows, predicted = np.arange(len(x)), class_indices(outputs)
@@ -78,9 +78,11 @@ def images_of_test(x: np.ndarray, true: np.ndarray, outputs: np.ndarray, shape: 
     worst = wrong[np.argsort(scores[wrong, true[wrong]], kind="stable")][:WORST]
     chosen = np.unique(np.concatenate([worst, *cells.values()]).astype(int))
 
-    def entry(i: int) -> tuple[int, float]:
-        return int(np.searchsorted(chosen, i)), round(float(scores[i, predicted[i]]), 4)
+    def entry(i: int) -> tuple[int, float, float]:
+        return (int(np.searchsorted(chosen, i)), round(float(scores[i, predicted[i]]), 4),
+                round(float(scores[i, true[i]]), 4))
 
     return {"images": {"sheet": sheet(x[chosen], shape), "size": shape, "columns": COLUMNS, "count": len(chosen)},
             "cells": {f"{i},{j}": [entry(k) for k in cell.tolist()] for (i, j), cell in cells.items()},
-            "worst": [(entry(i)[0], int(true[i]), int(predicted[i]), entry(i)[1]) for i in worst.tolist()]}
+            "worst": [(index, int(true[i]), int(predicted[i]), said, of_true)
+                      for i in worst.tolist() for index, said, of_true in [entry(i)]]}

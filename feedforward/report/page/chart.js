@@ -42,7 +42,7 @@ class Chart {
     onmove(this.right * Math.min(1, Math.max(0, share)));
   }
 
-  // Draw lines of which only the part up to `until` is shown, if it is given.
+  // Draw the axes and the lines.
   show(options) {
     const { lines, right, label, log, description, text } = options;
     this.options = options;
@@ -69,35 +69,44 @@ class Chart {
     }
     parts.push(draw("line", { x1: MARGIN.left, x2: this.width - MARGIN.right, y1: bottom, y2: bottom, stroke: "#767676" }),
       draw("text", { x: (MARGIN.left + this.width - MARGIN.right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, label));
-    this.paths = lines.map((line) => draw("path", { fill: "none", stroke: line.colour, "stroke-width": 2,
-      "stroke-dasharray": line.dashes, "stroke-linejoin": "round" }));
+    const path = (line, opacity) => draw("path", { fill: "none", stroke: line.colour, "stroke-width": 2, opacity,
+      "stroke-dasharray": line.dashes, "stroke-linejoin": "round" });
+    this.paths = lines.map((line) => path(line, 1));
+    this.later = lines.map((line) => path(line, 0.25));
     this.dots = lines.map((line) => draw("circle", { r: 3.5, fill: line.colour }));
     this.line = draw("line", { y1: MARGIN.top, y2: bottom, stroke: "#767676", "stroke-dasharray": "3 3" });
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
     this.svg.setAttribute("aria-label", description);
-    this.svg.replaceChildren(...parts, this.line, ...this.paths, ...this.dots);
-    this.move(options.at, options.replay);
+    if (!lines.length) parts.push(draw("text", { x: this.width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "all are hidden"));
+    this.svg.replaceChildren(...parts, this.line, ...this.later, ...this.paths, ...this.dots);
+    this.options.lines.forEach((line, k) => this.later[k].setAttribute("d", this.path(line, Infinity)));
+    this.move(options.at);
   }
 
-  // Put the cursor at a place; in a replay, what comes later is not drawn.
-  move(at, replay) {
-    Object.assign(this.options, { at, replay });
+  // The path of a line up to a place.
+  path(line, at) {
+    let path = "", pen = "M";
+    for (let i = 0; i < line.x.length && line.x[i] <= at + 1e-9; i++) {
+      if (line.y[i] === null || (this.options.log && line.y[i] <= 0)) { pen = "M"; continue; }
+      path += `${pen}${this.x(line.x[i]).toFixed(1)} ${this.y(line.y[i]).toFixed(1)}`;
+      pen = "L";
+    }
+    return path;
+  }
+
+  // Put the position at a place; what comes later is faint.
+  move(at) {
+    this.options.at = at;
     this.line.setAttribute("x1", this.x(at));
     this.line.setAttribute("x2", this.x(at));
     this.options.lines.forEach((line, k) => {
-      let path = "", pen = "M", last = null;
-      for (let i = 0; i < line.x.length && (!replay || line.x[i] <= at + 1e-9); i++) {
-        if (line.y[i] === null || (this.options.log && line.y[i] <= 0)) { pen = "M"; continue; }
-        path += `${pen}${this.x(line.x[i]).toFixed(1)} ${this.y(line.y[i]).toFixed(1)}`;
-        pen = "L";
-      }
-      last = before(line, at);
-      this.paths[k].setAttribute("d", path);
-      const shown = last !== null && line.y[last] !== null && !(this.options.log && line.y[last] <= 0);
+      const end = before(line, at);
+      this.paths[k].setAttribute("d", this.path(line, at));
+      const shown = end !== null && line.y[end] !== null && !(this.options.log && line.y[end] <= 0);
       this.dots[k].setAttribute("visibility", shown ? "visible" : "hidden");
       if (shown) {
-        this.dots[k].setAttribute("cx", this.x(line.x[last]));
-        this.dots[k].setAttribute("cy", this.y(line.y[last]));
+        this.dots[k].setAttribute("cx", this.x(line.x[end]));
+        this.dots[k].setAttribute("cy", this.y(line.y[end]));
       }
     });
   }

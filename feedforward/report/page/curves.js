@@ -1,79 +1,116 @@
 // The curves of one run or several: panels with one position, and a table of the values there.
 
 const AXES = { epoch: "epochs", seconds: "seconds of training", passes: "passes over the training data" };
+const CALM = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+const FRAME = CALM ? 1000 : 40; // milliseconds between two moments of a race
+const FRAMES = CALM ? 12 : 250; // of a race
 
 class Curves {
-  // `panels` have a title and a function that gives the lines, with x for an axis; `race` sorts, plays and chooses.
-  constructor(host, { panels, groups, race }) {
-    Object.assign(this, { panels, groups, race, axis: "epoch", log: false, replay: false, hidden: new Set() });
-    this.charts = panels.map(({ title }) => new Chart(title, (at) => this.move(at)));
+  // `panels` have a title and functions that give the lines, with their columns, and texts of values; `race` plays.
+  constructor(host, { panels, race, makeValues }) {
+    Object.assign(this, { panels, makeValues, axis: "epoch", log: false, hidden: new Set() });
+    this.charts = panels.map(({ title }) => new Chart(title, (at) => this.timer || this.moveTo(at)));
     const axes = Object.fromEntries(Object.entries(AXES).filter(([name]) => this.lines().every((line) => line.columns[name])));
-    const [axisLabel] = choice("Against", axes, (value) => this.set({ axis: value }));
-    const log = make("input", { type: "checkbox", onchange: () => this.set({ log: log.checked }) });
-    this.slider = make("input", { type: "range", min: 0, max: 1000, value: 1000, step: 1, oninput: () => this.move((this.slider.value / 1000) * this.right) });
-    this.play = race ? make("button", { type: "button", onclick: () => this.toggle() }, "Play") : null;
-    this.position = make("output", {});
+    const [axisChoice] = choice("Horizontal axis", axes, (value) => this.setAxis(value));
+    this.logBox = make("input", { type: "checkbox", onchange: () => this.set({ log: this.logBox.checked }) });
+    this.slider = make("input", { type: "range", min: 0, step: 1, oninput: () => this.moveTo(this.stops[this.slider.value]) });
+    this.play = race ? make("button", { type: "button", onclick: () => (this.timer ? this.pause() : this.start()) }, "Play") : null;
+    this.position = make("span", { class: "position" });
     this.readout = make("div", {});
-    host.append(make("div", { class: "controls" }, ...(race ? race.controls(this) : []), axisLabel,
-      make("label", {}, log, "logarithmic loss")));
-    host.append(make("div", { class: "panels" }, ...this.charts.map((chart) => chart.figure)));
-    host.append(make("div", { class: "controls" }, this.play, make("label", { class: "long" }, "Position", this.slider), this.position));
-    host.append(scrolling("Values at the position of the slider", this.readout));
+    host.append(make("div", { class: "controls" }, ...(race ? race.controls(this) : []), axisChoice,
+      make("label", {}, this.logBox, "logarithmic scale for the loss")),
+    make("div", { class: "panels" }, ...this.charts.map((chart) => chart.figure)),
+    make("div", { class: "controls" }, this.play, make("label", { class: "long" }, "Position", this.slider), this.position),
+    scrolling("Values at the position of the slider", this.readout));
     this.set({});
+    this.moveTo(this.right);
   }
 
   lines() {
     return this.panels.flatMap((panel) => panel.lines());
   }
 
+  // Take new settings, and keep the position.
   set(changes) {
+    this.pause();
     Object.assign(this, changes);
-    const xs = this.lines().map((line) => line.columns[this.axis]);
-    this.right = Math.max(...xs.map((x) => x[x.length - 1] ?? 0)) || 1;
-    this.at = this.right;
-    this.values = this.race ? this.race.values(this) : new Values(this);
+    this.values = this.makeValues(this);
     this.readout.replaceChildren(this.values.table);
+    this.logBox.disabled = !this.panels.some((panel) => panel.isLoss());
     this.redraw();
   }
 
+  // Take another axis, on which the position is the same moment of the line that is longest on the present one.
+  setAxis(axis) {
+    const longest = this.lines().reduce((a, b) => (last(a.columns[this.axis]) >= last(b.columns[this.axis]) ? a : b));
+    const i = before({ x: longest.columns[this.axis] }, this.at);
+    this.at = this.at >= this.right ? Infinity : i === null ? 0 : longest.columns[axis][i];
+    this.set({ axis });
+  }
+
   redraw() {
+    const xs = this.lines().filter((line) => !this.hidden.has(line.name)).map((line) => line.columns[this.axis]);
+    this.stops = [...new Set([0, ...xs.flat()])].sort((a, b) => a - b);
+    this.right = last(this.stops) || 1;
+    this.slider.max = this.stops.length - 1;
     this.panels.forEach((panel, k) => {
       const lines = panel.lines().filter((line) => !this.hidden.has(line.name))
         .map((line) => ({ ...line, x: line.columns[this.axis] }));
       this.charts[k].caption.textContent = panel.title;
-      this.charts[k].show({ lines, right: this.right, text: panel.tick, label: AXES[this.axis], log: this.log && panel.isLoss(), at: this.at,
-        description: `${panel.title} against ${AXES[this.axis]}. The table below has the values at the position of the slider.` });
+      this.charts[k].show({ lines, right: this.right, text: panel.tick, label: AXES[this.axis],
+        log: this.log && panel.isLoss(), at: 0, description: `${panel.title} against ${AXES[this.axis]}. ${summaryOf(panel)}` });
     });
-    this.move(this.at);
+    this.move(Math.min(this.at ?? this.right, this.right));
   }
 
-  move(at, replay = false) {
-    this.at = at;
-    this.slider.value = Math.round((1000 * at) / this.right);
-    const text = this.axis === "epoch" ? `epoch ${Math.floor(at + 1e-9)}` : `${short(at)} ${this.axis}`;
-    this.position.textContent = text;
-    this.slider.setAttribute("aria-valuetext", text);
-    for (const chart of this.charts) chart.move(at, replay);
+  moveTo(at) {
+    this.pause();
+    this.move(at);
+  }
+
+  // Go to the last recorded moment that is not after `at`.
+  move(at) {
+    const i = before({ x: this.stops }, at) ?? 0;
+    this.at = this.stops[i];
+    const text = this.axis === "epoch" ? `epoch ${this.at} of ${this.right}` : `${short(this.at)} of ${short(this.right)} ${this.axis}`;
+    if (text !== this.position.textContent) {
+      this.position.textContent = text;
+      this.slider.setAttribute("aria-valuetext", text);
+    }
+    this.slider.value = i;
+    for (const chart of this.charts) chart.move(this.at);
     this.values.update();
   }
 
-  toggle() {
-    if (this.timer) return this.pause();
-    this.play.textContent = "Pause";
+  start() {
     let at = this.at >= this.right ? 0 : this.at;
-    const step = this.right / 300;
+    this.play.textContent = "Pause";
+    this.move(at);
     this.timer = setInterval(() => {
-      at = Math.min(this.right, at + step);
-      this.move(at, true);
+      at = Math.min(this.right, at + this.right / FRAMES);
+      this.move(at);
       if (at >= this.right) this.pause();
-    }, 40);
+    }, FRAME);
   }
 
   pause() {
+    if (!this.timer) return;
     clearInterval(this.timer);
     this.timer = null;
     this.play.textContent = "Play";
   }
+}
+
+function last(values) {
+  return values[values.length - 1] ?? 0;
+}
+
+// A sentence about each line of a panel, for those who do not see it.
+function summaryOf(panel) {
+  return panel.lines().slice(0, 4).map((line) => {
+    const values = line.y.filter((y) => y !== null);
+    return values.length ? `${line.name} goes from ${panel.text(values[0])} to ${panel.text(last(values))}.` : "";
+  }).join(" ");
 }
 
 // A table of the values of each line at the position.

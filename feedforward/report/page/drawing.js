@@ -65,33 +65,35 @@ function showPixels(canvas, pixels, size) {
   context.putImageData(shown, 0, 0);
 }
 
-function drawingSection(network, form, classes) {
+function drawingSection(network, name, classes) {
+  const form = FORMS[name];
   const canvas = make("canvas", { width: SIDE, height: SIDE, tabindex: 0, role: "application", id: "canvas",
-    "aria-label": "Drawing area. Arrow keys move the pen, the space bar puts it down and lifts it.",
+    "aria-label": "Drawing area. Arrow keys move the pen, space puts it down and lifts it, Delete clears.",
     "aria-describedby": "answer" });
+  const pen = make("span", { class: "pen", hidden: true });
   const seen = make("canvas", { width: form.size, height: form.size, class: "seen", style: "width:112px;height:112px",
     role: "img", "aria-label": "The image as the network sees it" });
-  const answer = make("p", { class: "answer", id: "answer", role: "status" });
-  const answers = table(["digit", "probability", ""], classes.map((name) => [name, "–", ""]), { class: "numbers" });
+  const answer = make("p", { class: "answer", id: "answer" }), status = make("p", { class: "unseen", role: "status" });
+  const answers = table(["digit", "probability", ""], classes.map((text) => [text, "–", ""]), { class: "numbers" });
   const rows = [...answers.tBodies[0].rows], shares = rows.map((row) => row.cells[1]), bars = classes.map(() => make("span", { class: "bar" }));
   rows.forEach((row, k) => {
     row.cells[2].className = "bars";
     row.cells[2].append(bars[k]);
   });
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  let last = null, cursor = { x: SIDE / 2, y: SIDE / 4 }, down = false;
+  let stroking = null, cursor = { x: SIDE / 2, y: SIDE / 4 }, down = false;
 
   function classify() {
     const pixels = image(canvas, form);
     showPixels(seen, pixels, form.size);
     const outputs = pixels ? network.predict(pixels) : classes.map(() => 0);
     const best = outputs.indexOf(Math.max(...outputs));
-    answer.textContent = pixels ? `The network says ${classes[best]} (${percent(outputs[best], 0)}).` : "Draw a digit.";
+    answer.textContent = pixels ? `The network says ${classes[best]} (${probability(outputs[best])}).` : "Draw a digit.";
     outputs.forEach((value, k) => {
-      shares[k].textContent = pixels ? percent(value, 1) : "–";
+      shares[k].textContent = pixels ? probability(value) : "–";
       bars[k].style.width = `${100 * value}%`;
-      bars[k].hidden = !pixels;
-      bars[k].style.background = pixels && k === best ? "#D55E00" : "#0072B2";
+      bars[k].style.visibility = pixels ? "visible" : "hidden";
+      bars[k].style.background = k === best ? "#D55E00" : "#0072B2";
     });
   }
 
@@ -110,44 +112,66 @@ function drawingSection(network, form, classes) {
       y: ((event.clientY - box.top - border) / canvas.clientHeight) * SIDE };
   }
 
+  function showPen(text) {
+    pen.hidden = false;
+    pen.className = down ? "pen down" : "pen";
+    Object.assign(pen.style, { left: `${(100 * cursor.x) / SIDE}%`, top: `${(100 * cursor.y) / SIDE}%` });
+    if (text) status.textContent = text;
+  }
+
   function clear() {
     context.fillStyle = "#000";
     context.fillRect(0, 0, SIDE, SIDE);
-    [last, down] = [null, false];
+    [stroking, down] = [null, false];
     classify();
   }
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    last = place(event);
-    stroke(last, last);
+    pen.hidden = true;
+    stroking = place(event);
+    stroke(stroking, stroking);
     event.preventDefault();
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (last === null) return;
+    if (stroking === null) return;
     const next = place(event);
-    stroke(last, next);
-    last = next;
+    stroke(stroking, next);
+    stroking = next;
   });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { last = null; });
+  for (const end of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(end, () => {
+      stroking = null;
+      status.textContent = answer.textContent;
+    });
+  }
   canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: [-8, 0], ArrowRight: [8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] };
     if (event.key === " ") {
       down = !down;
       if (down) stroke(cursor, cursor);
+      showPen(down ? "The pen is down." : `The pen is up. ${answer.textContent}`);
     } else if (event.key in moves) {
       const inside = (value) => Math.min(SIDE, Math.max(0, value));
       const next = { x: inside(cursor.x + moves[event.key][0]), y: inside(cursor.y + moves[event.key][1]) };
       if (down) stroke(cursor, next);
       cursor = next;
+      showPen();
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      clear();
+      showPen("All is cleared.");
     } else return;
     event.preventDefault();
   });
+  canvas.addEventListener("blur", () => { pen.hidden = true; });
   section("Draw a digit", "draw",
-    make("p", {}, "Draw with the mouse, a finger or the keyboard. The network of this run answers while you draw."),
+    make("p", {}, `Draw one digit, large and upright, with the mouse, a finger or the keyboard. The network of this run answers while you draw. Your drawing is scaled and centred as the images of ${name} are.`),
+    make("p", { class: "note" }, "The network always answers with one of its classes, even if you draw something else, and a high probability can be wrong."),
     make("div", { class: "drawing" },
-      make("div", {}, canvas, make("div", { class: "controls" }, make("button", { type: "button", onclick: clear }, "Clear"))),
+      make("div", {}, make("div", { class: "paper" }, canvas, pen),
+        make("p", { class: "note" }, "Keys: arrows move the pen, space puts it down and lifts it, Delete clears."),
+        make("button", { type: "button", onclick: clear }, "Clear")),
       make("div", {}, make("p", { class: "note" }, `What the network sees: ${form.size} × ${form.size} pixels`), seen),
-      make("div", { class: "answers" }, answer, answers)));
+      make("div", { class: "answers" }, answer, status, answers)));
   clear();
 }

@@ -34,7 +34,7 @@ function scrolling(label, child) {
 }
 
 function choice(label, names, onchange) {
-  const id = `choose-${label.toLowerCase()}`;
+  const id = `choose-${label.toLowerCase().replace(" ", "-")}`;
   const select = make("select", { id, onchange: () => onchange(select.value) },
     ...Object.entries(names).map(([value, text]) => make("option", { value }, text)));
   return [make("span", { class: "pair" }, make("label", { for: id }, label), select), select];
@@ -51,6 +51,11 @@ function short(value) {
 
 function percent(value, digits = 2) {
   return value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)} %`;
+}
+
+// A probability; one that is nearly 1 is not rounded to 100 %.
+function probability(value) {
+  return value > 0.9995 ? "> 99.9 %" : percent(value, 1);
 }
 
 function wholePercent(value) {
