@@ -9,7 +9,8 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not i
 try:
     from feedforward.command import main
 except ImportError as error:  # for example if another project's package hides one of ours
-    sys.exit(f"train.py: {error}")
+    advice = ": run it by .venv/bin/python, which make train sets up" if error.name == "numpy" else ""
+    sys.exit(f"train.py: {error}{advice}")
 
 if __name__ == "__main__":
     sys.exit(main(program="python train.py"))

@@ -108,7 +108,8 @@ def comparison_page(title: str, rows: Sequence[Sequence[str]], groups: Mapping[s
         runs.append({"name": name, "colour": COLOURS[k % len(COLOURS)], "dashes": DASHES[k % len(DASHES)],
                      "results": row[1:], "settings": rules(group[0]),
                      "history": columns([run.history for run in group if run.history]),
-                     "folders": [run.folder.name for run in group if run.folder is not None]})
+                     "folders": [run.folder.name for run in group if run.folder is not None],
+                     "seeds": [run.seed for run in group]})
     experiment = config["experiment"]
     seeds = experiment["seeds"]
     note = NOTE if seeds == 1 else f"{NOTE} Each line is the mean of {seeds} seeds."
@@ -181,8 +182,10 @@ def best(runs: Sequence[Run], seeds: int) -> str:
         return "No run has ended."
     run = runs[min(tested)[-1]]
     once = "Each was trained once: small differences may be chance." if seeds == 1 else ""
-    return (f"The best on the test data is {run.full_name}: {score(run.test)}. Every optimizer has the settings below, "
-            f"which may not be its best ones. {once}").rstrip()
+    what = "highest test accuracy" if run.test and run.test.get("accuracy") is not None else "lowest test loss"
+    stopped = "The comparison was interrupted. " if any(run.interrupted for run in runs) else ""
+    return (f"{stopped}After the last epoch, {run.full_name} has the {what}: {score(run.test)}. Every optimizer has "
+            f"the settings below, which may not be its best ones. {once}").rstrip()
 
 
 def messages(run: Run) -> list[str]:
@@ -209,6 +212,8 @@ def rules(run: Run) -> str:
 
 def repetition(config: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Return the command that made the run, the one that repeats it, and what its bits depend on."""
+    first, epochs = config["schedule_epochs"], config["experiment"]["epochs"]
+    later = f"\n# prolonged to {epochs} epochs by --resume" if epochs > first else ""
     versions = [*config["versions"].items(), ("platform", config["platform"]), ("cores", str(config["cores"])),
                 ("started", config["started"])]
-    return {"command": config["command"], "repeat": f"feedforward repeat {folder}", "versions": versions}
+    return {"command": config["command"] + later, "repeat": f"feedforward repeat {folder}", "versions": versions}

@@ -13,9 +13,9 @@ function comparisonPage(data) {
 }
 
 function resultsSection(data) {
-  const name = ({ name: text, folders }) => make("span", {}, ...(folders.length === 1
+  const name = ({ name: text, folders, seeds }) => make("span", {}, ...(folders.length === 1
     ? [make("a", { href: `${folders[0]}/report.html` }, text)]
-    : [text, ...folders.flatMap((folder, k) => [" ", make("a", { href: `${folder}/report.html`, "aria-label": `${text}, run ${k + 1}` }, `${k + 1}`)])]));
+    : [text, ...folders.flatMap((folder, k) => [" ", make("a", { href: `${folder}/report.html`, "aria-label": `${text}, seed ${seeds[k]}` }, `seed ${seeds[k]}`)])]));
   section("Results", "results", scrolling("Table of the results", table(data.columns,
     data.runs.map((run) => [name(run), ...run.results]), { class: "numbers" })),
   make("p", { class: "note" }, data.resultsNote));
