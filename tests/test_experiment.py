@@ -139,6 +139,7 @@ def test_an_interrupt_in_python_keeps_the_model(tmp_path):
     assert np.isfinite(ff.Model.load(tmp_path / "run/model.safetensors").theta).all()
 
 
+@pytest.mark.slow
 def test_a_stop_ends_all_runs_and_is_reported(tmp_path):
     stop = Stop()
 

@@ -121,6 +121,7 @@ def test_a_saved_lr_that_is_damaged_is_an_error(lr, tmp_path):
     assert contents(tmp_path / "a") == before
 
 
+@pytest.mark.slow
 def test_a_run_whose_test_suggests_nothing_fails_and_the_others_train(tmp_path):
     results = experiment(["gd", "lbfgs"], init="zeros").run(tmp_path / "a", progress=False)
     assert "the range test suggests no learning rate" in results["gd"].error
@@ -160,6 +161,7 @@ def test_several_rates_on_the_command_line(tmp_path, capsys):
     assert "lr was (0.1, 0.01, 'auto') and is (0.1, 0.02)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_comparison_of_rates_continues_with_the_same_bits(tmp_path):
     values = {"lr": [0.1, "auto"], "seeds": 2, "jobs": 2}
     comparison(**values).run(tmp_path / "whole", **QUIET)

@@ -225,6 +225,7 @@ def test_only_missing_files_are_downloaded(folder: Path, server: Loopback) -> No
     assert contents(folder) == MNIST
 
 
+@pytest.mark.slow
 def test_slow_mirror_may_take_longer_than_the_timeout(
     folder: Path, use_mirrors: UseMirrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

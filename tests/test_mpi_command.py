@@ -85,6 +85,7 @@ def test_a_run_on_other_data_is_not_continued(tmp_path):
     assert (tmp_path / "run/model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_on_as_many_ranks(tmp_path):
     train(tmp_path, "--dataset", "digits", "--epochs", 3, "--out", "run", "--threads", 1, "--no-plots", "-q")
     command = [*launch(2), sys.executable, "-m", "feedforward", "repeat", "run", "--out", "again", "--no-plots"]
@@ -118,6 +119,7 @@ def test_a_signal_to_one_rank_is_in_the_exit_status(number, rank, tmp_path):
     assert "interrupted: continue with" in output
 
 
+@pytest.mark.slow
 def test_a_comparison_gives_each_run_to_one_rank(tmp_path):
     options = ("--dataset", "digits", "--epochs", 3, "--optimizer", "all", "--seeds", 2, "--hidden", 4, "--threads", 1,
                "--no-plots")

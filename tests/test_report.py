@@ -221,6 +221,7 @@ def test_digits_are_drawn_with_the_mouse(digits, run, chromium):
     assert watched.problems == []
 
 
+@pytest.mark.slow
 def test_digits_are_drawn_by_touch(run, chromium):
     watched = Watched(chromium, run / "report.html", phone=True)
     watched.page.locator("#canvas").scroll_into_view_if_needed()
@@ -240,6 +241,7 @@ def test_digits_are_drawn_by_touch(run, chromium):
     assert watched.problems == []
 
 
+@pytest.mark.slow
 def test_a_digit_is_drawn_with_the_keyboard(run, chromium):
     watched = Watched(chromium, run / "report.html")
     watched.page.locator("#canvas").focus()

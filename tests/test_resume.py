@@ -372,8 +372,8 @@ def wait_for_script(process):
     time.sleep(0.5)  # another system does not tell
 
 
-@pytest.mark.parametrize("delay", [0.05, 0.2, *(pytest.param(delay, marks=pytest.mark.slow)
-                                               for delay in (0.0, 0.02, 0.1, 0.4))])
+@pytest.mark.parametrize("delay", [0.05, *(pytest.param(delay, marks=pytest.mark.slow)
+                                          for delay in (0.0, 0.02, 0.1, 0.2, 0.4))])
 def test_ctrl_c_while_python_imports_gives_no_traceback(delay, tmp_path):
     process = start("--epochs", "3000", "--out", f"{tmp_path}/a")
     wait_for_script(process)
