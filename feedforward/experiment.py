@@ -422,17 +422,19 @@ class Experiment(Declared):
                                    stop or Stop(), str(config.get("command", "")), checkpoint_every, notify, ranks,
                                    before)
 
+    def _named(self) -> dict[str, Any]:
+        """Return the description, with the name of a dataset of the user's in its place."""
+        return {**self.description(), "dataset": getattr(self.dataset, "name", self.dataset)}
+
     def _code(self) -> str:
         """Return this experiment as Python code, with the arguments that are not the defaults."""
         default = {name: parameter.default for name, parameter in signature(type(self)).parameters.items()}
-        given = {**self.description(), "dataset": getattr(self.dataset, "name", self.dataset)}
-        chosen = [f"{name}={value!r}" for name, value in given.items() if value not in (default[name], None)]
+        chosen = [f"{name}={value!r}" for name, value in self._named().items() if value not in (default[name], None)]
         return f"feedforward.Experiment({', '.join(chosen)}).run()"
 
     def _check_same(self, before: "Experiment", folder: str | os.PathLike[str]) -> None:
         """Raise ValueError, with each difference, unless this experiment can continue another."""
-        now, then = ({**experiment.description(), "dataset": getattr(experiment.dataset, "name", experiment.dataset)}
-                     for experiment in (self, before))
+        now, then = self._named(), before._named()
         differences = [f"{name} was {then[name]!r} and is {now[name]!r}" for name in now
                        if now[name] != then[name] and name not in ("data_dir", "threads")
                        and not (name == "epochs" and now[name] > then[name])]
@@ -514,7 +516,7 @@ class Experiment(Declared):
         for run in runs:
             seed = f"-seed{run.seed}" if self.seeds > 1 else ""
             run.folder = path / (folder_name(run.name) + seed) if len(runs) > 1 else path
-            run.on_end = write_run_page
+            run.on_end = partial(write_run_page, part=len(runs) > 1)
         if len(runs) == 1:
             return
         if not (path / CONFIG).exists():

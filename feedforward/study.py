@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-import platform
 import sys
 from threading import Event, RLock, Thread
 from time import monotonic
@@ -12,12 +11,12 @@ from typing import Any
 from feedforward.data import Data
 from feedforward.large import LargeDataset
 from feedforward.run import Run, RunCallbacks, Stop, own_callbacks, tell
+from nn.agreement import versions
 from nn.checkpoint import fingerprint
 from nn.distributed import check_same
 from nn.history import Epoch
 from nn.model import Model
 from nn.mpi import Ranks
-from nn.versions import version
 from optimizers import OPTIMIZERS, FirstOrder
 
 PERIOD = 0.2  # seconds between two messages about the epochs of a run
@@ -35,8 +34,7 @@ def check_same_experiment(ranks: Ranks, description: Mapping[str, Any], data: Da
     facts = {name: repr(value) for name, value in description.items() if name not in ("data_dir", "dataset", "jobs")}
     arrays = () if isinstance(data, LargeDataset) else (data.x_train, data.y_train, data.x_test, data.y_test)
     facts |= {"dataset": data.name, "training examples": str(data.n_train), "test examples": str(data.n_test),
-              "data": fingerprint(*arrays), "Python": platform.python_version(),
-              **{name: str(version(name)) for name in ("numpy", "feedforward")}}
+              "data": fingerprint(*arrays), **versions()}
     check_same(ranks.gather(facts), "cannot train together", "; give all ranks the same data and settings")
 
 

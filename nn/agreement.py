@@ -15,6 +15,11 @@ from nn.rows import CheckedRows
 from nn.versions import version
 
 
+def versions() -> dict[str, Any]:
+    """Return the versions that must be the same on all ranks."""
+    return {"Python": platform.python_version(), "NumPy": np.__version__, "feedforward": version("feedforward")}
+
+
 def check_training(ranks: Ranks, model: Any, optimizer: Any, batches: Batches, epochs: int,
                    validation: Examples | CheckedRows | None, callbacks: list[Any], history: History) -> None:
     """Compare the training on all ranks.
@@ -39,8 +44,7 @@ def check_training(ranks: Ranks, model: Any, optimizer: Any, batches: Batches, e
     position = history.position or Position(len(history) + 1, total=len(batches))
     state = optimizer.state() if hasattr(optimizer, "state") else {}
     facts: dict[str, Any] = {
-        "Python": platform.python_version(), "NumPy": np.__version__, "feedforward": version("feedforward"),
-        "the code of BLAS": blas.kernels(), **described, **settings(batches, validation, 1),
+        **versions(), "the code of BLAS": blas.kernels(), **described, **settings(batches, validation, 1),
         "optimizer": identity(optimizer), "epochs": epochs, "the last epoch": len(history),
         "the steps of an epoch": position.total, "the steps of the next epoch that are complete": position.steps,
         "callbacks": [identity(callback) for callback in callbacks],

@@ -1,7 +1,6 @@
 """A headless Chromium for the tests of pages, which may ask nothing of a network and log no error."""
 
 from contextlib import contextmanager
-import os
 from pathlib import Path
 import shutil
 
@@ -61,8 +60,3 @@ class Watched:
         self.page.evaluate(script)
         return [(rule["id"], [node["html"] for node in rule["nodes"]])
                 for rule in self.page.evaluate("axe.run()")["violations"]]
-
-
-def shown(path):
-    """Return whether a folder of screenshots is wanted, for people who look at the pages."""
-    return os.environ.get("SCREENSHOTS") and Path(os.environ["SCREENSHOTS"]) / path

@@ -302,3 +302,10 @@ def test_the_memory_of_a_training_does_not_grow_with_the_file(tmp_path):
     command = [sys.executable, "-c", PROGRAM, *folders]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert 0 < int(done.stdout) < 60e6
+
+
+def test_a_number_that_is_missing_between_parquet_files(parquet):
+    files = sorted(parquet.glob("*.parquet"))
+    files[1].unlink()
+    with pytest.raises(DataError, match=rf"holds {files[0].name} to {files[-1].name}, but none with the number 1: add"):
+        open_rows(parquet, target="label")

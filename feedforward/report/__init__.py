@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from feedforward.data import Data, class_names, classes_of_test
-from feedforward.folder import CONFIG
 from feedforward.large import LargeDataset
 from feedforward.report.images import images_of_test
 from feedforward.report.network import description
@@ -37,7 +36,6 @@ COLOURS = [colour for colour, _ in LINES[:7]]
 DASHES = (None, "8 3", "2 3", "10 3 2 3")  # lines of 2 pixels; with the colours, no two of 28 lines are the same
 
 
-
 def page(content: Mapping[str, Any]) -> str:
     """Return the page with this content."""
     folder = Path(__file__).parent / "page"
@@ -60,16 +58,15 @@ def write_page(folder: Path, text: str) -> None:
     write_atomically(folder / REPORT, lambda file: file.write(text.encode()))
 
 
-def write_run_page(run: Run, data: Data, config: Mapping[str, Any]) -> None:
-    """Write the page of a run into its folder."""
+def write_run_page(run: Run, data: Data, config: Mapping[str, Any], part: bool) -> None:
+    """Write the page of a run, which may be a part of a comparison, into its folder."""
     if run.folder is not None:
-        write_page(run.folder, run_page(run, data, config))
+        write_page(run.folder, run_page(run, data, config, part))
 
 
-def run_page(run: Run, data: Data, config: Mapping[str, Any]) -> str:
-    """Return the page of one run, from its data and the content of its config.json."""
+def run_page(run: Run, data: Data, config: Mapping[str, Any], part: bool) -> str:
+    """Return the page of one run, which may be a part of a comparison, from its data and the content of config.json."""
     model, names = run.model, list(class_names(run.model, data))
-    part = run.folder is not None and (run.folder.parent / CONFIG).exists()  # of a comparison
     shape = None if isinstance(data, LargeDataset) else data.image_shape
     content: dict[str, Any] = {
         "title": f"{data.name}, {run.full_name}", "summary": summary(run, data.n_test),
@@ -97,7 +94,7 @@ def comparison_page(title: str, rows: Sequence[Sequence[str]], groups: Mapping[s
     title : str
         The data and the network.
     rows : sequence of sequence of str
-        The table of results: a head, and a row for each name.
+        The row of each name in the table of results.
     groups : mapping
         The runs by their names, one for each seed.
     config : mapping
@@ -119,23 +116,24 @@ def comparison_page(title: str, rows: Sequence[Sequence[str]], groups: Mapping[s
                  "summary": best(all_runs, seeds), "settings": [*settings(all_runs[0], config), seed],
                  "messages": [f"{run.full_name}: {line}" for run in all_runs for line in messages(run)],
                  "runs": runs, "columns": HEAD, "note": note,
-                 "resultsNote": RESULTS_NOTE + SEEDS_NOTE * (seeds > 1), **repetition(config, "."), "part": False})
+                 "resultsNote": RESULTS_NOTE + SEEDS_NOTE * (seeds > 1), **repetition(config, ".")})
 
 
 def errors(model: Model, data: Data, names: Sequence[str], shape: tuple[int, int] | None) -> dict[str, Any]:
     """Return the confusion matrix of the test data and, if they are images, some of them."""
     if isinstance(data, LargeDataset) or shape is None:
         true, predicted = classes_of_test(model, data)
-        found: dict[str, Any] = {"cells": {}}
+        cells: dict[str, Any] = {}
+        found: dict[str, Any] = {}
     else:
         with np.errstate(over="ignore", invalid="ignore"):  # the weights may be infinite
             outputs = model.predict(data.x_test)
         if not np.isfinite(outputs).all():
             return {}
         true, predicted = data.y_test, class_indices(outputs)
-        found = images_of_test(data.x_test, true, outputs, shape)
+        cells, found = images_of_test(data.x_test, true, outputs, shape)
     counts = confusion_matrix(true, predicted, range(len(names)))
-    return {**found, "confusion": {"counts": counts.tolist(), "cells": found["cells"]}}
+    return {**found, "confusion": {"counts": counts.tolist(), "cells": cells}}
 
 
 def columns(histories: Sequence[History]) -> dict[str, list[float | None]]:

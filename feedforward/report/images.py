@@ -51,7 +51,8 @@ def sheet(x: np.ndarray, shape: tuple[int, int]) -> str:
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
-def images_of_test(x: np.ndarray, true: np.ndarray, outputs: np.ndarray, shape: tuple[int, int]) -> dict[str, Any]:
+def images_of_test(x: np.ndarray, true: np.ndarray, outputs: np.ndarray,
+                   shape: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the sheet of images, and which of them belong to each cell and to the worst errors.
 
     Parameters
@@ -67,9 +68,10 @@ def images_of_test(x: np.ndarray, true: np.ndarray, outputs: np.ndarray, shape: 
 
     Returns
     -------
-    dict
-        "images": the sheet; "cells": an image, and its outputs for the predicted and the true class; "worst": the same,
-        with both classes.
+    cells : dict
+        The images of each cell of the confusion matrix, with their outputs for the predicted and the true class.
+    found : dict
+        "images": the sheet; "worst": images as in cells, with both classes.
     """
     scores = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
     rows, predicted = np.arange(len(x)), class_indices(outputs)
@@ -82,7 +84,7 @@ def images_of_test(x: np.ndarray, true: np.ndarray, outputs: np.ndarray, shape: 
         return (int(np.searchsorted(chosen, i)), round(float(scores[i, predicted[i]]), 4),
                 round(float(scores[i, true[i]]), 4))
 
-    return {"images": {"sheet": sheet(x[chosen], shape), "size": shape, "columns": COLUMNS, "count": len(chosen)},
-            "cells": {f"{i},{j}": [entry(k) for k in cell.tolist()] for (i, j), cell in cells.items()},
-            "worst": [(index, int(true[i]), int(predicted[i]), said, of_true)
-                      for i in worst.tolist() for index, said, of_true in [entry(i)]]}
+    return ({f"{i},{j}": [entry(k) for k in cell.tolist()] for (i, j), cell in cells.items()},
+            {"images": {"sheet": sheet(x[chosen], shape), "size": shape, "columns": COLUMNS, "count": len(chosen)},
+             "worst": [(index, int(true[i]), int(predicted[i]), said, of_true)
+                       for i in worst.tolist() for index, said, of_true in [entry(i)]]})

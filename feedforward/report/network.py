@@ -46,9 +46,9 @@ def description(model: Model) -> dict[str, Any] | str:
             layers.append({"type": kind, **layer.description()})
         elif not isinstance(layer, (Dropout, Flatten)):
             return f"the page cannot compute the layer {layer}"
+    if (count := sum(array.size for array in numbers)) > MAX_NUMBERS:
+        return f"its {count:,} numbers are too many for a page"
     weights = np.concatenate(numbers) if numbers else np.zeros(0)
-    if weights.size > MAX_NUMBERS:
-        return f"its {weights.size:,} numbers are too many for a page"
     if not np.abs(weights).max(initial=0) <= LARGEST:
         return "some of its weights are infinite or too large for 16 bits"
     return {"layers": layers, "weights": b64encode(weights.astype("<f2").tobytes()).decode()}

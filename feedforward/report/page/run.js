@@ -57,7 +57,7 @@ function example(show, [index, said, ofTrue], truth, answer) {
   return make("li", {}, show(index, `an image of ${truth}`), ...lines.flatMap((line) => [line, make("br")]));
 }
 
-function confusionSection({ confusion, classes, images }, show) {
+function confusionSection({ confusion, classes }, show) {
   const { counts, cells } = confusion, total = counts.map((row) => row.reduce((a, b) => a + b, 0));
   const worst = Math.max(1, ...counts.flatMap((row, i) => row.filter((_, j) => j !== i)));
   const status = make("p", { role: "status" }), list = make("ul", { class: "images" });
