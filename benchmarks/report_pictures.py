@@ -6,6 +6,7 @@ It needs the package chromium of the distribution, and playwright, which is in t
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 import shutil
 from tempfile import TemporaryDirectory
@@ -19,14 +20,19 @@ THREE = [(0.3, 0.2), (0.5, 0.15), (0.67, 0.25), (0.62, 0.42), (0.45, 0.48), (0.6
          (0.3, 0.8)]  # in shares of the canvas
 
 
-def draw(page: Any) -> None:
-    """Draw a digit on the page of a run."""
+def points(page: Any, stroke: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the places in a page of a stroke whose points are shares of the canvas."""
     box = page.locator("#canvas").bounding_box()
-    first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in THREE]
+    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+
+
+def draw(page: Any, stroke: Sequence[tuple[float, float]] = THREE) -> None:
+    """Draw a stroke on the page of a run, with the mouse."""
+    first, *others = points(page, stroke)
     page.mouse.move(*first)
     page.mouse.down()
     for point in others:
-        page.mouse.move(*point, steps=8)
+        page.mouse.move(*point, steps=5)
     page.mouse.up()
 
 

@@ -1,5 +1,6 @@
 """The command line: options become an Experiment, which is planned, run and reported."""
 
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import partial
@@ -20,15 +21,7 @@ from feedforward.configuration import read_fields
 from feedforward.data import ignore
 from feedforward.experiment import Experiment
 from feedforward.folder import quoted, reason
-from feedforward.options import (
-    explicit,
-    listing,
-    parser,
-    parser_of_completion,
-    parser_of_predict,
-    parser_of_repeat,
-    values,
-)
+from feedforward.options import FURTHER, explicit, listing, parser, values
 from feedforward.predict import predict_table, write_csv
 from feedforward.repetition import repeat
 from feedforward.results import Results
@@ -38,11 +31,10 @@ from nn.files import write_atomically
 from nn.mpi import Ranks, world
 
 
-def predict(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> int:
+def predict(options: Namespace, program: str, name: str, stop: Stop, ranks: Ranks) -> int:
     """Predict what the options say, and return the exit status."""
     if ranks.rank > 0:
         return 0
-    options = parser_of_predict(name).parse_args(argv)
     if options.out and Path(options.out).exists():
         raise ValueError(f"{options.out} exists: name another file")
     text = StringIO()
@@ -60,9 +52,8 @@ def predict(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ran
     return 3 if _unwritten else 0
 
 
-def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> int:
+def repeat_run(options: Namespace, program: str, name: str, stop: Stop, ranks: Ranks) -> int:
     """Train again what the options say, and return the exit status: 0 if the bytes are the same, else 1."""
-    options = parser_of_repeat(name).parse_args(argv)
     results, differences = repeat(options.run, options.out, progress=not options.quiet, figures=not options.no_plots,
                                   stop=stop, notify=ignore if options.quiet else warn, comm=ranks.comm)
     status = report(results, program, ranks.size)
@@ -73,20 +64,22 @@ def repeat_run(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: 
     return status or bool(differences)
 
 
-def complete(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> int:
+def complete(options: Namespace, program: str, name: str, stop: Stop, ranks: Ranks) -> int:
     """Print the script that completes the command in a shell."""
     from feedforward.completion import completion
 
-    return show_text(completion(parser_of_completion(name).parse_args(argv).shell))
+    return show_text(completion(options.shell))
 
 
+# what the commands of FURTHER do
 COMMANDS = {"predict": predict, "repeat": repeat_run, "completion": complete}
 
 
 def chosen(argv: Sequence[str], program: str, name: str, stop: Stop, ranks: Ranks) -> Callable[[], Results | int]:
     """Return the function that does what the options say, and returns the results of a training or the exit status."""
     if argv and argv[0] in COMMANDS:
-        return partial(COMMANDS[argv[0]], argv[1:], program, name, stop, ranks)
+        options = FURTHER[argv[0]](name).parse_args(argv[1:])
+        return partial(COMMANDS[argv[0]], options, program, name, stop, ranks)
     options = parser(name).parse_args(argv)
     show = {"progress": not options.quiet, "figures": not options.no_plots, "stop": stop, "comm": ranks.comm,
             "notify": ignore if options.quiet else warn, "checkpoint_every": options.checkpoint_every}

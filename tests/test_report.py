@@ -10,6 +10,7 @@ from browser import Watched, browser
 import numpy as np
 import pytest
 
+from benchmarks import report_pictures
 import feedforward as ff
 from feedforward.report import COLOURS, DASHES, HANDWRITTEN, SCRIPTS, page
 from feedforward.report.images import OF_CELL, WORST
@@ -21,7 +22,7 @@ STROKES = {  # how digits are drawn, in shares of the canvas
     0: [[(.5, .15), (.35, .2), (.27, .4), (.27, .6), (.35, .8), (.5, .86), (.65, .8), (.73, .6), (.73, .4), (.65, .2),
          (.5, .15)]],
     2: [[(.3, .3), (.4, .18), (.55, .15), (.68, .25), (.66, .4), (.5, .6), (.3, .82), (.5, .82), (.74, .82)]],
-    3: [[(.3, .2), (.5, .15), (.67, .25), (.62, .42), (.45, .48), (.65, .55), (.7, .7), (.55, .85), (.3, .8)]],
+    3: [report_pictures.THREE],
     5: [[(.7, .16), (.38, .16), (.35, .45), (.55, .42), (.7, .55), (.68, .75), (.5, .85), (.3, .8)]],
     8: [[(.5, .48), (.35, .35), (.4, .18), (.6, .18), (.65, .35), (.5, .48), (.33, .65), (.4, .84), (.6, .84),
          (.67, .65), (.5, .48)]],
@@ -185,22 +186,11 @@ def test_the_page_of_mnist(chromium, tmp_path):
     assert watched.violations() == []
 
 
-def points(watched, stroke):
-    box = watched.page.locator("#canvas").bounding_box()
-    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-
-
 def draw(watched, strokes):
     """Draw a digit with the mouse, and return the answer."""
     watched.page.get_by_role("button", name="Clear").click()
-    mouse = watched.page.mouse
     for stroke in strokes:
-        first, *others = points(watched, stroke)
-        mouse.move(*first)
-        mouse.down()
-        for point in others:
-            mouse.move(*point, steps=5)
-        mouse.up()
+        report_pictures.draw(watched.page, stroke)
     return answer(watched)
 
 
@@ -232,7 +222,7 @@ def test_digits_are_drawn_by_touch(run, chromium):
 
     for digit in (0, 3):
         watched.page.get_by_role("button", name="Clear").tap()
-        first, *others = points(watched, STROKES[digit][0])
+        first, *others = report_pictures.points(watched.page, STROKES[digit][0])
         touch("touchStart", first)
         for point in others:
             touch("touchMove", point)
